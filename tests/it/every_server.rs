@@ -187,8 +187,8 @@ async fn use_all(conn: &mut Conn, ids: &mut Ids, has: Has, tool: impl Fn(&str) -
         let token = format!("of {id}");
         let params = json!({"name": tool(slow), "arguments": steps, "_meta": {"progressToken": token}});
         conn.send(json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params})).await;
-        let progress = conn.other("notifications/progress").await;
-        assert_eq!(progress["params"]["progressToken"], token, "{progress}");
+        // What a call said that was cancelled before may still have been on its way.
+        while conn.other("notifications/progress").await["params"]["progressToken"] != token {}
         if is_cancelled {
             let params = json!({"requestId": id});
             conn.send(json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params})).await;
