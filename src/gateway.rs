@@ -20,6 +20,7 @@ mod session;
 mod sessions;
 mod socket;
 mod sse;
+mod stall;
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -32,7 +33,7 @@ use http_body::Body;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::io::DuplexStream;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 
@@ -44,7 +45,7 @@ use self::reply::Answer;
 use self::sessions::{Scope, Sessions};
 use self::socket::Sockets;
 use crate::config::{GatewaySpec, GatewayTls, ServerSpec};
-use crate::control::status::Status;
+use crate::control::status::{CountedClient, Status};
 use crate::mcp::reply::{INTERNAL, INVALID_REQUEST, error_with};
 use crate::net::tls::server;
 use crate::pipe::membership::{Manner, NewGuest, Shown};
@@ -55,6 +56,9 @@ use crate::words::counted;
 
 /// Most bytes of a conversation that wait between HTTP and the pipe, each way, beside those that either side holds.
 const BETWEEN: usize = 64 * 1024;
+
+/// Longest time for a body to come: the largest needs that on a slow line.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How long a client is told to wait before it tries again where nobody knows better.
 const LATER: Duration = Duration::from_secs(5);
@@ -184,6 +188,17 @@ impl Gates {
     fn each(&self) -> impl Iterator<Item = &Gate> {
         self.each.values().chain([&self.all])
     }
+
+    /// What is at a place, if there is anything.
+    fn at(&self, place: &Place) -> Option<&Gate> {
+        let name = match place {
+            Place::Server(name) => Some(name),
+            Place::Socket(name) | Place::Events(name) => name.as_ref(),
+            Place::All | Place::ByKey(_) | Place::Messages => None,
+            Place::Offer | Place::Live | Place::Ready | Place::Nowhere => None,
+        };
+        name.map_or(Some(&self.all), |name| self.each.get(&**name))
+    }
 }
 
 impl Gateway {
@@ -309,18 +324,12 @@ impl Gateway {
             Ok(gates) => gates,
             Err(refused) => return *refused,
         };
-        let name = match &place {
-            Place::Server(name) => Some(name),
-            Place::Socket(name) | Place::Events(name) => name.as_ref(),
-            Place::All | Place::ByKey(_) | Place::Messages => None,
-            Place::Offer | Place::Live | Place::Ready | Place::Nowhere => None,
-        };
-        let Some(gate) = name.map_or(Some(&gates.all), |name| gates.each.get(&**name)) else { return nowhere() };
+        let Some(gate) = gates.at(&place) else { return nowhere() };
         match place {
             Place::Socket(_) => self.socket(gate, head).await,
             Place::Events(_) => self.begin_sse(gate, &gates.all.scope, &head.method, head.uri.path()).await,
             Place::Messages => self.post_sse(gate, head, body).await,
-            Place::All | Place::Server(_) | Place::ByKey(_) => self.mcp(gate, &head.method, &head.headers, body).await,
+            Place::All | Place::Server(_) | Place::ByKey(_) => self.mcp(gate, &place, head, body).await,
             Place::Offer | Place::Live | Place::Ready | Place::Nowhere => nowhere(),
         }
     }
@@ -332,17 +341,7 @@ impl Gateway {
         headers: &HeaderMap,
         in_path: Option<&str>,
     ) -> Result<&'a Gates, Box<Answer>> {
-        let (gates, bucket) = match (&*terms.keys, in_path) {
-            ([], None) => (&terms.open, &terms.bucket),
-            // Where there are no keys, none is in the path.
-            ([], Some(_)) => return Err(Box::new(nowhere())),
-            (keys, in_path) => {
-                let key =
-                    door::admitted(keys, headers, in_path).map_err(|denied| Box::new(denied_as(denied, headers)))?;
-                let Some(gates) = terms.by_key.get(&key.spec.name) else { return Err(Box::new(nowhere())) };
-                (gates, &key.bucket)
-            }
-        };
+        let (gates, bucket) = terms.opened(headers, in_path)?;
         match bucket.take(Instant::now()) {
             Ok(()) => Ok(gates),
             Err(wait) => {
@@ -354,15 +353,24 @@ impl Gateway {
     }
 
     /// Answers a request at an address with servers.
-    async fn mcp<B>(&self, gate: &Gate, method: &Method, headers: &HeaderMap, body: B) -> Answer
+    async fn mcp<B>(&self, gate: &Gate, place: &Place, head: http::request::Parts, body: B) -> Answer
     where
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        match *method {
+        let headers = &head.headers;
+        match head.method {
             Method::POST => {
                 let body = match collect(gate.max_body, headers, body).await {
                     Ok(body) => body,
+                    Err(refused) => return *refused,
+                };
+                // The key may have been taken away while the body came.
+                let terms = self.terms();
+                let key = if let Place::ByKey(key) = place { Some(&**key) } else { None };
+                let gate = match terms.opened(headers, key).map(|(gates, _)| gates.at(place)) {
+                    Ok(Some(gate)) => gate,
+                    Ok(None) => return nowhere(),
                     Err(refused) => return *refused,
                 };
                 match legacy::read(body) {
@@ -398,12 +406,18 @@ impl Gateway {
         let new = NewGuest { lines: Box::new(theirs), name, shown: gate.shown.clone(), lingers: false, judges };
         self.pipe.send(Box::new(PipeOrder::Receive(new, reply))).await.ok()?;
         told.await.ok()?;
-        Some(ours)
+        // What it is shown may have been taken away meanwhile, and then nobody would tell it.
+        let is_shown = self.terms().gates().any(|now| Arc::ptr_eq(&now.shown, &gate.shown));
+        is_shown.then_some(ours)
     }
 
-    /// Whether there is room for another conversation.
-    fn has_room(&self) -> bool {
-        self.sessions.has_room(self.sockets.len() + self.sse.len())
+    /// A place for another conversation, if there is one left.
+    fn place(&self) -> Option<CountedClient> {
+        let most = self.terms().spec.max_sessions;
+        self.status.count_client(most).or_else(|| {
+            self.sessions.sweep(Instant::now());
+            self.status.count_client(most)
+        })
     }
 
     /// Whether every server answers, and else which do not, by their names where anybody may know these.
@@ -448,6 +462,21 @@ impl Terms {
         open.into_iter().chain(self.by_key.values()).flat_map(Gates::each)
     }
 
+    /// What a request opens by its key, and how often that may be asked.
+    fn opened(&self, headers: &HeaderMap, in_path: Option<&str>) -> Result<(&Gates, &Bucket), Box<Answer>> {
+        match (&*self.keys, in_path) {
+            ([], None) => Ok((&self.open, &self.bucket)),
+            // Where there are no keys, none is in the path.
+            ([], Some(_)) => Err(Box::new(nowhere())),
+            (keys, in_path) => {
+                let key =
+                    door::admitted(keys, headers, in_path).map_err(|denied| Box::new(denied_as(denied, headers)))?;
+                let Some(gates) = self.by_key.get(&key.spec.name) else { return Err(Box::new(nowhere())) };
+                Ok((gates, &key.bucket))
+            }
+        }
+    }
+
     /// The key of a gate, as far as anybody knows.
     fn hash_of(&self, gate: &Gate) -> Option<[u8; 32]> {
         let name = gate.scope.key.as_ref()?;
@@ -481,6 +510,10 @@ fn later(mut answer: Answer, wait: Duration) -> Answer {
 fn denied_as(denied: Denied, headers: &HeaderMap) -> Answer {
     let (challenge, why) = match denied {
         Denied::NoKey => ("Bearer", "a key is needed: Authorization: Bearer KEY, or X-API-Key: KEY"),
+        Denied::Malformed => (
+            "Bearer error=\"invalid_request\"",
+            "no key is written like that: Authorization: Bearer KEY, or X-API-Key: KEY, and one of them",
+        ),
         Denied::Unknown => ("Bearer error=\"invalid_token\"", "this key is not known here"),
     };
     let mut answer = refused(headers, StatusCode::UNAUTHORIZED, (NOT_ALLOWED, "unauthorized"), why);
@@ -521,7 +554,10 @@ where
 {
     let refuse = |status, why: &dyn std::fmt::Display| Box::new(reply::error(status, None, INVALID_REQUEST, why));
     is_json(headers).map_err(|why| refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, &why))?;
-    match Limited::new(body, max_body).collect().await {
+    let Ok(collected) = timeout(PATIENCE, Limited::new(body, max_body).collect()).await else {
+        return Err(refuse(StatusCode::REQUEST_TIMEOUT, &"the body took too long to come"));
+    };
+    match collected {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => {
             let why = format!("the body is larger than {max_body} bytes (maxBody)");

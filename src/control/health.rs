@@ -58,10 +58,14 @@ impl PipeStatus {
         }
     }
 
-    fn of(server: &ServerStatus, link: Option<&LinkStatus>, line: usize) -> Self {
+    /// `by_gateway`: whoever comes to the gateway reaches the server, whether or not it has a link.
+    fn of(server: &ServerStatus, link: Option<&LinkStatus>, line: usize, by_gateway: bool) -> Self {
         let ServerStatus { key, name, state, wanted, .. } = server;
         let (name, server, wanted) = (name.clone(), state.clone(), *wanted);
-        let Some(link) = link else { return PipeStatus { name, server, line, wanted, ..PipeStatus::default() } };
+        let Some(link) = link else {
+            let link = if by_gateway { LinkState::Connected } else { LinkState::default() };
+            return PipeStatus { name, server, link, line, wanted, ..PipeStatus::default() };
+        };
         let turn = link.shown(*key).and_then(|shown| shown.turn);
         let LinkStatus { state, endpoint, tools, unasked, .. } = link.clone();
         PipeStatus { name, server, link: state, line, tools, unasked, turn, wanted, endpoint }
@@ -72,13 +76,14 @@ impl PipeStatus {
 pub(crate) fn pipes(all: &Overview) -> Vec<PipeStatus> {
     let mut pipes = Vec::new();
     let mut lines = HashMap::new();
+    let by_gateway = all.gateway.is_some();
     for server in &all.servers {
         for link in all.links_of(server.key) {
             let line = *lines.entry(link.key).or_insert(pipes.len());
-            pipes.push(PipeStatus::of(server, Some(link), line));
+            pipes.push(PipeStatus::of(server, Some(link), line, by_gateway));
         }
         if all.links_of(server.key).next().is_none() {
-            pipes.push(PipeStatus::of(server, None, pipes.len()));
+            pipes.push(PipeStatus::of(server, None, pipes.len(), by_gateway));
         }
     }
     pipes

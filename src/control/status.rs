@@ -462,11 +462,12 @@ impl Status {
         self.overview.send_modify(|overview| overview.gateway = gateway);
     }
 
-    /// Counts a conversation of a client of the gateway.
-    pub(crate) fn count_client(&self) -> CountedClient {
-        self.clients.fetch_add(1, Ordering::Relaxed);
+    /// Counts one more conversation of a client of the gateway, unless there are `most`.
+    pub(crate) fn count_client(&self, most: usize) -> Option<CountedClient> {
+        let one_more = |clients| (clients < most).then_some(clients + 1);
+        self.clients.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
         self.tell_clients();
-        CountedClient(self.clone())
+        Some(CountedClient(self.clone()))
     }
 
     fn tell_clients(&self) {

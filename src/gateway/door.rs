@@ -33,6 +33,8 @@ enum Shown<'a> {
 pub(super) enum Denied {
     /// It shows no key.
     NoKey,
+    /// It shows something that is no key by its form, or two that differ.
+    Malformed,
     /// It shows another one.
     Unknown,
 }
@@ -50,7 +52,7 @@ pub(super) fn admitted<'a>(
     };
     let text = match shown {
         Shown::Nothing => return Err(Denied::NoKey),
-        Shown::Nonsense => return Err(Denied::Unknown),
+        Shown::Nonsense => return Err(Denied::Malformed),
         Shown::Text(text) => text,
     };
     let hash = sha256(text);
@@ -145,18 +147,18 @@ mod tests {
             (vec![("x-api-key", one)], Ok("one")),
             (vec![("x-api-key", one), ("authorization", &bearer)], Ok("one")),
             (vec![], Err(Denied::NoKey)),
-            (vec![("x-api-key", "")], Err(Denied::Unknown)),
-            (vec![("authorization", one)], Err(Denied::Unknown)),
-            (vec![("authorization", "Bearer")], Err(Denied::Unknown)),
-            (vec![("authorization", "Bearer ")], Err(Denied::Unknown)),
-            (vec![("authorization", "Basic a2V5LW9mLW9uZS0wMTIzNDU2")], Err(Denied::Unknown)),
+            (vec![("x-api-key", "")], Err(Denied::Malformed)),
+            (vec![("authorization", one)], Err(Denied::Malformed)),
+            (vec![("authorization", "Bearer")], Err(Denied::Malformed)),
+            (vec![("authorization", "Bearer ")], Err(Denied::Malformed)),
+            (vec![("authorization", "Basic a2V5LW9mLW9uZS0wMTIzNDU2")], Err(Denied::Malformed)),
             (vec![("authorization", "Bearer KEY-OF-ONE-0123456")], Err(Denied::Unknown)),
             (vec![("x-api-key", "key-of-one-012345")], Err(Denied::Unknown)),
             (vec![("x-api-key", "key-of-one-0123456x")], Err(Denied::Unknown)),
             (vec![("x-api-key", "one")], Err(Denied::Unknown)),
-            (vec![("x-api-key", one), ("x-api-key", "key-of-two-0123456")], Err(Denied::Unknown)),
-            (vec![("x-api-key", one), ("authorization", "Bearer x")], Err(Denied::Unknown)),
-            (vec![("authorization", &bearer), ("authorization", "Basic eA==")], Err(Denied::Unknown)),
+            (vec![("x-api-key", one), ("x-api-key", "key-of-two-0123456")], Err(Denied::Malformed)),
+            (vec![("x-api-key", one), ("authorization", "Bearer x")], Err(Denied::Malformed)),
+            (vec![("authorization", &bearer), ("authorization", "Basic eA==")], Err(Denied::Malformed)),
         ] {
             let got = admitted(&keys, &headers(&shown), None).map(|key| &*key.spec.name);
             assert_eq!(got, want, "{shown:?}");

@@ -4,9 +4,12 @@
 use std::net::IpAddr;
 
 use http::header::{HOST, ORIGIN};
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, HeaderName, Uri};
 
 use crate::config::HostName;
+
+/// Where a request of a browser comes from, in its words (Fetch metadata).
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Under which names the gateway is reached, and which pages may ask it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,6 +46,8 @@ impl Guard {
         }
         let mut origins = headers.get_all(ORIGIN).iter();
         match (origins.next(), origins.next()) {
+            // A page of somebody else has this loaded without saying who it is.
+            (None, _) if headers.get(FETCH_SITE).is_some_and(|site| site == "cross-site") => Err(Refused::Origin),
             (None, _) => Ok(()),
             (Some(origin), None) if origin.to_str().is_ok_and(|origin| self.may_ask(origin)) => Ok(()),
             (Some(_), _) => Err(Refused::Origin),

@@ -28,6 +28,9 @@ const BATCHES: &str = "2025-03-26";
 /// The first version in which streams can be resumed by their numbers from the first event on.
 const RESUMES: &str = "2025-11-25";
 
+/// Longest id of a request, in bytes of its token: those of clients have some dozens.
+const MAX_ID: usize = 512;
+
 /// What a client takes for an answer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Takes {
@@ -72,6 +75,10 @@ impl Gateway {
         if let Some(e) = single {
             let id = e.id.clone().map(|id| &body[id]);
             let is_request = e.method.is_some() && id.is_some();
+            if id.is_some_and(|id| id.len() > MAX_ID) {
+                let why = format_args!("its id is longer than {MAX_ID} bytes");
+                return reply::error(StatusCode::BAD_REQUEST, None, INVALID_REQUEST, why);
+            }
             if id == Some(b"null") || e.kind(&body) == Kind::Other {
                 let why = if is_request { "its id is null" } else { "it is neither a request nor an answer" };
                 return reply::error(StatusCode::BAD_REQUEST, None, INVALID_REQUEST, why);
@@ -94,13 +101,11 @@ impl Gateway {
     /// Begins a session by its first message.
     async fn begin(&self, gate: &Gate, e: &Envelope, body: Bytes, takes: Takes) -> Answer {
         let id: Box<[u8]> = e.id.clone().map_or(&b"null"[..], |id| &body[id]).into();
-        if !self.has_room() {
-            return super::full(Some(&id));
-        }
+        let Some(counted) = self.place() else { return super::full(Some(&id)) };
         let Some(lines) = self.receive(gate, "/mcp").await else {
             return super::closed(Some(&id));
         };
-        let session = Arc::new(Session::over(lines, self.status.count_client()));
+        let session = Arc::new(Session::over(lines, counted));
         let asked = session.board().ask(What::Answers, vec![Asking { id: id.clone(), token: None }]);
         let reading = asked.map(|stream| Reading::of(&session, stream));
         let _sent = session.say(body).await;
@@ -249,6 +254,9 @@ fn asked(body: &[u8], scanned: &Scanned, found: &Found) -> Result<Asked, &'stati
             for member in members {
                 let member = &body[member.clone()];
                 let Some(e) = envelope::scan_one(member) else { return Err("a member of the batch is no message") };
+                if e.id.as_ref().is_some_and(|id| id.len() > MAX_ID) {
+                    return Err("a member of the batch has an id that is too long");
+                }
                 if e.kind(member) == Kind::Other || e.id.clone().is_some_and(|id| &member[id] == b"null") {
                     return Err("a member of the batch is neither a request nor an answer");
                 }
@@ -305,6 +313,12 @@ pub(super) fn read(body: Bytes) -> Result<(Bytes, Scanned), Box<Answer>> {
         true => body,
         false => Bytes::from(envelope::single_line(&body).map_err(|why| refuse(&why))?),
     };
+    // Characters that JSON forbids in texts are taken from servers; a client can be told.
+    if body.iter().any(|byte| *byte < b' ')
+        && let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(&body)
+    {
+        return Err(refuse(&error));
+    }
     match envelope::scan(&body) {
         Ok(scanned) => Ok((body, scanned)),
         Err(why @ envelope::NotMessage::Json(_)) => Err(refuse(&why)),

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use super::socket::Seats;
+use super::stall::Stall;
 use super::{Encryption, Gateway};
 use crate::config::GatewaySpec;
 use crate::net::port;
@@ -154,6 +156,7 @@ impl Drop for Place {
 /// Answers the requests of one connection, once it is encrypted if it is to be.
 async fn admit(stream: TcpStream, gateway: Arc<Gateway>, ended: CancellationToken) {
     let _slower = stream.set_nodelay(true);
+    let stream = Stall::of(stream);
     match gateway.encryption() {
         None => converse(stream, gateway, ended).await,
         Some(Encryption(config)) => {
@@ -186,7 +189,9 @@ where
         .max_concurrent_streams(MAX_REQUESTS)
         .keep_alive_interval(Some(Duration::from_secs(20)));
     let (seats, seat) = Seats::new();
+    let has_asked = AtomicBool::new(false);
     let answer = service_fn(|mut request: Request<_>| {
+        has_asked.store(true, Ordering::Relaxed);
         if request.headers().contains_key(UPGRADE) {
             request.extensions_mut().insert(seat.clone());
         }
@@ -195,8 +200,16 @@ where
     });
     let done = {
         let mut connection = pin!(server.serve_connection_with_upgrades(TokioIo::new(stream), answer));
+        // The server waits for ever for what tells the version of HTTP.
+        let silent = async {
+            sleep(patience).await;
+            if has_asked.load(Ordering::Relaxed) {
+                std::future::pending().await
+            }
+        };
         tokio::select! {
             done = connection.as_mut() => done,
+            () = silent => return debug!(event = "GATEWAY", "a connection ended: its client has asked for nothing"),
             () = ended.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await

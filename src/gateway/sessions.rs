@@ -85,17 +85,8 @@ impl Sessions {
         *self.limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether there is room for another one beside so many other conversations.
-    pub(super) fn has_room(&self, others: usize) -> bool {
-        let (most, _) = self.limits();
-        let has_room = || self.each().len() + others < most;
-        if !has_room() {
-            self.sweep(Instant::now());
-        }
-        has_room()
-    }
-
     /// How many there are.
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.each().len()
     }

@@ -66,6 +66,7 @@ pub(super) struct Sockets(Mutex<JoinSet<()>>);
 
 impl Sockets {
     /// How many there are.
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         let mut tasks = self.tasks();
         while tasks.try_join_next().is_some() {}
@@ -133,13 +134,10 @@ impl Gateway {
             Ok(accepted) => accepted,
             Err(refused) => return *refused,
         };
-        if !self.has_room() {
-            return super::full(None);
-        }
+        let Some(counted) = self.place() else { return super::full(None) };
         let Some(lines) = self.receive(gate, "/ws").await else { return super::closed(None) };
         let (max_message, seat) = (gate.max_body, head.extensions.remove::<Seat>());
         let upgrade = hyper::upgrade::on(Request::from_parts(head, ()));
-        let counted = self.status.count_client();
         self.sockets.tasks().spawn(async move {
             converse(upgrade, lines, max_message).await;
             drop((seat, counted));

@@ -29,11 +29,9 @@ impl Gateway {
         if *method != Method::GET {
             return reply::other_method("GET");
         }
-        if !self.has_room() {
-            return super::full(None);
-        }
+        let Some(counted) = self.place() else { return super::full(None) };
         let Some(lines) = self.receive(gate, "/sse").await else { return super::closed(None) };
-        let session = Arc::new(Session::over(lines, self.status.count_client()));
+        let session = Arc::new(Session::over(lines, counted));
         let stream = session.board().hear_all();
         let reading = Reading::of(&session, stream);
         let lease = self.sse.lease(scope.clone(), VERSION, session);

@@ -139,6 +139,7 @@ async fn a_dotenv_that_is_a_pipe_is_read_or_ignored_with_a_warning() {
     let writer = std::thread::spawn(move || fs::write(dotenv, text).unwrap());
     let daemon = setup().start("info");
     let mut conn = endpoint.accept().await;
+    daemon.wait_for_event("CONNECTION_OPENED").await;
     daemon.stop_closing([&mut conn]).await;
     writer.join().unwrap();
 }

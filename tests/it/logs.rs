@@ -248,7 +248,9 @@ async fn nothing_secret_is_in_what_is_asked() {
     }
     assert!(shown.contains("my token is …") && shown.contains("bad …"), "{shown}");
     assert!(!shown.contains("s3cr3t-of-a") && !shown.contains("h3ader-of-a"), "{shown}");
-    daemon.stop_closing([&mut endpoint.accept().await]).await;
+    let mut conn = endpoint.accept().await;
+    daemon.wait_for_event("CONNECTION_OPENED").await;
+    daemon.stop_closing([&mut conn]).await;
 }
 
 /// How often a process was put to sleep or interrupted.
