@@ -17,6 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -74,7 +75,15 @@ impl Listener {
     }
 
     /// Answers who comes, until `ended`. Then what is under way has so long.
-    pub(crate) async fn serve(self, gateway: Arc<Gateway>, ended: CancellationToken, patience: Duration) {
+    ///
+    /// `ends`: what ends it, and what is dropped as soon as nobody listens any more.
+    pub(crate) async fn serve(
+        self,
+        gateway: Arc<Gateway>,
+        ends: (CancellationToken, oneshot::Sender<()>),
+        patience: Duration,
+    ) {
+        let (ended, open) = ends;
         gateway.encrypt(self.encryption.clone());
         if let Ok(address) = self.address() {
             let scheme = if self.encryption.is_some() { "https" } else { "http" };
@@ -110,6 +119,7 @@ impl Listener {
             }
         }
         drop(self.port);
+        drop(open);
         let all_ended = async { while connections.join_next().await.is_some() {} };
         // Streams that are for nothing in particular have no end of their own.
         let _late = timeout(patience + FAREWELL, all_ended).await;

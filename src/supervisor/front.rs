@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
@@ -19,6 +20,8 @@ struct Open {
     gateway: Arc<Gateway>,
     spec: Arc<GatewaySpec>,
     ended: CancellationToken,
+    /// Ready when nobody listens any more.
+    closed: oneshot::Receiver<()>,
 }
 
 impl Front {
@@ -37,30 +40,32 @@ impl Front {
         };
         common.hub.open().await;
         run_all(servers, common).await;
-        let ended = common.run.stop.drain().child_token();
-        tasks.spawn(listener.serve(gateway.clone(), ended.clone(), common.run.limits.drain_timeout));
-        if let Some(before) = self.0.replace(Open { gateway, spec, ended }) {
+        let (ended, (open, closed)) = (common.run.stop.drain().child_token(), oneshot::channel());
+        tasks.spawn(listener.serve(gateway.clone(), (ended.clone(), open), common.run.limits.drain_timeout));
+        if let Some(before) = self.0.replace(Open { gateway, spec, ended, closed }) {
             before.ended.cancel();
         }
     }
 
-    /// Reads the files of its encryption anew: they may hold something else, whatever the config says.
-    pub(super) async fn renew(&self) {
-        if let Some(open) = &self.0
-            && let Err(why) = open.gateway.encrypt_anew().await
-        {
-            error!(event = "ERROR_GATEWAY", "the certificate that was read before still counts: {why:#}");
-        }
+    /// Reads the files of its encryption anew: they may hold something else, whatever the config says. Returns what is wrong.
+    pub(super) async fn renew(&self) -> Option<String> {
+        let failed = self.0.as_ref()?.gateway.encrypt_anew().await.err()?;
+        Some(told(format!("the gateway's certificate that was read before still counts: {failed:#}")))
     }
 
-    /// Has another config count.
+    /// Whether it listens elsewhere than a config says, or nowhere.
+    pub(super) fn is_elsewhere(&self, spec: Option<&Arc<GatewaySpec>>) -> bool {
+        self.0.as_ref().map(|open| open.spec.listen) != spec.map(|spec| spec.listen)
+    }
+
+    /// Has another config count. Returns what is wrong.
     pub(super) async fn change(
         &mut self,
         spec: Option<&Arc<GatewaySpec>>,
         servers: &[ServerSpec],
         common: &Common,
         tasks: &mut JoinSet<()>,
-    ) {
+    ) -> Option<String> {
         let Some(spec) = spec else {
             if let Some(open) = self.0.take() {
                 info!(event = "GATEWAY", "no MCP client is served any more");
@@ -68,21 +73,43 @@ impl Front {
                 open.ended.cancel();
                 open.gateway.end_all();
             }
-            return;
+            return None;
         };
-        let is_moved = self.0.as_ref().is_none_or(|open| open.spec.listen != spec.listen);
+        let before = self.0.as_ref().map(|open| open.spec.listen);
         if let Some(open) = &mut self.0 {
             run_all(servers, common).await;
             open.gateway.change(spec, servers).await;
-            open.spec = spec.clone();
+            // It listens where it did, until it listens elsewhere.
+            open.spec = Arc::new(GatewaySpec { listen: open.spec.listen, ..(**spec).clone() });
         }
-        if is_moved {
-            match Listener::bind(spec).await {
-                Ok(listener) => self.open((listener, spec.clone()), servers, common, tasks).await,
-                Err(why) => error!(event = "ERROR_GATEWAY", "{why:#}"),
+        if before == Some(spec.listen) {
+            return None;
+        }
+        // Two addresses of one port can't be had at a time.
+        let is_in_the_way = before.is_some_and(|before| before.port() == spec.listen.port() && before.port() != 0);
+        if let Some(open) = self.0.as_mut().filter(|_| is_in_the_way) {
+            open.ended.cancel();
+            let _closed = (&mut open.closed).await;
+        }
+        let mut wrong = None;
+        let old = self.0.as_ref().map(|open| open.spec.clone()).filter(|_| is_in_the_way);
+        for spec in [Some(spec.clone()), old].into_iter().flatten() {
+            match Listener::bind(&spec).await {
+                Ok(listener) => {
+                    self.open((listener, spec), servers, common, tasks).await;
+                    return wrong;
+                }
+                Err(why) => wrong = Some(told(format!("the gateway stays where it was: {why:#}"))),
             }
         }
+        wrong
     }
+}
+
+/// Notes what is wrong in the log.
+fn told(what: String) -> String {
+    error!(event = "ERROR_GATEWAY", "{what}");
+    what
 }
 
 /// Has every server run, whether or not an endpoint shows it.

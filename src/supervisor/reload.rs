@@ -100,7 +100,7 @@ impl Supervisor {
         self.common.run.redactor.add(resolved.secrets.iter().cloned());
         self.common.run.redactor.spare(resolved.names.iter().map(String::as_str));
         resolved.log(&self.common.run.redactor);
-        let warnings = resolved.warnings.iter().map(|warning| format!("warning: {warning}")).collect();
+        let mut warnings: Vec<String> = resolved.warnings.iter().map(|warning| format!("warning: {warning}")).collect();
         let Config { servers, endpoints, gateway, inputs, left_out, drain_timeout, tool_budget, cache_dir, .. } =
             resolved.config;
         self.common.status.leave_out(&left_out);
@@ -111,12 +111,14 @@ impl Supervisor {
         let fixed = fixed(cache_dir.as_deref());
         let limits = Limits { drain_timeout, tool_budget };
         let new = Wanted { groups: groups(&servers, &endpoints), servers, gateway, limits, fixed };
-        let plan = plan(&self.wanted, &new, &stale, &self.helm.stopped());
+        let mut plan = plan(&self.wanted, &new, &stale, &self.helm.stopped());
         if std::mem::take(&mut self.refused) {
             info!(event = "CONFIG_RELOADED", "the config has no mistakes any more");
         }
+        let is_elsewhere = self.front.is_elsewhere(new.gateway.as_ref());
+        plan.gateway |= is_elsewhere;
         if plan.is_empty() {
-            self.front.renew().await;
+            warnings.extend(self.front.renew().await);
             let just_now = self.applied.take().filter(|(at, _)| at.elapsed() <= JUST_NOW);
             let told = just_now.map_or_else(|| "nothing changed".to_owned(), |(_, told)| told);
             return Ok(Given { until: Until::Reloaded { told, warnings, servers: Vec::new() }, within: ENDING });
@@ -126,8 +128,8 @@ impl Supervisor {
         let new_ones = plan.added.iter().chain(&plan.restarted);
         let servers: Vec<Arc<str>> = new_ones.clone().map(|server| server.name.clone()).collect();
         let within = new_ones.map(|server| server.start_timeout).max().unwrap_or_default() + ENDING;
-        self.apply(plan, &new).await;
-        self.front.renew().await;
+        warnings.extend(self.apply(plan, &new).await);
+        warnings.extend(self.front.renew().await);
         // Which server an address means.
         new.servers.iter().for_each(|server| self.helm.change(server, false));
         self.wanted = new;
@@ -146,7 +148,8 @@ impl Supervisor {
         NotGiven::Mistakes(format!("the config has mistakes, and the old one runs on\n{told}"))
     }
 
-    async fn apply(&mut self, plan: Plan, new: &Wanted) {
+    /// Returns what could not be done.
+    async fn apply(&mut self, plan: Plan, new: &Wanted) -> Option<String> {
         let Plan { removed, added, restarted, adjusted, groups, gateway, limits, words: _ } = plan;
         if let Some(limits) = limits {
             // First: links that end are to end by these.
@@ -188,9 +191,10 @@ impl Supervisor {
             sleep(FLOOR).await;
         }
         begun.into_iter().for_each(|group| self.begin(group));
+        let mut wrong = None;
         if gateway {
             let Supervisor { common, front, tasks, .. } = self;
-            front.change(new.gateway.as_ref(), &new.servers, common, tasks).await;
+            wrong = front.change(new.gateway.as_ref(), &new.servers, common, tasks).await;
         }
         self.guests.change(&new.servers, &self.common).await;
         for name in removed {
@@ -198,6 +202,7 @@ impl Supervisor {
             self.common.entries.remove(&name);
             self.common.hub.remove(&name).await;
         }
+        wrong
     }
 
     /// Takes a crew out of those at work.

@@ -126,6 +126,39 @@ async fn a_reload_changes_keys_and_servers_under_conversations_that_go_on() {
 }
 
 #[tokio::test]
+async fn the_gateway_moves_by_a_reload_or_stays_and_says_why() {
+    let runtime = Runtime::new();
+    let mut all = config(json!({}), &["one"]);
+    let daemon = runtime.setup().config(&all).start("info");
+    let mut client = served(&daemon).await;
+    client.begin().await;
+    let pid = client.call("pid", json!({})).await;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    all["gateway"]["listen"] = address.to_string().into();
+    fs::write(daemon.path().join("mcp_config.json"), all.to_string()).unwrap();
+    let said = runtime.ask(&["reload"]).await;
+    assert!(said.out.contains("can't be listened on") || said.err.contains("can't be listened on"), "{said:?}");
+    assert_eq!(client.call("pid", json!({})).await, pid, "it stays");
+    drop(taken);
+    let said = runtime.ask(&["reload"]).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    let mut moved = McpHttp::at(&format!("http://{address}/mcp"));
+    moved.begin().await;
+    assert_eq!(moved.call("pid", json!({})).await, pid);
+    // The same port on other addresses, which can't be had beside the first.
+    all["gateway"]["listen"] = format!("0.0.0.0:{}", address.port()).into();
+    all["gateway"]["apiKeys"] = json!([{"name": "me", "key": "the-key-of-me-0123"}]);
+    fs::write(daemon.path().join("mcp_config.json"), all.to_string()).unwrap();
+    let said = runtime.ask(&["reload"]).await;
+    assert!(said.code == 0 && !said.out.contains("can't be listened on"), "{said:?}");
+    let mut wide = moved.key("the-key-of-me-0123");
+    wide.begin().await;
+    assert_eq!(wide.call("pid", json!({})).await, pid);
+    daemon.stop().await;
+}
+
+#[tokio::test]
 async fn a_port_that_is_taken_is_told_with_who_has_it() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();

@@ -333,7 +333,8 @@ async fn at_the_stop_what_is_under_way_is_answered_before_the_connection_is_clos
     gateway.change(&Arc::new(spec.clone()), &servers(&["calc"])).await;
     let listener = Listener::bind(&spec).await.unwrap();
     let address = listener.address().unwrap();
-    let serving = tokio::spawn(listener.serve(gateway, stop.clone(), HANG));
+    let (open, _closed) = tokio::sync::oneshot::channel();
+    let serving = tokio::spawn(listener.serve(gateway, (stop.clone(), open), HANG));
     let mut client = Client::over(TcpStream::connect(address).await.unwrap(), "/ws").await;
     client.say(&call(1, "slow")).await;
     client.is_served(2).await;
