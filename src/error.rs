@@ -60,8 +60,11 @@ impl Problem {
     /// A mistake at a place, with its remedy. Control characters of what they quote are shown by their numbers.
     pub fn new(place: impl Into<Place>, what: What, remedy: impl Into<String>) -> Self {
         let What { code, text } = what;
+        // An excerpt of a text, with a mark below the place that is meant, has lines of its own.
+        let cleaned = |line: &str| plain::line(line).replace('\t', "\\t");
         let on_one_line = |text: String| match text.contains(char::is_control) {
-            true => plain::line(&text).replace('\t', "\\t"),
+            true if text.ends_with('^') => text.split('\n').map(cleaned).collect::<Vec<_>>().join("\n"),
+            true => cleaned(&text),
             false => text,
         };
         Problem { place: place.into(), code, what: on_one_line(text), remedy: on_one_line(remedy.into()) }

@@ -158,4 +158,11 @@ mod tests {
             assert!(told.contains(why), "{told}");
         }
     }
+
+    #[test]
+    fn the_place_that_is_meant_stands_on_a_line_of_its_own() {
+        let told = arguments(Some("{'a':1}"), io::empty()).unwrap_err().told().downcast::<Problems>().unwrap();
+        let what = told.target.unwrap().what;
+        assert!(what.contains("\n  {'a':1}\n"), "{what}");
+    }
 }
