@@ -234,6 +234,7 @@ async fn what_is_wrong_with_a_request_is_told_by_its_status() {
     let list = || post(&json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"})).with("mcp-session-id", &id);
     let says = |body: &str| Ask { body: body.to_owned(), ..list() };
     let long = format!("\"{}\"", "x".repeat(100_000));
+    let long_id = format!(r#"{{"jsonrpc":"2.0","id":"{}","method":"ping"}}"#, "i".repeat(600));
     let rows = [
         (200, list()),
         (200, list().with("content-type", "Application/JSON; charset=UTF-8")),
@@ -256,6 +257,11 @@ async fn what_is_wrong_with_a_request_is_told_by_its_status() {
         (400, says(r#"{"jsonrpc":"2.0","id":1}"#)),
         (400, says(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","Method":"ping"}"#)),
         (400, says(r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#)),
+        (400, says(&long_id)),
+        (400, says("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\",\"params\":{\"a\":\"\t\"}}")),
+        (200, says("{\t\"jsonrpc\":\"2.0\",\"id\":3,\"method\":\"ping\"}")),
+        (403, list().with("sec-fetch-site", "cross-site")),
+        (200, list().with("sec-fetch-site", "cross-site").with("origin", "https://app.example")),
         (413, says(&long)),
         (415, list().with("content-type", "text/plain")),
         (415, list().with("content-type", "")),
@@ -502,6 +508,54 @@ async fn a_session_is_its_keys_alone_and_ends_with_it() {
     gateway.change(&Arc::new(GatewaySpec { api_keys: left, ..spec() }), &servers(&["calc"])).await;
     assert_eq!(with(ping(), "all").send(&gateway).await.status(), 401);
     assert_eq!(whole(stream).await, "");
+}
+
+#[tokio::test]
+async fn a_key_that_is_taken_away_while_a_body_comes_lets_nobody_in() {
+    let gateway = guarded();
+    let (more, rest) = mpsc::channel::<Result<http_body::Frame<Bytes>, std::convert::Infallible>>(1);
+    let body = http_body_util::StreamBody::new(futures_util::stream::unfold(rest, async |mut rest| {
+        Some((rest.recv().await?, rest))
+    }));
+    let body = Box::pin(body);
+    let mut request = Request::builder().method("POST").uri("/mcp");
+    for (name, value) in usual("application/json") {
+        request = request.header(name, value);
+    }
+    let request = request.header("x-api-key", "key-of-all-0123456").body(body).unwrap();
+    let asking = tokio::spawn({
+        let gateway = gateway.clone();
+        async move { gateway.answer(request).await }
+    });
+    let text = initialize("2025-06-18").to_string();
+    let (first, second) = text.split_at(10);
+    let frame = |text: &str| Ok(http_body::Frame::data(Bytes::from(text.to_owned())));
+    more.send(frame(first)).await.unwrap();
+    while more.capacity() == 0 {
+        // Until that is read, so that the key was good.
+        tokio::task::yield_now().await;
+    }
+    let mut left = keys();
+    left.retain(|key| &*key.name != "all");
+    gateway.change(&Arc::new(GatewaySpec { api_keys: left, ..spec() }), &servers(&["calc"])).await;
+    more.send(frame(second)).await.unwrap();
+    drop(more);
+    assert_eq!(timeout(HANG, asking).await.unwrap().unwrap().status(), 401);
+}
+
+#[tokio::test]
+async fn however_many_come_at_once_there_are_only_so_many_places() {
+    let gateway = gateway();
+    let all = (0..20).map(|_| {
+        let gateway = gateway.clone();
+        tokio::spawn(async move { post(&initialize("2025-06-18")).send(&gateway).await.status().as_u16() })
+    });
+    let mut got = Vec::new();
+    for asked in all.collect::<Vec<_>>() {
+        got.push(asked.await.unwrap());
+    }
+    assert_eq!(got.iter().filter(|status| **status == 200).count(), 3, "{got:?}");
+    assert!(got.iter().all(|status| matches!(status, 200 | 503)), "{got:?}");
 }
 
 #[tokio::test]
