@@ -210,11 +210,10 @@ impl Gateway {
         status: Status,
     ) -> Self {
         let terms = RwLock::new(Arc::new(Terms::of(spec, servers)));
-        let sessions = || Sessions::new(spec.max_sessions, spec.session_idle);
         Gateway {
             terms,
-            sessions: sessions(),
-            sse: Arc::new(sessions()),
+            sessions: Sessions::default(),
+            sse: Arc::default(),
             sockets: Sockets::default(),
             encryption: RwLock::default(),
             held: Arc::new(Held::new(modern::MAX_HELD, modern::HELD)),
@@ -255,7 +254,6 @@ impl Gateway {
             let mut now = self.terms.write().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *now, terms.clone())
         };
-        self.sessions.limit(spec.max_sessions, spec.session_idle);
         for gate in before.gates() {
             let is_same_key = before.hash_of(gate) == terms.hash_of(gate);
             let after = terms.gates().find(|other| is_same_key && other.scope == gate.scope);
@@ -413,10 +411,10 @@ impl Gateway {
 
     /// A place for another conversation, if there is one left.
     fn place(&self) -> Option<CountedClient> {
-        let most = self.terms().spec.max_sessions;
-        self.status.count_client(most).or_else(|| {
-            self.sessions.sweep(Instant::now());
-            self.status.count_client(most)
+        let spec = &self.terms().spec;
+        self.status.count_client(spec.max_sessions).or_else(|| {
+            self.sessions.sweep(spec.session_idle, Instant::now());
+            self.status.count_client(spec.max_sessions)
         })
     }
 
@@ -438,7 +436,7 @@ impl Gateway {
     /// Ends the sessions that nobody uses any more.
     pub(crate) fn sweep(&self) {
         let now = Instant::now();
-        self.sessions.sweep(now);
+        self.sessions.sweep(self.terms().spec.session_idle, now);
         self.held.sweep(now);
     }
 
@@ -450,10 +448,6 @@ impl Gateway {
         self.sse.end_all();
     }
 }
-
-#[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may panic")]
-mod tests;
 
 impl Terms {
     /// All gates, for everybody.
@@ -586,3 +580,7 @@ fn is_json(headers: &HeaderMap) -> Result<(), &'static str> {
         false => Err("the body has to be application/json, in UTF-8"),
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests;

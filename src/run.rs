@@ -208,9 +208,8 @@ async fn perform(
     Handles { guard, reread, orders, instructions, status, ring, stop }: Handles,
 ) -> Result<Exit, Failure> {
     // What `tools` and `call` have begun, they end; and the endpoint of --local knows the servers that there were at first.
-    let runs = matches!(command, Command::Run(_) | Command::Serve { .. });
-    let reread = Some(reread).filter(|_| runs && !config.local);
     let serves = matches!(command, Command::Run(_) | Command::Serve { .. });
+    let reread = Some(reread).filter(|_| serves && !config.local);
     let listener = match config.gateway.as_ref().filter(|_| serves) {
         Some(gateway) => Some(Listener::bind(gateway).await?),
         None => None,

@@ -14,6 +14,7 @@ use super::session::{Reading, Session};
 use super::sessions::Found;
 use super::{Gate, Gateway, LATER};
 use crate::mcp::envelope::{self, Envelope, Kind, Scanned};
+use crate::mcp::handshake::VERSIONS;
 use crate::mcp::object;
 use crate::mcp::reply::{INTERNAL, INVALID_REQUEST, PARSE_ERROR, error};
 
@@ -21,8 +22,6 @@ const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
 
-/// The versions of MCP that have sessions, the newest last.
-const VERSIONS: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
 /// The only version in which a message may be a batch.
 const BATCHES: &str = "2025-03-26";
 /// The first version in which streams can be resumed by their numbers from the first event on.

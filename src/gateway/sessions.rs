@@ -1,4 +1,4 @@
-//! The sessions that there are: by their ids, no more than so many, and none that nobody uses any more.
+//! The sessions that there are: by their ids, and none that nobody uses any more.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,10 +28,9 @@ pub(super) fn random_id() -> Box<str> {
 }
 
 /// See the module's documentation.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Sessions {
     each: Mutex<HashMap<Box<str>, Entry>>,
-    limits: Mutex<(usize, Duration)>,
 }
 
 #[derive(Debug)]
@@ -71,20 +70,6 @@ impl Drop for Lease {
 }
 
 impl Sessions {
-    /// No session yet; `most` at a time, each for so long without use.
-    pub(super) fn new(most: usize, idle: Duration) -> Self {
-        Sessions { each: Mutex::default(), limits: Mutex::new((most, idle)) }
-    }
-
-    /// Has other limits count from now on.
-    pub(super) fn limit(&self, most: usize, idle: Duration) {
-        *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = (most, idle);
-    }
-
-    fn limits(&self) -> (usize, Duration) {
-        *self.limits.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// How many there are.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
@@ -135,9 +120,8 @@ impl Sessions {
         });
     }
 
-    /// Ends those that nobody has used for long, and forgets what is kept of the others for nobody.
-    pub(super) fn sweep(&self, now: Instant) {
-        let (_, idle) = self.limits();
+    /// Ends those that nobody has used for so long, and forgets what is kept of the others for nobody.
+    pub(super) fn sweep(&self, idle: Duration, now: Instant) {
         self.each().retain(|_, entry| {
             let mut board = entry.session.board();
             board.tidy(now);

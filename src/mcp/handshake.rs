@@ -8,7 +8,7 @@ use super::envelope::without_controls;
 use super::{cloud, mend, object, shape};
 
 /// The legacy versions of MCP, oldest first. Dates compare as text.
-const VERSIONS: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
+pub(crate) const VERSIONS: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
 
 /// Longest parameters of `initialize` that are kept, remembered and passed on to servers, in bytes. The cloud's have 150. Servers
 /// of an endpoint that says more of itself are told what was known before.

@@ -569,6 +569,24 @@ async fn a_start_by_command_does_not_wait_for_the_next_attempt_and_a_stop_takes_
     assert!(tokio::time::timeout(Duration::from_secs(2), rig.down()).await.is_err(), "it is tried again");
 }
 
+/// The next request of a connection: its head in small letters, and its body; `None`: there is none any more. `read`: what was read already.
+pub(super) async fn request(stream: &mut TcpStream, read: &mut Vec<u8>) -> Option<(String, Vec<u8>)> {
+    let end = loop {
+        if let Some(at) = memchr::memmem::find(read, b"\r\n\r\n") {
+            break at + 4;
+        }
+        (stream.read_buf(read).await.ok()? > 0).then_some(())?;
+    };
+    let head = std::str::from_utf8(&read[..end]).ok()?.to_ascii_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |n| n.parse().unwrap());
+    while read.len() < end + length {
+        (stream.read_buf(read).await.ok()? > 0).then_some(())?;
+    }
+    let body = read[end..end + length].to_vec();
+    read.drain(..end + length);
+    Some((head, body))
+}
+
 /// A server over HTTP that wants a token, and the authorization server that gives them after a while, at one address.
 struct Guarded {
     /// How long each answer takes by which a token is had.
@@ -582,21 +600,10 @@ impl Guarded {
     async fn serve(&self, mut stream: TcpStream) -> Option<()> {
         let mut read = Vec::new();
         loop {
-            let end = loop {
-                if let Some(at) = memchr::memmem::find(&read, b"\r\n\r\n") {
-                    break at + 4;
-                }
-                (stream.read_buf(&mut read).await.ok()? > 0).then_some(())?;
-            };
-            let head = String::from_utf8(read[..end].to_vec()).ok()?.to_ascii_lowercase();
-            let value = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
-            let length = value("content-length: ").map_or(0, |length| length.parse().unwrap());
-            while read.len() < end + length {
-                (stream.read_buf(&mut read).await.ok()? > 0).then_some(())?;
-            }
-            let body: Value = serde_json::from_slice(&read[end..end + length]).unwrap_or_default();
-            read.drain(..end + length);
-            let origin = format!("http://{}", value("host: ")?);
+            let (head, body) = request(&mut stream, &mut read).await?;
+            let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+            let host = head.lines().find_map(|line| line.strip_prefix("host: "))?;
+            let origin = format!("http://{host}");
             let path = head.split(' ').nth(1)?;
             if path != "/mcp" {
                 tokio::time::sleep(self.takes).await;

@@ -9,7 +9,10 @@
 //! A question of the server ends the request with a result that asks it. The conversation goes on in the next request of the client,
 //! which has the answers (`held`).
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use http::StatusCode;
 use http::header::HeaderMap;
 use ring::digest::{Context, SHA256};
 
@@ -22,10 +25,6 @@ use crate::mcp::modern::stamp::replaced;
 use crate::mcp::modern::{HEADER_MISMATCH, KEY_OF_QUESTION};
 use crate::mcp::object;
 use crate::mcp::reply::{self, INTERNAL, METHOD_NOT_FOUND};
-
-use std::sync::Arc;
-
-use http::StatusCode;
 
 /// The ids of what a guest asks: raw tokens.
 const HELLO: u64 = 1;

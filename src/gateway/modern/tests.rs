@@ -10,9 +10,10 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::config::{GatewaySpec, ServerSpec};
+use crate::config::ServerSpec;
 use crate::control::status::Status;
 use crate::gateway::Gateway;
+use crate::gateway::tests::spec;
 use crate::pipe::membership::NewGuest;
 use crate::pipe::orders::PipeOrder;
 
@@ -34,23 +35,7 @@ fn gateway() -> (Arc<Gateway>, Heard) {
         }
     });
     let servers = ["calc", "clock"].map(|name| ServerSpec::sample(name, "true", &[]));
-    let spec = GatewaySpec {
-        listen: ([127, 0, 0, 1], 8765).into(),
-        cors: Vec::new(),
-        hosts: Vec::new(),
-        api_keys: Vec::new(),
-        sse: false,
-        session_idle: HANG,
-        max_sessions: 3,
-        max_streams: 2,
-        max_body: 100_000,
-        header_timeout: HANG,
-        max_connections: 10,
-        max_connections_per_address: 10,
-        requests_per_second: None,
-        tls: None,
-    };
-    (Arc::new(Gateway::new(&Arc::new(spec), &servers, pipe, Status::default())), heard)
+    (Arc::new(Gateway::new(&Arc::new(spec()), &servers, pipe, Status::default())), heard)
 }
 
 /// What a peer of a router is told, more or less.

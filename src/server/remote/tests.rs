@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::sync::Mutex;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -11,6 +11,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use super::*;
 use crate::config::TlsSpec;
 use crate::process::guard::Guard;
+use crate::server::tests::request;
 
 /// Pause of a server between two things that it says: as SDKs have it between two comments that keep a stream open.
 const BEAT: Duration = Duration::from_secs(15);
@@ -40,19 +41,8 @@ impl Other {
     async fn serve(&self, mut stream: TcpStream) -> Option<()> {
         let mut read = Vec::new();
         loop {
-            let end = loop {
-                if let Some(at) = memchr::memmem::find(&read, b"\r\n\r\n") {
-                    break at + 4;
-                }
-                (stream.read_buf(&mut read).await.ok()? > 0).then_some(())?;
-            };
-            let head = String::from_utf8(read[..end].to_vec()).ok()?.to_ascii_lowercase();
-            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
-            while read.len() < end + length {
-                (stream.read_buf(&mut read).await.ok()? > 0).then_some(())?;
-            }
-            let body = String::from_utf8(read[end..end + length].to_vec()).ok()?;
-            read.drain(..end + length);
+            let (_, body) = request(&mut stream, &mut read).await?;
+            let body = String::from_utf8(body).ok()?;
             if self.transport == RemoteTransport::Sse {
                 self.serve_by_sse(&mut stream, body).await?;
                 continue;
