@@ -32,7 +32,6 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::io::DuplexStream;
-use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 use tokio_rustls::rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
@@ -49,13 +48,10 @@ use crate::control::status::{CountedClient, Status};
 use crate::mcp::reply::{INTERNAL, INVALID_REQUEST, error_with};
 use crate::net::tls::server;
 use crate::pipe::membership::{Manner, NewGuest, Shown};
-use crate::pipe::orders::PipeOrder;
+use crate::pipe::reception::Reception;
 use crate::process::aside::aside;
 use crate::tools::{self, ToolPolicy};
 use crate::words::counted;
-
-/// Most bytes of a conversation that wait between HTTP and the pipe, each way, beside those that either side holds.
-const BETWEEN: usize = 64 * 1024;
 
 /// Longest time for a body to come: the largest needs that on a slow line.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -115,8 +111,7 @@ pub(crate) struct Gateway {
     held: Arc<Held>,
     /// Cancelled when all ends.
     over: CancellationToken,
-    /// Where guests are announced.
-    pipe: mpsc::Sender<Box<PipeOrder>>,
+    reception: Reception,
     status: Status,
 }
 
@@ -203,12 +198,7 @@ impl Gates {
 
 impl Gateway {
     /// A gateway to these servers.
-    pub(crate) fn new(
-        spec: &Arc<GatewaySpec>,
-        servers: &[ServerSpec],
-        pipe: mpsc::Sender<Box<PipeOrder>>,
-        status: Status,
-    ) -> Self {
+    pub(crate) fn new(spec: &Arc<GatewaySpec>, servers: &[ServerSpec], reception: Reception, status: Status) -> Self {
         let terms = RwLock::new(Arc::new(Terms::of(spec, servers)));
         Gateway {
             terms,
@@ -218,7 +208,7 @@ impl Gateway {
             encryption: RwLock::default(),
             held: Arc::new(Held::new(modern::MAX_HELD, modern::HELD)),
             over: CancellationToken::new(),
-            pipe,
+            reception,
             status,
         }
     }
@@ -262,10 +252,7 @@ impl Gateway {
                 self.sse.end_of(&gate.scope);
                 self.held.end_of(&gate.scope);
             }
-            let order =
-                PipeOrder::ShowGuests { before: gate.shown.clone(), after: after.map(|gate| gate.shown.clone()) };
-            // The pipe may have ended meanwhile.
-            let _ended = self.pipe.send(Box::new(order)).await;
+            self.reception.show(gate.shown.clone(), after.map(|gate| gate.shown.clone())).await;
         }
     }
 
@@ -395,18 +382,15 @@ impl Gateway {
 
     /// The same. `judges`: whether it says for itself what it can't be asked, and after how long.
     async fn receive_as(&self, gate: &Gate, at: &str, judges: bool) -> Option<DuplexStream> {
-        let (ours, theirs) = tokio::io::duplex(BETWEEN);
-        let (reply, told) = oneshot::channel();
         let name = match &gate.scope.server {
             Some(server) => format!("a client at {at}/{server}").into(),
             None => format!("a client at {at}").into(),
         };
-        let new = NewGuest { lines: Box::new(theirs), name, shown: gate.shown.clone(), lingers: false, judges };
-        self.pipe.send(Box::new(PipeOrder::Receive(new, reply))).await.ok()?;
-        told.await.ok()?;
+        let guest = NewGuest { name, shown: gate.shown.clone(), lingers: false, judges };
+        let lines = self.reception.receive(guest).await?;
         // What it is shown may have been taken away meanwhile, and then nobody would tell it.
         let is_shown = self.terms().gates().any(|now| Arc::ptr_eq(&now.shown, &gate.shown));
-        is_shown.then_some(ours)
+        is_shown.then_some(lines)
     }
 
     /// A place for another conversation, if there is one left.

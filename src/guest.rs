@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncWrite, DuplexStream};
 
 use crate::chunk::poll_chunk;
 use crate::frame::{Line, LineIn};
@@ -18,15 +18,10 @@ use crate::net::websocket::Outgoing;
 /// Most reads in a row before others have their turn.
 const READS: usize = 2;
 
-/// What carries the messages of a guest, one a line each way.
-pub(crate) trait Lines: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Lines for T {}
-
 /// See the module's documentation.
 pub(crate) struct Guest {
     /// `None` once the conversation has ended, which is how the other end learns of that.
-    lines: Option<Box<dyn Lines>>,
+    lines: Option<DuplexStream>,
     incoming: LineIn,
     phase: GuestPhase,
     /// Whether a guest that says no more still waits for its answers; else nobody wants them.
@@ -45,7 +40,7 @@ enum GuestPhase {
 
 impl Guest {
     /// A guest whose messages have so many bytes at most. See the field for `lingers`.
-    pub(crate) fn new(lines: Box<dyn Lines>, max_frame: usize, lingers: bool) -> Self {
+    pub(crate) fn new(lines: DuplexStream, max_frame: usize, lingers: bool) -> Self {
         Guest { lines: Some(lines), incoming: LineIn::new(max_frame, |_| true), phase: GuestPhase::New, lingers }
     }
 

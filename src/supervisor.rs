@@ -71,6 +71,17 @@ struct Common {
     place: String,
 }
 
+impl Common {
+    /// Has servers run, whether or not an endpoint shows them.
+    async fn run_all(&self, names: impl Iterator<Item = &Arc<str>>) {
+        for name in names {
+            if let Some(entry) = self.entries.get(name) {
+                self.hub.ensure(&entry, &self.run.catalogue).await;
+            }
+        }
+    }
+}
+
 /// Reads the config again, as it was read at the start. Blocks.
 pub(crate) type Reread = Arc<dyn Fn() -> Result<Resolved, Problems> + Send + Sync>;
 
@@ -117,7 +128,7 @@ pub(crate) async fn serve(
     let helm = Helm::new(roster.clone(), hub.clone(), left_out);
     let common = Common { run, status, roster, hub, entries, locks, place };
     let wanted = Wanted { groups: groups(&servers, &endpoints), servers, gateway, limits, fixed };
-    let (crews, front, guests) = (Vec::new(), Front::default(), Guests::default());
+    let (crews, front, guests) = (Vec::new(), Front::default(), Guests::of(reread.is_some()));
     let mut supervisor =
         Supervisor { common, helm, wanted, front, guests, crews, tasks, refused: false, applied: None };
     // Entries are added in the order of the config, which groups may change.

@@ -6,10 +6,12 @@ use http::Response;
 use http_body_util::Full;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::*;
 use crate::config::{ApiKeySpec, sha256};
+use crate::pipe::orders::PipeOrder;
 
 pub(super) const HANG: Duration = Duration::from_secs(10);
 
@@ -49,18 +51,18 @@ pub(super) fn gateway_of(spec: GatewaySpec) -> Arc<Gateway> {
             if let PipeOrder::ShowGuests { .. } = *order {
                 continue;
             }
-            let PipeOrder::Receive(guest, reply) = *order else { panic!("nothing else is ordered") };
-            let _gone = reply.send(crate::router::PeerId::default());
+            let PipeOrder::Receive(guest, lines, reply) = *order else { panic!("nothing else is ordered") };
+            let _gone = reply.send(());
             let seen: Vec<_> = guest.shown.servers.iter().map(|(name, _)| name.to_string()).collect();
-            tokio::spawn(play(guest, seen.join("+")));
+            tokio::spawn(play(lines, seen.join("+")));
         }
     });
-    Arc::new(Gateway::new(&Arc::new(spec), &servers(&["calc", "my clock"]), pipe, Status::default()))
+    Arc::new(Gateway::new(&Arc::new(spec), &servers(&["calc", "my clock"]), Reception::of(pipe), Status::default()))
 }
 
 /// What a peer of a router is told, more or less.
-async fn play(guest: NewGuest, seen: String) {
-    let (from, mut to) = tokio::io::split(guest.lines);
+async fn play(lines: DuplexStream, seen: String) {
+    let (from, mut to) = tokio::io::split(lines);
     let mut from = BufReader::new(from).lines();
     let mut held = Vec::new();
     while let Ok(Some(line)) = from.next_line().await {

@@ -3,6 +3,7 @@
 //! Whoever asks names servers by their names and links by the keys that they were given: places are the pipe's own, and are
 //! used again once nothing names them.
 
+use tokio::io::DuplexStream;
 use tokio::sync::oneshot;
 
 use super::*;
@@ -40,8 +41,6 @@ pub(crate) struct NewLink {
 
 /// A peer that came to us.
 pub(crate) struct NewGuest {
-    /// What carries its messages.
-    pub lines: Box<dyn Lines>,
     /// What the log calls it.
     pub name: Arc<str>,
     /// What it is shown. Guests with the same one have one view.
@@ -214,9 +213,9 @@ impl Pipe {
         peer
     }
 
-    /// A guest comes. Returns by what the guest is known from now on; `None` if a server that is to be shown is not here.
-    pub(super) fn receive(&mut self, new: NewGuest, now: Instant) -> Option<PeerId> {
-        let NewGuest { lines, name, shown, lingers, judges } = new;
+    /// A guest comes. `None`: a server that is to be shown is not here.
+    pub(super) fn receive(&mut self, new: NewGuest, lines: DuplexStream, now: Instant) -> Option<()> {
+        let NewGuest { name, shown, lingers, judges } = new;
         let servers = self.find_all(&shown)?;
         let sight = self.sight_of(&shown, &servers, now)?;
         let (names, max_frame) = self.described(&servers);
@@ -225,7 +224,7 @@ impl Pipe {
         let mut side = LinkSide::new(None, (servers, names.at(Some(name))), max_frame, String::new());
         (side.out, side.shown) = (Outgoing::lines(), Some(shown));
         self.put_link(Carrier::Guest(Guest::new(lines, max_frame, lingers)), &[peer], side);
-        Some(peer)
+        Some(())
     }
 
     /// A link or a guest comes to a place that nobody has.
@@ -382,7 +381,7 @@ impl Pipe {
         for (seat, (server, (name, policy))) in servers.iter().copied().zip(&shown.servers).enumerate() {
             let sight = match is_untouched {
                 true => Sight::Alone(server),
-                false => self.view(vec![(server, policy.clone())], shown.sharing, now)?,
+                false => self.view(vec![(server, policy.clone())], (shown.sharing, false), now)?,
             };
             seats.push(NewSeat { server, name: name.clone(), sight, pin: pinned == Some(seat) });
         }
@@ -391,14 +390,15 @@ impl Pipe {
 
     /// What an endpoint sees that is shown this as one.
     fn sight(&mut self, shown: &Shown, servers: &[ServerIndex], now: Instant) -> Option<Sight> {
+        let grows = matches!(shown.manner, Manner::Together);
         if let ([server], [(_, policy)]) = (servers, &*shown.servers)
             && policy.is_untouched()
-            && !matches!(shown.manner, Manner::Together)
+            && !grows
         {
             return Some(Sight::Alone(*server));
         }
         let policies = shown.servers.iter().map(|(_, policy)| policy.clone());
-        self.view(servers.iter().copied().zip(policies).collect(), shown.sharing, now)
+        self.view(servers.iter().copied().zip(policies).collect(), (shown.sharing, grows), now)
     }
 
     /// What guests see that are shown this.
@@ -423,10 +423,15 @@ impl Pipe {
         Some(sight)
     }
 
-    /// Servers as one.
-    fn view(&mut self, servers: Vec<(ServerIndex, Arc<ToolPolicy>)>, sharing: Sharing, now: Instant) -> Option<Sight> {
+    /// Servers as one. `grows`: whether others may come.
+    fn view(
+        &mut self,
+        servers: Vec<(ServerIndex, Arc<ToolPolicy>)>,
+        (sharing, grows): (Sharing, bool),
+        now: Instant,
+    ) -> Option<Sight> {
         let (_, max_list) = self.described(&servers.iter().map(|(server, _)| *server).collect::<Vec<_>>());
-        let show = Show { servers, sharing, max_list };
+        let show = Show { servers, sharing, max_list, grows };
         Some(Sight::Merged(self.router.turns()?.hub.add_view(show, now, &mut self.sides)))
     }
 

@@ -3,6 +3,7 @@
 //! What is wanted of a server is a level, not an event: the pipe looks at it whenever it is told to look, and at its own start.
 //! So an order that was overtaken costs nothing, and one given while there is no pipe (between two layouts) is not lost.
 
+use tokio::io::DuplexStream;
 use tokio::sync::{mpsc, oneshot};
 
 use super::membership::{NewGuest, NewLink, NewServer, Shown};
@@ -36,8 +37,8 @@ pub(crate) enum PipeOrder {
     Attach(NewLink, oneshot::Sender<PeerId>),
     /// To have all servers suit guests, who may come from now on.
     Open,
-    /// To receive a guest.
-    Receive(NewGuest, oneshot::Sender<PeerId>),
+    /// To receive a guest, whose messages come over this, one a line each way, and to say that it is received.
+    Receive(NewGuest, DuplexStream, oneshot::Sender<()>),
     /// To show guests something else, or to end their conversations.
     ShowGuests { before: Arc<Shown>, after: Option<Arc<Shown>> },
     /// To show a peer something else.
@@ -90,9 +91,9 @@ impl Pipe {
                         router.hub.open_to_any();
                     }
                 }
-                PipeOrder::Receive(new, reply) => {
-                    if let Some(peer) = self.receive(new, now) {
-                        let _nobody_waits = reply.send(peer);
+                PipeOrder::Receive(new, lines, reply) => {
+                    if self.receive(new, lines, now).is_some() {
+                        let _nobody_waits = reply.send(());
                     }
                 }
                 PipeOrder::ShowGuests { before, after } => self.show_guests(&before, after.as_ref(), now),

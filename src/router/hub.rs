@@ -78,6 +78,8 @@ pub struct Show {
     pub sharing: Sharing,
     /// The largest list, in bytes.
     pub max_list: usize,
+    /// Whether others may be seen later, so that a server is not shown as itself while it is the only one.
+    pub grows: bool,
 }
 
 /// Why a list is not given for which a peer has waited.
@@ -241,12 +243,17 @@ impl Hub {
         }
         let mut views = SlotMap::with_key();
         let sharing = sharing.unwrap_or_default();
-        let whole = views.insert(View::new(Show { servers: seen, sharing, max_list: max_frame }));
+        let whole = views.insert(View::new(Show { servers: seen, sharing, max_list: max_frame, grows: false }));
         Hub::of(all, views, Some(Sight::Merged(whole)))
     }
 
     fn of(servers: Vec<Hosted>, mut views: SlotMap<ViewId, View>, whole: Option<Sight>) -> Self {
-        let nothing = views.insert(View::new(Show { servers: Vec::new(), sharing: Sharing::default(), max_list: 0 }));
+        let nothing = views.insert(View::new(Show {
+            servers: Vec::new(),
+            sharing: Sharing::default(),
+            max_list: 0,
+            grows: false,
+        }));
         Hub {
             peers: Peers::default(),
             servers,

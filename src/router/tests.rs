@@ -198,7 +198,12 @@ impl Out for Sink {
 
 /// A view of these servers.
 fn show(seen: &[usize], sharing: Sharing) -> Show {
-    Show { servers: seen.iter().map(|server| (*server, Arc::default())).collect(), sharing, max_list: 1 << 20 }
+    Show {
+        servers: seen.iter().map(|server| (*server, Arc::default())).collect(),
+        sharing,
+        max_list: 1 << 20,
+        grows: false,
+    }
 }
 
 /// The marks in a text: each says whose it is.

@@ -36,10 +36,10 @@ impl Front {
         let gateway = match &self.0 {
             // It moves to another address.
             Some(open) => open.gateway.clone(),
-            None => Arc::new(Gateway::new(&spec, servers, common.hub.sender(), common.status.clone())),
+            None => Arc::new(Gateway::new(&spec, servers, common.hub.reception(), common.status.clone())),
         };
         common.hub.open().await;
-        run_all(servers, common).await;
+        common.run_all(servers.iter().map(|server| &server.name)).await;
         let (ended, (open, closed)) = (common.run.stop.drain().child_token(), oneshot::channel());
         tasks.spawn(listener.serve(gateway.clone(), (ended.clone(), open), common.run.limits.drain_timeout));
         if let Some(before) = self.0.replace(Open { gateway, spec, ended, closed }) {
@@ -77,7 +77,7 @@ impl Front {
         };
         let before = self.0.as_ref().map(|open| open.spec.listen);
         if let Some(open) = &mut self.0 {
-            run_all(servers, common).await;
+            common.run_all(servers.iter().map(|server| &server.name)).await;
             open.gateway.change(spec, servers).await;
             // It listens where it did, until it listens elsewhere.
             open.spec = Arc::new(GatewaySpec { listen: open.spec.listen, ..(**spec).clone() });
@@ -110,13 +110,4 @@ impl Front {
 fn told(what: String) -> String {
     error!(event = "ERROR_GATEWAY", "{what}");
     what
-}
-
-/// Has every server run, whether or not an endpoint shows it.
-async fn run_all(servers: &[ServerSpec], common: &Common) {
-    for server in servers {
-        if let Some(entry) = common.entries.get(&server.name) {
-            common.hub.ensure(&entry, &common.run.catalogue).await;
-        }
-    }
 }

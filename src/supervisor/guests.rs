@@ -8,17 +8,21 @@ use super::Common;
 use crate::config::ServerSpec;
 use crate::pipe::membership::{Manner, NewGuest, Shown};
 
-/// Most bytes of a conversation that wait for the pipe, and for whoever carries them on, beside those that either holds.
-const BETWEEN: usize = 64 * 1024;
-
 /// See the module's documentation.
-#[derive(Default)]
 pub(super) struct Guests {
+    /// How all servers are shown.
+    manner: Manner,
     /// What is shown of the servers to those that have come: to those of one server, or of all. Guests with the same have one view.
     shown: Vec<(Option<Arc<str>>, Arc<Shown>)>,
 }
 
 impl Guests {
+    /// Nobody has come yet. `may_change`: whether other servers may come.
+    pub(super) fn of(may_change: bool) -> Self {
+        // The only server that there can be is shown as it is, with all that it says.
+        Guests { manner: if may_change { Manner::Together } else { Manner::AsOne }, shown: Vec::new() }
+    }
+
     /// Receives one that is to see all servers, or one of them, which run from now on. Returns the end at which the guest is; `None` if
     /// the hub takes none.
     pub(super) async fn receive(
@@ -34,46 +38,36 @@ impl Guests {
         let shown = match known {
             Some(shown) => shown,
             None => {
-                let shown = Arc::new(of(server, servers));
+                let shown = Arc::new(self.shown_of(server, servers));
                 self.shown.push((server.map(Arc::from), shown.clone()));
                 shown
             }
         };
-        run(&shown, common).await;
-        let (ours, theirs) = tokio::io::duplex(BETWEEN);
+        common.run_all(shown.servers.iter().map(|(name, _)| name)).await;
         let name = server.map_or_else(|| "a client on stdio".into(), |server| format!("a client of {server} on stdio"));
         // A client that says no more has a program of its own to wait with.
-        let guest = NewGuest { lines: Box::new(theirs), name: name.into(), shown, lingers: true, judges: false };
-        common.hub.receive(guest).await.map(|_| ours)
+        let guest = NewGuest { name: name.into(), shown, lingers: true, judges: false };
+        common.hub.reception().receive(guest).await
     }
 
     /// Has other servers count. Conversations about one that is no more are ended.
     pub(super) async fn change(&mut self, servers: &[ServerSpec], common: &Common) {
         for (name, before) in std::mem::take(&mut self.shown) {
             let is_there = name.as_ref().is_none_or(|name| servers.iter().any(|server| server.name == *name));
-            let after = is_there.then(|| Arc::new(of(name.as_deref(), servers)));
+            let after = is_there.then(|| Arc::new(self.shown_of(name.as_deref(), servers)));
             if let Some(shown) = &after {
-                run(shown, common).await;
+                common.run_all(shown.servers.iter().map(|(name, _)| name)).await;
                 self.shown.push((name, shown.clone()));
             }
-            common.hub.show_guests(before, after).await;
+            common.hub.reception().show(before, after).await;
         }
     }
-}
 
-/// What is shown to guests of one server, or of all.
-fn of(server: Option<&str>, servers: &[ServerSpec]) -> Shown {
-    let sharing = servers.first().map(|server| server.sharing).unwrap_or_default();
-    let is_seen = |spec: &&ServerSpec| server.is_none_or(|name| *spec.name == *name);
-    let seen = servers.iter().filter(is_seen).map(|spec| (spec.name.clone(), spec.tools.clone()));
-    Shown { servers: seen.collect(), sharing, manner: Manner::AsOne }
-}
-
-/// Has the servers run, whether or not anybody else is shown them.
-async fn run(shown: &Shown, common: &Common) {
-    for (name, _) in &shown.servers {
-        if let Some(entry) = common.entries.get(name) {
-            common.hub.ensure(&entry, &common.run.catalogue).await;
-        }
+    /// What is shown to guests of one server, or of all.
+    fn shown_of(&self, server: Option<&str>, servers: &[ServerSpec]) -> Shown {
+        let sharing = servers.first().map(|server| server.sharing).unwrap_or_default();
+        let is_seen = |spec: &&ServerSpec| server.is_none_or(|name| *spec.name == *name);
+        let seen = servers.iter().filter(is_seen).map(|spec| (spec.name.clone(), spec.tools.clone()));
+        Shown { servers: seen.collect(), sharing, manner: if server.is_some() { Manner::AsOne } else { self.manner } }
     }
 }

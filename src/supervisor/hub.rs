@@ -9,8 +9,9 @@ use super::crew::Entry;
 use crate::catalogue::Catalogue;
 use crate::config::ServerSpec;
 use crate::pipe::Limits;
-use crate::pipe::membership::{NewGuest, NewLink, NewServer, Shown};
+use crate::pipe::membership::{NewLink, NewServer, Shown};
 use crate::pipe::orders::PipeOrder;
+use crate::pipe::reception::Reception;
 use crate::router::PeerId;
 
 /// Where the hub is told something. Cloning gives another handle.
@@ -31,9 +32,9 @@ impl HubHandle {
         self.tell(PipeOrder::Open).await;
     }
 
-    /// Where it is told something by others.
-    pub(super) fn sender(&self) -> mpsc::Sender<Box<PipeOrder>> {
-        self.orders.clone()
+    /// Where guests are announced to it.
+    pub(super) fn reception(&self) -> Reception {
+        Reception::of(self.orders.clone())
     }
 
     /// Tells it something. False if it has as much unread as it may, or has ended.
@@ -61,18 +62,6 @@ impl HubHandle {
         let (reply, told) = oneshot::channel();
         self.tell(PipeOrder::Attach(link, reply)).await;
         told.await.ok()
-    }
-
-    /// Has a guest received. `None` if the hub has ended, or does not run a server that is to be shown.
-    pub(super) async fn receive(&self, guest: NewGuest) -> Option<PeerId> {
-        let (reply, told) = oneshot::channel();
-        self.tell(PipeOrder::Receive(guest, reply)).await;
-        told.await.ok()
-    }
-
-    /// Has guests shown something else, or their conversations ended.
-    pub(super) async fn show_guests(&self, before: Arc<Shown>, after: Option<Arc<Shown>>) {
-        self.tell(PipeOrder::ShowGuests { before, after }).await;
     }
 
     /// Has an endpoint shown something else.

@@ -1,5 +1,6 @@
 //! `mcp-pipe stdio`: the servers as one MCP server on standard input and output, of a daemon or without one.
 
+use std::fs;
 use std::path::PathBuf;
 
 use rustix::process::Signal;
@@ -147,6 +148,24 @@ async fn two_clients_and_a_link_use_the_same_servers_at_once() {
     // The end of a client is nothing to the others.
     assert_eq!(text_of(&conn.call(51, "x__pid", json!({})).await), pid);
     daemon.stop_closing([&mut conn]).await;
+}
+
+#[tokio::test]
+async fn a_client_of_the_only_server_learns_of_another_one() {
+    let runtime = Runtime::new();
+    let one = config([("x", fixture_entry(&[]))]);
+    let daemon = runtime.setup().config(&one).args(["serve", "--listen", "127.0.0.1:0"]).start("info");
+    daemon.wait_for_event("ALL_UP").await;
+    let mut talk = talk(&runtime, true, &[]);
+    let greeting = talk.greet().await;
+    assert_eq!(greeting["result"]["capabilities"]["tools"]["listChanged"], true, "{greeting}");
+    assert!(names(&talk.ask(1, "tools/list", json!({})).await).contains(&"echo"));
+    fs::write(daemon.path().join("mcp_config.json"), two_servers().to_string()).unwrap();
+    assert_eq!(runtime.ask(&["reload"]).await.code, 0);
+    talk.other("notifications/tools/list_changed").await;
+    assert_eq!(text_of(&talk.call(2, "y__echo", json!({"text": "new"})).await), "new");
+    assert_eq!(talk.end().await.code, Some(0));
+    daemon.stop().await;
 }
 
 #[tokio::test]

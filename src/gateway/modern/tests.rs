@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::Request;
 use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
 use tokio::sync::mpsc;
 
 use super::*;
@@ -14,8 +14,8 @@ use crate::config::ServerSpec;
 use crate::control::status::Status;
 use crate::gateway::Gateway;
 use crate::gateway::tests::spec;
-use crate::pipe::membership::NewGuest;
 use crate::pipe::orders::PipeOrder;
+use crate::pipe::reception::Reception;
 
 const HANG: Duration = Duration::from_secs(400);
 
@@ -28,19 +28,19 @@ fn gateway() -> (Arc<Gateway>, Heard) {
     tokio::spawn(async move {
         let mut number = 0;
         while let Some(order) = orders.recv().await {
-            let PipeOrder::Receive(guest, reply) = *order else { panic!("nothing else is ordered") };
-            let _gone = reply.send(crate::router::PeerId::default());
+            let PipeOrder::Receive(_, lines, reply) = *order else { panic!("nothing else is ordered") };
+            let _gone = reply.send(());
             number += 1;
-            tokio::spawn(play(guest, number, told.clone()));
+            tokio::spawn(play(lines, number, told.clone()));
         }
     });
     let servers = ["calc", "clock"].map(|name| ServerSpec::sample(name, "true", &[]));
-    (Arc::new(Gateway::new(&Arc::new(spec()), &servers, pipe, Status::default())), heard)
+    (Arc::new(Gateway::new(&Arc::new(spec()), &servers, Reception::of(pipe), Status::default())), heard)
 }
 
 /// What a peer of a router is told, more or less.
-async fn play(guest: NewGuest, number: usize, told: mpsc::UnboundedSender<(usize, Value)>) {
-    let (from, mut to) = tokio::io::split(guest.lines);
+async fn play(lines: DuplexStream, number: usize, told: mpsc::UnboundedSender<(usize, Value)>) {
+    let (from, mut to) = tokio::io::split(lines);
     let mut from = BufReader::new(from).lines();
     let mut call = Value::Null;
     while let Ok(Some(line)) = from.next_line().await {

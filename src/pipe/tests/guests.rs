@@ -49,9 +49,8 @@ impl House {
     async fn receive(&self, shown: &Arc<Shown>, lingers: bool) -> Option<Visit> {
         let (ours, theirs) = tokio::io::duplex(8 * 1024);
         let (reply, told) = oneshot::channel();
-        let new =
-            NewGuest { lines: Box::new(theirs), name: "guest".into(), shown: shown.clone(), lingers, judges: false };
-        self.orders.send(Box::new(PipeOrder::Receive(new, reply))).await.unwrap();
+        let new = NewGuest { name: "guest".into(), shown: shown.clone(), lingers, judges: false };
+        self.orders.send(Box::new(PipeOrder::Receive(new, theirs, reply))).await.unwrap();
         told.await.ok()?;
         let (from, to) = tokio::io::split(ours);
         Some(Visit { from: BufReader::new(from), to })

@@ -1861,7 +1861,7 @@ fn a_name_that_was_read_of_a_server_that_is_gone_leads_to_no_other_one_in_its_pl
     assert_eq!(rig.router.add_server(other, None), 0);
     let Sight::Merged(view) = rig.router.whole else { panic!("a view of all") };
     let servers = vec![(0, Arc::default()), (1, Arc::default())];
-    let show = Show { servers, sharing: Sharing::default(), max_list: 1 << 20 };
+    let show = Show { servers, sharing: Sharing::default(), max_list: 1 << 20, grows: false };
     rig.router.change_view(view, show, rig.now, &mut rig.sink);
     rig.up(0);
     rig.sink.endpoint.clear();

@@ -18,6 +18,7 @@ use crate::tools::{Gate, ToolPolicy};
 pub(super) struct View {
     seen: Vec<Seen>,
     rules: Rules,
+    grows: bool,
     published: Published,
     /// How many states of what is published there have been.
     pub(super) states: u64,
@@ -40,7 +41,7 @@ pub(super) struct Awaited {
 }
 
 impl View {
-    pub(super) fn new(Show { servers, sharing, max_list: max }: Show) -> Self {
+    pub(super) fn new(Show { servers, sharing, max_list: max, grows }: Show) -> Self {
         let seen: Vec<_> = servers.into_iter().map(|(server, policy)| Seen { server, policy, judged: false }).collect();
         // A server alone has nobody to be kept apart from.
         let (naming, letters) = match seen.len() {
@@ -50,6 +51,7 @@ impl View {
         View {
             seen,
             rules: Rules { naming, letters, max },
+            grows,
             published: Published::default(),
             states: 0,
             stale: true,
@@ -74,9 +76,9 @@ impl View {
         self.told_renamed.retain(|of, _| *of != server);
     }
 
-    /// Whether there is just one server to be seen.
+    /// Whether a server is shown as itself: it is the only one, and no others may come.
     pub(super) fn is_of_one(&self) -> bool {
-        self.seen.len() == 1
+        self.seen.len() == 1 && !self.grows
     }
 
     pub(super) fn has(&self, server: ServerIndex) -> bool {

@@ -41,16 +41,25 @@ impl Talk {
     /// The answer to a request. Whatever is on stdout is a message.
     pub(crate) async fn answer(&mut self, id: u64) -> Value {
         let is_it = |message: &Value| message["id"] == id && message.get("method").is_none();
-        if let Some(at) = self.others.iter().position(is_it) {
+        self.message(&format!("an answer to {id}"), is_it).await
+    }
+
+    /// The next message of this method.
+    pub(crate) async fn other(&mut self, method: &str) -> Value {
+        self.message(method, |message| message["method"] == method).await
+    }
+
+    async fn message(&mut self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
+        if let Some(at) = self.others.iter().position(&is_it) {
             return self.others.remove(at).unwrap();
         }
         loop {
             let mut line = String::new();
-            let read = within("an answer on stdout", self.from.read_line(&mut line)).await.unwrap();
+            let read = within(what, self.from.read_line(&mut line)).await.unwrap();
             if read == 0 {
                 let mut said = String::new();
                 self.child.stderr.take().unwrap().read_to_string(&mut said).await.unwrap();
-                panic!("it ended before it answered {id}: {said}");
+                panic!("it ended before {what} came: {said}");
             }
             let message: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line:?}: {error}"));
             if is_it(&message) {
@@ -65,13 +74,15 @@ impl Talk {
         self.answer(id).await
     }
 
-    pub(crate) async fn greet(&mut self) {
+    /// The handshake. Returns the answer to `initialize`.
+    pub(crate) async fn greet(&mut self) -> Value {
         let client = json!({"name": "client", "version": "1"});
         let params = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client});
         let answer = self.ask(0, "initialize", params).await;
         // What servers have agreed on with others before counts.
         assert!(answer["result"]["protocolVersion"].is_string(), "{answer}");
         self.send("notifications/initialized", None, json!({})).await;
+        answer
     }
 
     pub(crate) async fn call(&mut self, id: u64, tool: &str, arguments: Value) -> Value {

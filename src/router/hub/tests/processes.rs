@@ -125,7 +125,7 @@ impl World {
             hub.add_server(&spec(&format!("s{n}"), instances), None);
         }
         let servers = (0..SERVERS).map(|server| (server, Arc::default())).collect();
-        let show = Show { servers, sharing: Sharing::default(), max_list: 1 << 20 };
+        let show = Show { servers, sharing: Sharing::default(), max_list: 1 << 20, grows: false };
         let view = Sight::Merged(hub.add_view(show, now, &mut ear));
         let processes = (0..SERVERS).map(|n| (n, Served::new(n))).collect();
         let (clients, gone) = (BTreeMap::new(), BTreeSet::new());

@@ -1,0 +1,39 @@
+//! Where peers that come by themselves are announced to a pipe.
+
+use std::sync::Arc;
+
+use tokio::io::{DuplexStream, duplex};
+use tokio::sync::{mpsc, oneshot};
+
+use super::membership::{NewGuest, Shown};
+use super::orders::PipeOrder;
+
+/// Most bytes of a conversation that wait between the pipe and whoever carries it on, each way, beside those that either holds.
+const BETWEEN: usize = 64 * 1024;
+
+/// See the module's documentation. Cloning gives another handle.
+#[derive(Debug, Clone)]
+pub(crate) struct Reception(mpsc::Sender<Box<PipeOrder>>);
+
+impl Reception {
+    /// Of the pipe that is told something here.
+    pub(crate) fn of(orders: mpsc::Sender<Box<PipeOrder>>) -> Self {
+        Reception(orders)
+    }
+
+    /// Has a guest received. Returns the end at which the guest is; `None`: the pipe has ended, or does not run a server that is to be
+    /// shown.
+    pub(crate) async fn receive(&self, guest: NewGuest) -> Option<DuplexStream> {
+        let (ours, theirs) = duplex(BETWEEN);
+        let (reply, received) = oneshot::channel();
+        self.0.send(Box::new(PipeOrder::Receive(guest, theirs, reply))).await.ok()?;
+        received.await.ok()?;
+        Some(ours)
+    }
+
+    /// Has the guests that are shown `before` shown something else, or their conversations ended. Nobody waits for a pipe that has
+    /// ended.
+    pub(crate) async fn show(&self, before: Arc<Shown>, after: Option<Arc<Shown>>) {
+        let _ended = self.0.send(Box::new(PipeOrder::ShowGuests { before, after })).await;
+    }
+}
