@@ -1,5 +1,6 @@
 //! One server's side of a router: how far it is, what waits for it, and what is under way there.
 
+mod abandoned;
 mod era;
 mod handshake;
 
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use self::abandoned::Abandoned;
 pub(super) use self::handshake::Opened;
 use super::bar::Bar;
 use super::desk::METHOD;
@@ -43,7 +45,7 @@ const MAX_IN_FLIGHT_BYTES: usize = 1 << 20;
 const OF_ALL: usize = 4;
 
 /// Why a server's request is answered with an error where several peers share the server.
-const WHOSE: &str = "several clients share this server, and its request can't be told to belong to one of them: only one that has a call under way here is asked, while no other has";
+const WHOSE: &str = "several clients share this server, and its request can't be told to belong to one of them: one is asked only while it has a call under way here and no other has one, nor has given one up that the server may still work on";
 
 /// The same where each peer has a process of its own.
 const NOBODYS: &str = "no client has used this process of the server so far, or the one that has is gone";
@@ -55,7 +57,7 @@ pub(super) const OVER: &str = "the call is over that this is about";
 const BRIEF: usize = 128;
 
 /// Shortest age at which the oldest request makes room when the table is full: its server has most likely forgotten it.
-const STALE: Duration = Duration::from_secs(600);
+pub(super) const STALE: Duration = Duration::from_secs(600);
 
 /// Longest time that a call is waited for where something has to wait for all calls: the cloud gives up then.
 pub(super) const ABANDONED: Duration = cloud::CALL;
@@ -229,6 +231,7 @@ pub(super) struct Lane {
     last_id: u64,
     /// Bytes that are kept for the calls among `flights`.
     kept: usize,
+    abandoned: Abandoned,
     /// Calls that this server can't answer any more and another server may, each with the reason.
     pub(super) strays: Vec<(Call, String)>,
     /// The progress tokens of calls that have become tasks.
@@ -266,6 +269,7 @@ impl Lane {
             flights: BTreeMap::new(),
             last_id: 0,
             kept: 0,
+            abandoned: Abandoned::default(),
             strays: Vec::new(),
             lasting: Lasting::default(),
             silence: Silence::None,
@@ -438,6 +442,7 @@ impl Lane {
         self.state = ServerSide::Down { why: gone.why.into(), retry_at: Some(now + gone.retry_in) };
         self.silence = Silence::None;
         self.lasting.clear();
+        self.abandoned.clear();
         self.kept = 0;
         for (_, flight) in std::mem::take(&mut self.flights) {
             if let Flight::Call(call) = flight {
@@ -598,6 +603,7 @@ impl Lane {
     /// Passes a request of the endpoint on, and returns its id at the server.
     pub(super) fn forward(&mut self, request: &Request<'_>, call: Call, edits: Edits<'_>, out: &mut dyn Out) -> u64 {
         let id = self.next_id();
+        self.abandoned.expire(request.now);
         if is_call(call.method()) {
             self.opening.serve();
         }
@@ -714,22 +720,28 @@ impl Lane {
             out.to_server(self.index, &[&reply::cancelled(ours.as_bytes(), "the client cancelled it")]);
         }
         // MCP: a cancelled request gets no answer, so nothing would ever take it out of the table.
-        self.remove_flight(id);
+        self.abandon(id);
         true
     }
 
     /// Takes a call out of the table that has lasted too long, and tells the server to stop working on it.
     pub(super) fn abandon_call(&mut self, id: u64, reason: &str, out: &mut dyn Out) -> Option<Call> {
-        match self.remove_flight(id)? {
-            Flight::Call(call) => {
-                out.to_server(self.index, &[&reply::cancelled(id.to_string().as_bytes(), reason)]);
-                Some(call)
-            }
+        let call = self.abandon(id)?;
+        out.to_server(self.index, &[&reply::cancelled(id.to_string().as_bytes(), reason)]);
+        Some(call)
+    }
+
+    /// Takes a call out of the table for whose answer nobody waits any more.
+    fn abandon(&mut self, id: u64) -> Option<Call> {
+        let call = match self.remove_flight(id)? {
+            Flight::Call(call) => call,
             other @ (Flight::Initialize(_) | Flight::List(..)) => {
                 self.flights.insert(id, other);
-                None
+                return None;
             }
-        }
+        };
+        self.abandoned.add(id, call.peer, call.since);
+        Some(call)
     }
 
     /// Takes the request for a page of a list out of the table that has lasted too long, and tells the server to stop
@@ -745,11 +757,12 @@ impl Lane {
     pub(super) fn link_down(&mut self, peer: PeerId, out: &mut dyn Out) {
         self.held.drop_all_of(peer);
         self.lasting.link_down(peer);
-        let Lane { flights, kept, index, .. } = self;
+        let Lane { flights, kept, abandoned, index, .. } = self;
         // Answers to these calls would come too late for anybody; a server that is told so can stop working on them.
         flights.retain(|id, flight| match flight {
             Flight::Call(call) if call.peer == peer => {
                 *kept -= call.size();
+                abandoned.add(*id, peer, call.since);
                 if call.is_cancellable() {
                     let reason = "the endpoint's connection was lost";
                     out.to_server(*index, &[&reply::cancelled(id.to_string().as_bytes(), reason)]);
@@ -763,7 +776,11 @@ impl Lane {
     /// Takes out the request that an answer of the server is for, with its id.
     pub(super) fn take_flight(&mut self, id: &[u8]) -> Option<(u64, Flight)> {
         let id = flight_id(id)?;
-        self.remove_flight(id).map(|flight| (id, flight))
+        let flight = self.remove_flight(id);
+        if flight.is_none() {
+            self.abandoned.answered(id);
+        }
+        Some((id, flight?))
     }
 
     fn remove_flight(&mut self, id: u64) -> Option<Flight> {
@@ -808,16 +825,13 @@ impl Lane {
 
     /// Whom a message of the server is for that names no call.
     fn meant_for(&self) -> Option<PeerId> {
-        match (self.whose, self.only_viewer()) {
-            // A peer that sees the server no longer may still have calls under way.
-            (Whose::All, Some(viewer)) if !self.has_many || self.calls().all(|call| call.peer == viewer) => {
-                Some(viewer)
-            }
-            (Whose::All, Some(_) | None) => self.only_caller(),
-            (Whose::One(peer), _) => Some(peer),
-            (Whose::Free, viewer) => viewer.filter(|_| !self.has_many),
-            (Whose::Nobody, _) => None,
+        match self.whose {
+            Whose::All if self.has_many => self.calls().next().map(|call| call.peer),
+            Whose::All | Whose::Free => self.only_viewer().filter(|_| !self.has_many),
+            Whose::One(peer) => return Some(peer),
+            Whose::Nobody => None,
         }
+        .filter(|peer| self.calls().all(|call| call.peer == *peer) && self.abandoned.are_all_of(*peer))
     }
 
     /// Why a message of the server is for nobody.
@@ -958,6 +972,7 @@ impl Lane {
     /// The server has begun another conversation, while requests that are under way there go on.
     pub(super) fn forget_conversation(&mut self, peers: &mut Peers, out: &mut dyn Out) {
         self.lasting.clear();
+        self.abandoned.clear();
         self.leftover.server_down();
         peers.server_down(self.index, out);
     }
@@ -1007,13 +1022,6 @@ impl Lane {
     /// A peer's requests that are under way.
     pub(super) fn calls_of(&self, peer: PeerId) -> impl Iterator<Item = &Call> {
         self.calls().filter(move |call| call.peer == peer)
-    }
-
-    /// The only peer that has requests under way here, where there is one.
-    pub(super) fn only_caller(&self) -> Option<PeerId> {
-        let mut peers = self.calls().map(|call| call.peer);
-        let first = peers.next()?;
-        peers.all(|peer| peer == first).then_some(first)
     }
 
     /// The peers' requests that are under way.

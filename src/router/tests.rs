@@ -124,11 +124,20 @@ struct Served {
     initialized: bool,
     /// Calls: the id and token that the server was given, and the mark of the call.
     calls: Vec<(Value, String)>,
+    /// Those that it was told to stop and works on all the same, as the first server does.
+    cancelled: Vec<(Value, String)>,
     /// Questions under way: the id, and its mark.
     questions: BTreeMap<u64, String>,
     asked: u64,
     followed: BTreeSet<String>,
     level: Option<usize>,
+}
+
+impl Served {
+    /// What it talks about: all that it works on.
+    fn said(&self) -> String {
+        self.calls.iter().chain(&self.cancelled).map(|(_, mark)| format!("{mark} ")).collect()
+    }
 }
 
 /// The router of a world.
@@ -204,6 +213,11 @@ fn show(seen: &[usize], sharing: Sharing) -> Show {
         max_list: 1 << 20,
         grows: false,
     }
+}
+
+/// Whose calls are, by their marks.
+fn owners(calls: &[(Value, String)]) -> BTreeSet<String> {
+    calls.iter().map(|(_, mark)| mark.rsplit_once('-').unwrap().0.to_owned() + "-").collect()
 }
 
 /// The marks in a text: each says whose it is.
@@ -460,7 +474,8 @@ impl World {
                     let call = it.calls.iter().find(|(id, _)| id == cancelled).unwrap();
                     assert_eq!(call.1, why, "another call is cancelled");
                 }
-                it.calls.retain(|(id, _)| id != cancelled);
+                let over = it.calls.extract_if(.., |(id, _)| id == cancelled);
+                it.cancelled.extend(over.filter(|_| server == 0));
                 return;
             }
             Some(_) => return,
@@ -518,8 +533,18 @@ impl World {
 
     /// What the marks of the calls under way at a server say of whose they are.
     fn callers(&self, server: ServerIndex) -> BTreeSet<String> {
-        let owner = |mark: &String| mark.rsplit_once('-').unwrap().0.to_owned() + "-";
-        self.servers[server].calls.iter().map(|(_, mark)| owner(mark)).collect()
+        owners(&self.servers[server].calls)
+    }
+
+    /// Whose everything is that a server works on, whether or not anybody waits for it.
+    fn concerned(&self, server: ServerIndex) -> BTreeSet<String> {
+        let cancelled = owners(&self.servers[server].cancelled);
+        self.callers(server).union(&cancelled).cloned().collect()
+    }
+
+    /// Whether nobody can be told from the others to whom a server speaks.
+    fn is_for_nobody(&self, server: ServerIndex) -> bool {
+        self.concerned(server).len() > 1 || (self.shared[server] && self.callers(server).is_empty())
     }
 
     fn happen(&mut self, what: &Happening) {
@@ -559,11 +584,12 @@ impl World {
             }
             Happening::Answer(s, n) => {
                 let s = s % servers;
-                if self.servers[s].calls.is_empty() {
+                let Served { calls, cancelled, .. } = &mut self.servers[s];
+                let from = if calls.is_empty() { cancelled } else { calls };
+                if from.is_empty() {
                     return;
                 }
-                let n = n % self.servers[s].calls.len();
-                let (id, mark) = self.servers[s].calls.remove(n);
+                let (id, mark) = from.remove(n % from.len());
                 self.server_says(s, &json!({"jsonrpc": "2.0", "id": id, "result": {"of": mark}}));
                 self.settle();
             }
@@ -755,28 +781,29 @@ impl World {
         }
     }
 
-    /// A server logs what it works on. If that is several peers' calls, or none, nobody may hear it but an only peer.
+    /// A server logs what it works on. If that is several peers' calls, or none, nobody may hear it but the peer of a server that has
+    /// always had one alone.
     fn log(&mut self, server: ServerIndex, level: usize) {
         if !self.servers[server].initialized {
             return;
         }
-        let said: Vec<_> = self.servers[server].calls.iter().map(|(_, mark)| mark.clone()).collect();
+        let said = self.servers[server].said();
         let heard = |world: &World| world.clients.values().map(|client| client.logs).sum::<usize>();
         let (before, kept) = (heard(self), self.sink.kept);
-        let params = json!({"level": LEVELS[level], "data": said.join(" "), "shared": self.shared[server]});
+        let params = json!({"level": LEVELS[level], "data": said, "shared": self.shared[server]});
         self.server_says(server, &json!({"jsonrpc": "2.0", "method": "notifications/message", "params": params}));
         self.settle();
-        let callers = self.callers(server);
         let told = heard(self) - before;
         let kept = self.sink.kept - kept;
         assert!(told + kept <= 1, "one peer at most, or else `mcp-pipe logs`");
-        if self.viewers(server) != 1 && callers.len() != 1 {
+        if self.is_for_nobody(server) {
             assert_eq!((told, kept), (0, 1), "nobody can be told from the others");
         }
-        let only = self.clients.values().find(|client| callers.len() == 1 && callers.contains(&client.name));
-        if let Some(client) = only
+        let callers = self.callers(server);
+        if let Some(client) = self.clients.values().find(|client| callers.contains(&client.name))
+            && !self.is_for_nobody(server)
             && client.conversing
-            && self.viewers(server) != 1
+            && self.shared[server]
             && client.level.is_none_or(|wanted| wanted <= level)
         {
             assert_eq!(told, 1, "{} has the only calls under way", client.name);
@@ -792,8 +819,7 @@ impl World {
         it.asked += 1;
         let id = 1_000_000 + it.asked;
         // It is about all that is under way, so only the peer of all of it may see it.
-        let said: Vec<_> = it.calls.iter().map(|(_, mark)| mark.clone()).collect();
-        let question = format!("q{id} {}", said.join(" "));
+        let question = format!("q{id} {}", it.said());
         it.questions.insert(id, question.clone());
         let params = json!({"q": question});
         self.server_says(
@@ -801,8 +827,7 @@ impl World {
             &json!({"jsonrpc": "2.0", "id": id, "method": "sampling/createMessage", "params": params}),
         );
         self.settle();
-        let callers = self.callers(server);
-        if self.viewers(server) != 1 && callers.len() != 1 {
+        if self.is_for_nobody(server) {
             assert!(!self.servers[server].questions.contains_key(&id), "no server waits in vain");
         }
     }
@@ -1006,6 +1031,48 @@ fn a_server_that_works_for_a_peer_which_sees_it_no_more_asks_no_other_about_that
     world.happen(&Happening::Ask(0));
     let asked: Vec<_> = world.clients.values().map(|client| client.questions.len()).collect();
     assert_eq!(asked, [1, 0], "the caller alone");
+    world.end();
+}
+
+#[test]
+fn a_server_that_works_on_after_its_peer_has_gone_speaks_to_no_other_until_it_has_answered() {
+    for gone in [Happening::Cancel(0, 0), Happening::Link(0, false), Happening::Leave(0)] {
+        let mut world = two(true);
+        world.happen(&Happening::Call(0, 0));
+        world.happen(&gone);
+        let other = world.clients.len() - 1;
+        let told = |world: &World| {
+            let client = world.clients.values().nth(other).unwrap();
+            (client.logs, client.questions.len())
+        };
+        // As the only peer that sees the server, and as the only one with a call under way.
+        for called in [false, true] {
+            if called {
+                world.happen(&Happening::Call(other, 0));
+            }
+            world.happen(&Happening::Log(0, 3));
+            world.happen(&Happening::Ask(0));
+            assert_eq!(told(&world), (0, 0), "{gone:?}");
+        }
+        let (id, _) = world.servers[0].cancelled.pop().unwrap();
+        world.server_says(0, &json!({"jsonrpc": "2.0", "id": id, "result": {}}));
+        world.happen(&Happening::Log(0, 3));
+        world.happen(&Happening::Ask(0));
+        assert_eq!(told(&world), (1, 1), "{gone:?}");
+        world.end();
+    }
+}
+
+#[test]
+fn a_call_that_was_cancelled_long_ago_keeps_nobody_from_being_asked() {
+    let mut world = two(true);
+    world.happen(&Happening::Call(0, 0));
+    world.happen(&Happening::Cancel(0, 0));
+    world.servers[0].cancelled.clear();
+    world.pass(super::lane::STALE.as_secs());
+    world.happen(&Happening::Call(1, 0));
+    world.happen(&Happening::Ask(0));
+    assert_eq!(world.clients.values().nth(1).unwrap().questions.len(), 1);
     world.end();
 }
 

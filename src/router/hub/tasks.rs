@@ -170,7 +170,8 @@ impl Hub {
             }
             return;
         }
-        let peer = owner.or(self.servers[server].lane.only_viewer());
+        let lane = &self.servers[server].lane;
+        let peer = owner.or_else(|| lane.only_viewer().filter(|_| !lane.has_many()));
         if let Some(peer) = peer.filter(|peer| self.peers.is_conversing(*peer) && !self.shares_tasks(*peer, server)) {
             out.to_peer(peer, &[frame]);
         }
