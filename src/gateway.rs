@@ -386,8 +386,8 @@ impl Gateway {
             Some(server) => format!("a client at {at}/{server}").into(),
             None => format!("a client at {at}").into(),
         };
-        let guest = NewGuest { name, shown: gate.shown.clone(), lingers: false, judges };
-        let lines = self.reception.receive(guest).await?;
+        let guest = NewGuest { name, shown: gate.shown.clone(), judges };
+        let lines = self.reception.receive(guest).await?.lines;
         // What it is shown may have been taken away meanwhile, and then nobody would tell it.
         let is_shown = self.terms().gates().any(|now| Arc::ptr_eq(&now.shown, &gate.shown));
         is_shown.then_some(lines)

@@ -3,29 +3,54 @@
 //! What carries the lines is whoever let the peer in: a part of this program that speaks HTTP or WebSocket with the peer, or a
 //! socket to another process. Like a link, a guest has no task of its own, and says what comes as a [`LinkEvent`].
 
+use std::convert::Infallible;
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncWrite, DuplexStream};
+use tokio::io::{AsyncWrite, DuplexStream, duplex};
+use tokio::sync::oneshot;
 
 use crate::chunk::poll_chunk;
 use crate::frame::{Line, LineIn};
 use crate::link::{LinkEvent, OnLinkEvent};
 use crate::net::websocket::Outgoing;
 
+/// Most bytes of a conversation that wait between a guest and whoever carries it on, each way, beside those that either holds.
+const BETWEEN: usize = 64 * 1024;
+
 /// Most reads in a row before others have their turn.
 const READS: usize = 2;
+
+/// Our end of a conversation that is to begin.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub lines: DuplexStream,
+    stays: oneshot::Receiver<Infallible>,
+}
+
+/// The other end, for whoever carries the conversation on.
+#[derive(Debug)]
+pub(crate) struct Visitor {
+    pub lines: DuplexStream,
+    /// As long as this is there, a guest that says no more waits for its answers; else nobody wants them.
+    pub stays: oneshot::Sender<Infallible>,
+}
+
+/// Both ends of a conversation.
+pub(crate) fn ends() -> (Arrival, Visitor) {
+    let ((ours, theirs), (stays, waits)) = (duplex(BETWEEN), oneshot::channel());
+    (Arrival { lines: ours, stays: waits }, Visitor { lines: theirs, stays })
+}
 
 /// See the module's documentation.
 pub(crate) struct Guest {
     /// `None` once the conversation has ended, which is how the other end learns of that.
     lines: Option<DuplexStream>,
+    stays: oneshot::Receiver<Infallible>,
     incoming: LineIn,
     phase: GuestPhase,
-    /// Whether a guest that says no more still waits for its answers; else nobody wants them.
-    lingers: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,9 +64,10 @@ enum GuestPhase {
 }
 
 impl Guest {
-    /// A guest whose messages have so many bytes at most. See the field for `lingers`.
-    pub(crate) fn new(lines: DuplexStream, max_frame: usize, lingers: bool) -> Self {
-        Guest { lines: Some(lines), incoming: LineIn::new(max_frame, |_| true), phase: GuestPhase::New, lingers }
+    /// A guest whose messages have so many bytes at most.
+    pub(crate) fn new(arrival: Arrival, max_frame: usize) -> Self {
+        let Arrival { lines, stays } = arrival;
+        Guest { lines: Some(lines), stays, incoming: LineIn::new(max_frame, |_| true), phase: GuestPhase::New }
     }
 
     /// Whether the guest only waits for its answers.
@@ -67,6 +93,9 @@ impl Guest {
             read &= on(out, LinkEvent::Up(Duration::ZERO)).is_continue();
         }
         for _ in 0..READS {
+            if self.phase == GuestPhase::Listening && Pin::new(&mut self.stays).poll(cx).is_ready() {
+                self.phase = GuestPhase::Closed;
+            }
             if self.phase == GuestPhase::Closed {
                 self.lines = None;
             }
@@ -81,8 +110,8 @@ impl Guest {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(1..)) if flow.is_break() => return Poll::Pending,
                 Poll::Ready(Ok(1..)) => {}
-                Poll::Ready(Ok(0)) if self.lingers => self.phase = GuestPhase::Listening,
-                Poll::Ready(Ok(0) | Err(_)) => self.phase = GuestPhase::Closed,
+                Poll::Ready(Ok(0)) => self.phase = GuestPhase::Listening,
+                Poll::Ready(Err(_)) => self.phase = GuestPhase::Closed,
             }
         }
         cx.waker().wake_by_ref();

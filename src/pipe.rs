@@ -56,7 +56,6 @@ use crate::control::journal::{LinkEnd, LinkNews, ServerNews, Then};
 use crate::control::status::{LinkEntry, ServerEntry};
 use crate::endpoint::Endpoint;
 use crate::endpoint::agent::{self, Agent};
-use crate::guest::Guest;
 use crate::link::{Link, LinkEvent};
 use crate::logging::Names;
 use crate::mcp::handshake::Hello;

@@ -20,6 +20,7 @@ use crate::control::summary::Summary;
 use crate::control::{self, Asking, Question, health};
 use crate::error::{Exit, Failure};
 use crate::gateway::listener::Listener;
+use crate::guest::Visitor;
 use crate::inspect::{self, ArgumentsError, Form, Show};
 use crate::local::LocalEndpoint;
 use crate::logging::Ring;
@@ -253,7 +254,8 @@ async fn serve_stdio(
 ) -> Result<Exit, Failure> {
     let carried = async {
         let carried = match orders.receive(server).await {
-            Ok(stream) => stdio::carry(stream).await.map_err(|error| anyhow::Error::from(error).into()),
+            // A client that says no more is waited with until it has its answers.
+            Ok(Visitor { lines, stays: _stays }) => stdio::carry(lines).await.map_err(|error| anyhow::Error::from(error).into()),
             Err(NotGiven::Unclear(what)) => Err(Failure::Asking { exit: Exit::Usage, what, remedy: String::new() }),
             Err(NotGiven::Mistakes(why) | NotGiven::Impossible(why)) => Err(anyhow::Error::msg(why).into()),
         };

@@ -28,7 +28,6 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 
-use tokio::io::DuplexStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
@@ -49,6 +48,7 @@ use crate::control::orders::{Instruction, NotGiven, Order, Sought};
 use crate::control::status::Status;
 use crate::error::Problems;
 use crate::gateway::listener::Listener;
+use crate::guest::Visitor;
 use crate::net::wake::WakeWatch;
 use crate::pipe::orders::orders;
 use crate::pipe::{Limits, Pipe, Run};
@@ -224,7 +224,7 @@ impl Supervisor {
     }
 
     /// Receives a guest that is to see all servers, or the one of this name. Returns the end at which the guest is.
-    async fn receive(&mut self, server: Option<&str>) -> Result<DuplexStream, NotGiven> {
+    async fn receive(&mut self, server: Option<&str>) -> Result<Visitor, NotGiven> {
         let Supervisor { common, helm, wanted, guests, .. } = self;
         if let Some(name) = server.filter(|name| wanted.servers.iter().all(|server| *server.name != **name)) {
             return Err(helm.unknown(name, Sought::Server));

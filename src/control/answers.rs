@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy, split};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
@@ -13,8 +13,9 @@ use super::orders::{NotGiven, Order, Orders, Sought};
 use super::outcome;
 use super::picture::Picture;
 use super::protocol::{Daemon, Reason, Reply, Request, append_log_line};
-use super::socket::Accepted;
+use super::socket::{Accepted, end_of};
 use super::status::Status;
+use crate::guest::Visitor;
 use crate::logging::{Cursor, Entry, Ring, View};
 use crate::process::stop::Stop;
 use crate::words::counted;
@@ -178,17 +179,30 @@ async fn converse(server: Option<String>, client: &mut Client, from: &Answering)
         let why = format!("{many} on stdio are connected to this mcp-pipe; try again when one has ended");
         return client.end(&Reply::failed(Reason::Busy, why)).await;
     };
-    let mut lines = match from.orders.receive(server).await {
-        Ok(lines) => lines,
+    let Visitor { lines, stays } = match from.orders.receive(server).await {
+        Ok(visitor) => visitor,
         Err(NotGiven::Unclear(why)) => return client.end(&from.failed(Reason::Unclear, &why)).await,
         Err(NotGiven::Mistakes(why) | NotGiven::Impossible(why)) => {
             return client.end(&from.failed(Reason::NotDone, &why)).await;
         }
     };
-    if client.say(&Reply::Daemon(from.daemon.clone())).await.is_ok() {
-        // Whoever is too far behind in reading is let go by the pipe.
-        let _broken = copy_bidirectional(&mut client.stream, &mut lines).await;
+    if client.say(&Reply::Daemon(from.daemon.clone())).await.is_err() {
+        return;
     }
+    let end = end_of(&client.stream);
+    let ((mut heard, mut told), (mut answers, mut requests)) = (split(&mut client.stream), split(lines));
+    let hear = async {
+        if copy(&mut heard, &mut requests).await.is_ok() && requests.shutdown().await.is_ok() {
+            // It may only have said all, and wait for what is owed to it.
+            end.await;
+        }
+    };
+    // Whoever is too far behind in reading is let go by the pipe.
+    tokio::select! {
+        () = hear => {}
+        _broken = copy(&mut answers, &mut told) => {}
+    }
+    drop(stays);
 }
 
 /// Gives an order, and tells what comes of it. The order stands, whether or not the client waits for that.

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::io::DuplexStream;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::guest::Visitor;
 use crate::router::TurnCommand;
 use crate::server::wanted::ServerCommand;
 use crate::words::{closest, listed};
@@ -113,7 +113,7 @@ pub(crate) enum Instruction {
     /// A signal of this name: the config is to be read again.
     Reload(&'static str),
     /// A guest comes that is to see the server of this name, or all.
-    Receive(Option<String>, oneshot::Sender<Result<DuplexStream, NotGiven>>),
+    Receive(Option<String>, oneshot::Sender<Result<Visitor, NotGiven>>),
 }
 
 /// The end of the channel where orders are given. Cloning gives another handle.
@@ -136,7 +136,7 @@ impl Orders {
     }
 
     /// Has a guest received that is to see the server of this name, or all. Returns the end at which the guest is.
-    pub(crate) async fn receive(&self, server: Option<String>) -> Result<DuplexStream, NotGiven> {
+    pub(crate) async fn receive(&self, server: Option<String>) -> Result<Visitor, NotGiven> {
         let (reply, received) = oneshot::channel();
         let nobody = |()| NotGiven::Impossible("mcp-pipe is stopping, and takes nobody in".into());
         self.0.send(Instruction::Receive(server, reply)).await.map_err(|_| nobody(()))?;

@@ -1,11 +1,14 @@
 //! A Unix socket that is only for its owner from the moment that it is there.
 
 use std::fs::{self, File};
+use std::future::pending;
 use std::io;
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use tokio::io::Interest;
 use tokio::net::{UnixListener, UnixStream};
 
 /// Who may use a socket.
@@ -87,6 +90,23 @@ pub(super) fn admit(stream: &UnixStream) -> Result<(), String> {
 /// Whether a user may ask a daemon of another: they are the same, or it is root.
 fn may_ask(who: u32, daemon: u32) -> bool {
     who == daemon || who == 0
+}
+
+/// Ready once the other side has closed both ways, of which reading tells nothing when it has said before that it says no more.
+pub(super) fn end_of(stream: &UnixStream) -> impl Future<Output = ()> + use<> {
+    // Watched by itself: whoever writes to the stream waits for the same events.
+    let watched = stream.as_fd().try_clone_to_owned();
+    async move {
+        let watched = watched.and_then(|stream| UnixStream::from_std(stream.into()));
+        let Ok(watched) = watched else { return pending().await };
+        while let Ok(ready) = watched.ready(Interest::WRITABLE).await {
+            if ready.is_write_closed() {
+                return;
+            }
+            let wait = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+            let _until_the_next_event = watched.try_io(Interest::WRITABLE, wait);
+        }
+    }
 }
 
 /// A folder beside `path` that only its owner gets into; it goes when it is dropped.

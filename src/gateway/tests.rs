@@ -51,10 +51,10 @@ pub(super) fn gateway_of(spec: GatewaySpec) -> Arc<Gateway> {
             if let PipeOrder::ShowGuests { .. } = *order {
                 continue;
             }
-            let PipeOrder::Receive(guest, lines, reply) = *order else { panic!("nothing else is ordered") };
+            let PipeOrder::Receive(guest, arrival, reply) = *order else { panic!("nothing else is ordered") };
             let _gone = reply.send(());
             let seen: Vec<_> = guest.shown.servers.iter().map(|(name, _)| name.to_string()).collect();
-            tokio::spawn(play(lines, seen.join("+")));
+            tokio::spawn(play(arrival.lines, seen.join("+")));
         }
     });
     Arc::new(Gateway::new(&Arc::new(spec), &servers(&["calc", "my clock"]), Reception::of(pipe), Status::default()))

@@ -3,12 +3,12 @@
 //! Whoever asks names servers by their names and links by the keys that they were given: places are the pipe's own, and are
 //! used again once nothing names them.
 
-use tokio::io::DuplexStream;
 use tokio::sync::oneshot;
 
 use super::*;
 use crate::catalogue::Memory;
 use crate::config::Sharing;
+use crate::guest::{Arrival, Guest};
 use crate::router::hub::Show;
 use crate::router::turns::NewSeat;
 use crate::sharing::Witness;
@@ -45,8 +45,6 @@ pub(crate) struct NewGuest {
     pub name: Arc<str>,
     /// What it is shown. Guests with the same one have one view.
     pub shown: Arc<Shown>,
-    /// Whether it still waits for its answers when it says no more.
-    pub lingers: bool,
     /// Whether it says for itself what it can't be asked, and after how long.
     pub judges: bool,
 }
@@ -214,8 +212,8 @@ impl Pipe {
     }
 
     /// A guest comes. `None`: a server that is to be shown is not here.
-    pub(super) fn receive(&mut self, new: NewGuest, lines: DuplexStream, now: Instant) -> Option<()> {
-        let NewGuest { name, shown, lingers, judges } = new;
+    pub(super) fn receive(&mut self, new: NewGuest, arrival: Arrival, now: Instant) -> Option<()> {
+        let NewGuest { name, shown, judges } = new;
         let servers = self.find_all(&shown)?;
         let sight = self.sight_of(&shown, &servers, now)?;
         let (names, max_frame) = self.described(&servers);
@@ -223,7 +221,7 @@ impl Pipe {
         let peer = self.router.join(new);
         let mut side = LinkSide::new(None, (servers, names.at(Some(name))), max_frame, String::new());
         (side.out, side.shown) = (Outgoing::lines(), Some(shown));
-        self.put_link(Carrier::Guest(Guest::new(lines, max_frame, lingers)), &[peer], side);
+        self.put_link(Carrier::Guest(Guest::new(arrival, max_frame)), &[peer], side);
         Some(())
     }
 

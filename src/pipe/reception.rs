@@ -2,14 +2,11 @@
 
 use std::sync::Arc;
 
-use tokio::io::{DuplexStream, duplex};
 use tokio::sync::{mpsc, oneshot};
 
 use super::membership::{NewGuest, Shown};
 use super::orders::PipeOrder;
-
-/// Most bytes of a conversation that wait between the pipe and whoever carries it on, each way, beside those that either holds.
-const BETWEEN: usize = 64 * 1024;
+use crate::guest::{Visitor, ends};
 
 /// See the module's documentation. Cloning gives another handle.
 #[derive(Debug, Clone)]
@@ -23,12 +20,12 @@ impl Reception {
 
     /// Has a guest received. Returns the end at which the guest is; `None`: the pipe has ended, or does not run a server that is to be
     /// shown.
-    pub(crate) async fn receive(&self, guest: NewGuest) -> Option<DuplexStream> {
-        let (ours, theirs) = duplex(BETWEEN);
+    pub(crate) async fn receive(&self, guest: NewGuest) -> Option<Visitor> {
+        let (arrival, visitor) = ends();
         let (reply, received) = oneshot::channel();
-        self.0.send(Box::new(PipeOrder::Receive(guest, theirs, reply))).await.ok()?;
+        self.0.send(Box::new(PipeOrder::Receive(guest, arrival, reply))).await.ok()?;
         received.await.ok()?;
-        Some(ours)
+        Some(visitor)
     }
 
     /// Has the guests that are shown `before` shown something else, or their conversations ended. Nobody waits for a pipe that has

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use tokio::io::DuplexStream;
-
 use super::Common;
 use crate::config::ServerSpec;
+use crate::guest::Visitor;
 use crate::pipe::membership::{Manner, NewGuest, Shown};
 
 /// See the module's documentation.
@@ -30,7 +29,7 @@ impl Guests {
         server: Option<&str>,
         servers: &[ServerSpec],
         common: &Common,
-    ) -> Option<DuplexStream> {
+    ) -> Option<Visitor> {
         if self.shown.is_empty() {
             common.hub.open().await;
         }
@@ -45,8 +44,7 @@ impl Guests {
         };
         common.run_all(shown.servers.iter().map(|(name, _)| name)).await;
         let name = server.map_or_else(|| "a client on stdio".into(), |server| format!("a client of {server} on stdio"));
-        // A client that says no more has a program of its own to wait with.
-        let guest = NewGuest { name: name.into(), shown, lingers: true, judges: false };
+        let guest = NewGuest { name: name.into(), shown, judges: false };
         common.hub.reception().receive(guest).await
     }
 

@@ -177,7 +177,10 @@ async fn a_client_that_is_killed_takes_it_along() {
         assert_eq!(text_of(&talk.call(2, "x__echo", json!({"text": "hi"})).await), "hi");
         // Nobody hears the answer any more, so nobody waits for it.
         within("the end", talk.vanish()).await;
-        drop(daemon);
+        if let Some(daemon) = daemon {
+            daemon.wait_for("the cancellation", |line| line.to_string().contains("cancelled ")).await;
+            daemon.stop().await;
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! may make a pipe of any name, and whoever opens it sees whom it belongs to before a word is said. What answers can learn who asks, and
 //! not act in that one's place: that is how tokio opens pipes (SECURITY_IDENTIFICATION).
 
+use std::future::ready;
 use std::io;
 use std::mem::replace;
 use std::path::{Path, PathBuf};
@@ -53,6 +54,11 @@ pub(in crate::control) async fn listen(path: &Path, kind: &str) -> Result<Socket
         }
         made => made.with_context(|| format!("cannot make the {kind} socket {shown}")),
     }
+}
+
+/// Ready once the other side has closed: nobody can say there that nothing more comes, and read on.
+pub(in crate::control) fn end_of(_: &NamedPipeServer) -> impl Future<Output = ()> + use<> {
+    ready(())
 }
 
 /// Whether somebody of this user listens on a pipe; also one who is too busy to answer at once.

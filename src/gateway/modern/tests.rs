@@ -28,10 +28,10 @@ fn gateway() -> (Arc<Gateway>, Heard) {
     tokio::spawn(async move {
         let mut number = 0;
         while let Some(order) = orders.recv().await {
-            let PipeOrder::Receive(_, lines, reply) = *order else { panic!("nothing else is ordered") };
+            let PipeOrder::Receive(_, arrival, reply) = *order else { panic!("nothing else is ordered") };
             let _gone = reply.send(());
             number += 1;
-            tokio::spawn(play(lines, number, told.clone()));
+            tokio::spawn(play(arrival.lines, number, told.clone()));
         }
     });
     let servers = ["calc", "clock"].map(|name| ServerSpec::sample(name, "true", &[]));

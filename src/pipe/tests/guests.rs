@@ -1,5 +1,6 @@
 //! Peers that come, ask and leave while others do.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream, ReadHalf, WriteHalf};
@@ -8,7 +9,9 @@ use tokio::sync::{mpsc, oneshot};
 use super::links::SERVER;
 use super::membership::{Manner, NewGuest, NewServer, Shown};
 use super::orders::{PipeOrder, orders};
+use super::reception::Reception;
 use super::*;
+use crate::guest::Visitor;
 use crate::router::turns::Turns;
 
 /// A pipe of two servers, `t0` and `t1`, that guests can come to.
@@ -46,14 +49,17 @@ impl House {
         Arc::new(Shown { servers, sharing: self.spec.sharing, manner: Manner::AsOne })
     }
 
-    async fn receive(&self, shown: &Arc<Shown>, lingers: bool) -> Option<Visit> {
-        let (ours, theirs) = tokio::io::duplex(8 * 1024);
-        let (reply, told) = oneshot::channel();
-        let new = NewGuest { name: "guest".into(), shown: shown.clone(), lingers, judges: false };
-        self.orders.send(Box::new(PipeOrder::Receive(new, theirs, reply))).await.unwrap();
-        told.await.ok()?;
-        let (from, to) = tokio::io::split(ours);
-        Some(Visit { from: BufReader::new(from), to })
+    /// One that wants no answers once it says no more.
+    async fn receive(&self, shown: &Arc<Shown>) -> Option<Visit> {
+        self.receive_waiting(shown).await.map(|(visit, _)| visit)
+    }
+
+    /// One that waits for its answers, as long as the second part is there.
+    async fn receive_waiting(&self, shown: &Arc<Shown>) -> Option<(Visit, oneshot::Sender<Infallible>)> {
+        let new = NewGuest { name: "guest".into(), shown: shown.clone(), judges: false };
+        let Visitor { lines, stays } = Reception::of(self.orders.clone()).receive(new).await?;
+        let (from, to) = tokio::io::split(lines);
+        Some((Visit { from: BufReader::new(from), to }, stays))
     }
 
     async fn close(self) {
@@ -107,7 +113,7 @@ async fn guests_come_and_go_and_see_what_each_is_shown_of_the_same_processes() {
     for round in 0..5 {
         let mut visits = Vec::new();
         for shown in [&all, &all, &one] {
-            visits.push(house.receive(shown, false).await.unwrap());
+            visits.push(house.receive(shown).await.unwrap());
         }
         for visit in &mut visits {
             visit.greet().await;
@@ -119,7 +125,7 @@ async fn guests_come_and_go_and_see_what_each_is_shown_of_the_same_processes() {
         }
     }
     assert_eq!(pids.len(), 1, "one process serves them all");
-    assert!(house.receive(&house.shown(&["t2"]), false).await.is_none(), "nobody is shown what is not there");
+    assert!(house.receive(&house.shown(&["t2"])).await.is_none(), "nobody is shown what is not there");
     house.close().await;
 }
 
@@ -127,7 +133,7 @@ async fn guests_come_and_go_and_see_what_each_is_shown_of_the_same_processes() {
 async fn a_guest_who_says_no_more_gets_what_is_owed_if_it_waits_for_that() {
     let house = House::open();
     let all = house.shown(&["t0", "t1"]);
-    let mut visit = house.receive(&all, true).await.unwrap();
+    let (mut visit, stays) = house.receive_waiting(&all).await.unwrap();
     visit.greet().await;
     for n in 1..=20 {
         let params = json!({"name": "t0", "arguments": {"of": "big"}});
@@ -137,8 +143,9 @@ async fn a_guest_who_says_no_more_gets_what_is_owed_if_it_waits_for_that() {
     let mut said = String::new();
     timeout(HANG, visit.from.read_to_string(&mut said)).await.unwrap().unwrap();
     assert_eq!(said.lines().filter(|line| line.contains("xxxx")).count(), 20, "all, and then the end");
+    drop(stays);
     // One that does not wait is let go at once.
-    let mut visit = house.receive(&all, false).await.unwrap();
+    let mut visit = house.receive(&all).await.unwrap();
     visit.greet().await;
     visit.to.shutdown().await.unwrap();
     assert_eq!(timeout(HANG, visit.from.read(&mut [0])).await.unwrap().unwrap(), 0);
@@ -149,13 +156,13 @@ async fn a_guest_who_says_no_more_gets_what_is_owed_if_it_waits_for_that() {
 async fn a_guest_that_reads_nothing_costs_the_others_nothing() {
     let house = House::open();
     let all = house.shown(&["t0", "t1"]);
-    let mut slow = house.receive(&all, false).await.unwrap();
+    let mut slow = house.receive(&all).await.unwrap();
     slow.greet().await;
     for n in 1..=100 {
         let params = json!({"name": "t0", "arguments": {"of": "big"}});
         slow.say(json!({"jsonrpc": "2.0", "id": n, "method": "tools/call", "params": params})).await;
     }
-    let mut visit = house.receive(&all, false).await.unwrap();
+    let mut visit = house.receive(&all).await.unwrap();
     visit.greet().await;
     for n in 1..=50 {
         visit.call(n, "t0").await;
@@ -168,7 +175,7 @@ async fn a_guest_that_reads_nothing_costs_the_others_nothing() {
 #[tokio::test]
 async fn what_is_no_message_is_answered_with_an_error_and_so_is_one_that_is_too_long() {
     let house = House::open();
-    let mut visit = house.receive(&house.shown(&["t0", "t1"]), false).await.unwrap();
+    let mut visit = house.receive(&house.shown(&["t0", "t1"])).await.unwrap();
     visit.greet().await;
     for (line, code) in [
         (b"nonsense\n".to_vec(), -32700),
