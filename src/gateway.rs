@@ -567,4 +567,4 @@ fn is_json(headers: &HeaderMap) -> Result<(), &'static str> {
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
-mod tests;
+pub(crate) mod tests;

@@ -75,6 +75,11 @@ impl Guest {
         self.phase == GuestPhase::Listening
     }
 
+    /// Whether the conversation is over.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.phase == GuestPhase::Closed
+    }
+
     /// Ends the conversation. The guest is to be polled on until it is ready.
     pub(crate) fn close(&mut self) {
         self.phase = GuestPhase::Closed;

@@ -82,9 +82,6 @@ const TIMER: usize = 1;
 const ORDERS: usize = 2;
 const OTHERS: usize = 3;
 
-/// Why the connection of an endpoint is closed that keeps others waiting, as [`Link::hang_up`] takes it.
-const TOO_SLOW: &str = "because the endpoint reads too slowly, and others share its servers";
-
 /// Limits that hold for the whole of a run, until its config has others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
@@ -442,7 +439,7 @@ impl Pipe {
             // A writer that is pending has registered to be woken.
             let _pending = carrier.poll_write(cx, &mut self.sides.links.each[place].out);
             if self.sides.is_overdue(place) {
-                carrier.hang_up(&mut self.sides.links.each[place].out, TOO_SLOW);
+                carrier.hang_up(&mut self.sides.links.each[place]);
                 self.woken.links.insert(place);
             }
         }

@@ -255,7 +255,9 @@ async fn serve_stdio(
     let carried = async {
         let carried = match orders.receive(server).await {
             // A client that says no more is waited with until it has its answers.
-            Ok(Visitor { lines, stays: _stays }) => stdio::carry(lines).await.map_err(|error| anyhow::Error::from(error).into()),
+            Ok(Visitor { lines, stays: _stays }) => {
+                stdio::carry(lines).await.map_err(|error| anyhow::Error::from(error).into())
+            }
             Err(NotGiven::Unclear(what)) => Err(Failure::Asking { exit: Exit::Usage, what, remedy: String::new() }),
             Err(NotGiven::Mistakes(why) | NotGiven::Impossible(why)) => Err(anyhow::Error::msg(why).into()),
         };

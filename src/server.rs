@@ -334,7 +334,7 @@ impl Server {
         let step = goal.step(actual);
         match (step, &mut self.state) {
             (Step::Start, _) => {
-                self.eras.refused_both();
+                self.eras.begin_anew();
                 // Whoever wants it now also wants to read anew why it fails.
                 (self.restarts, self.notes.start, self.notes.tail) = (Restarts::new(), 0, 0);
                 self.state = ServerPhase::Waiting(None);
@@ -462,7 +462,7 @@ impl Server {
             if pid.is_some() {
                 self.eras.ended(era);
             } else {
-                self.eras.refused_both();
+                self.eras.begin_anew();
             }
             // Its words are more than that the process which was to be of the other era has ended.
             if let Some(refusal) = living.take_refusal()

@@ -126,7 +126,7 @@ async fn converse(
         None => {
             let ids = lost.ids();
             for id in &ids {
-                let mut answer = error(id, UNAVAILABLE, "mcp-pipe has ended before this was answered");
+                let mut answer = error(id, UNAVAILABLE, "mcp-pipe has ended the conversation before this was answered");
                 answer.push(b'\n');
                 if out.send(answer.into()).await.is_err() {
                     break;

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy, split};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader, copy, split};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
@@ -48,7 +48,7 @@ pub(super) struct Answering {
 
 /// A client that is answered.
 pub(super) struct Client {
-    pub(super) stream: Accepted,
+    pub(super) stream: BufReader<Accepted>,
     patience: Duration,
     ended: Stop,
 }
@@ -88,7 +88,7 @@ impl Answering {
 
 impl Client {
     pub(super) fn new(stream: Accepted, ended: Stop) -> Self {
-        Client { stream, patience: READING, ended }
+        Client { stream: BufReader::with_capacity(512, stream), patience: READING, ended }
     }
 
     /// Tells a last line.
@@ -189,7 +189,7 @@ async fn converse(server: Option<String>, client: &mut Client, from: &Answering)
     if client.say(&Reply::Daemon(from.daemon.clone())).await.is_err() {
         return;
     }
-    let end = end_of(&client.stream);
+    let end = end_of(client.stream.get_ref());
     let ((mut heard, mut told), (mut answers, mut requests)) = (split(&mut client.stream), split(lines));
     let hear = async {
         if copy(&mut heard, &mut requests).await.is_ok() && requests.shutdown().await.is_ok() {

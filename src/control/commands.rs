@@ -16,7 +16,7 @@ use super::health::{self, PipeStatus};
 use super::memory;
 use super::orders::{Order, Sought};
 use super::picture::Picture;
-use super::protocol::{Daemon, Reason, Reply, Request};
+use super::protocol::{Daemon, Failed, Reason, Reply, Request};
 use super::report::{Report, Sight};
 use super::status::Overview;
 use crate::config::{ControlSocket, Environment};
@@ -169,7 +169,8 @@ impl Asking<'_> {
                     Found::Several(running) => return Err(several(&running)),
                 },
             };
-            let mut answer = match Answer::to(&Request::Mcp { server }, &path).await {
+            let request = Request::Mcp { server };
+            let mut answer = match Answer::to(&request, &path).await {
                 Err(Unanswered::Absent(_)) => return Ok(None),
                 answer => answer.map_err(told)?,
             };
@@ -178,11 +179,17 @@ impl Asking<'_> {
                     anyhow!("mcp-pipe has answered, but not what it was asked; is it as new as this one?").into()
                 );
             };
-            match stdio::carry(answer.into_stream()).await.map_err(anyhow::Error::from)? {
-                End::Client => Ok(Some(Exit::Success)),
-                End::Stream(0) => Err(ended(pid, "no request was under way")),
-                End::Stream(n) => Err(ended(pid, &format!("{} got an error", counted(n, "request under way")))),
-            }
+            let lost = match stdio::carry(answer.into_stream()).await.map_err(anyhow::Error::from)? {
+                End::Client => return Ok(Some(Exit::Success)),
+                End::Stream(0) => "no request was under way".to_owned(),
+                End::Stream(n) => format!("{} got an error", counted(n, "request under way")),
+            };
+            // Whether and why it would not let this client in again is why it has let it go.
+            let now = match Answer::to(&request, &path).await {
+                Ok(mut answer) => answer.next_within(ADMITTED).await.map(|_| ()),
+                Err(unanswered) => Err(unanswered),
+            };
+            Err(let_go(pid, &lost, now))
         });
         done.transpose()
     }
@@ -252,10 +259,21 @@ fn several(running: &[Running]) -> Failure {
     Failure::Asking { exit: Exit::Usage, what, remedy: telling_apart(running) }
 }
 
-/// That the mcp-pipe with the servers has ended under a client on standard input and output.
-fn ended(pid: u32, lost: &str) -> Failure {
-    anyhow!("the mcp-pipe with the servers (process {pid}) has ended; {lost}. Start it again, then this server in your MCP client")
-        .into()
+/// That the mcp-pipe with the servers has ended, or has ended the conversation of a client on standard input and output. `now`: what it says
+/// when it is asked for another one.
+fn let_go(pid: u32, lost: &str, now: Result<(), Unanswered>) -> Failure {
+    let (what, why) = match now {
+        Err(Unanswered::Absent(_) | Unanswered::Because(_)) => ("ended", "Start it again, then".to_owned()),
+        Err(Unanswered::Failed(Failed { message, .. })) => ("ended the conversation", format!("{message}. Then start")),
+        Ok(()) => {
+            let why = "What it said was not read in time, or its config has changed meanwhile. Start".to_owned();
+            ("ended the conversation", why)
+        }
+    };
+    anyhow!(
+        "the mcp-pipe with the servers (process {pid}) has {what}; {lost}. {why} this server in your MCP client again"
+    )
+    .into()
 }
 
 /// What names one of several that run: a config does where only one runs with it.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::debug;
@@ -131,8 +131,8 @@ async fn converse(stream: Accepted, known: Arc<Known>, answering: Answering, end
 async fn read_request(client: &mut Client) -> Result<Request, Option<String>> {
     let mut line = Vec::new();
     // One more than there may be, to see that there is more.
-    let limited = (&mut client.stream).take(MAX_REQUEST as u64 + 1);
-    BufReader::with_capacity(512, limited).read_until(b'\n', &mut line).await.map_err(|_| None)?;
+    let mut limited = (&mut client.stream).take(MAX_REQUEST as u64 + 1);
+    limited.read_until(b'\n', &mut line).await.map_err(|_| None)?;
     if line.is_empty() {
         return Err(None);
     }

@@ -508,7 +508,6 @@ impl Status {
         self.overview.borrow().clone()
     }
 
-    /// The state of all, and a notice of each change.
     /// The names of servers that do not answer although they are wanted.
     pub(crate) fn unwell(&self) -> Vec<String> {
         let all = self.changes();
@@ -516,6 +515,7 @@ impl Status {
         all.servers.iter().filter(|server| !server.is_well()).map(|server| server.name.clone()).collect()
     }
 
+    /// The state of all, and a notice of each change.
     pub(crate) fn changes(&self) -> watch::Receiver<Overview> {
         self.overview.subscribe()
     }

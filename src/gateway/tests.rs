@@ -16,7 +16,7 @@ use crate::pipe::orders::PipeOrder;
 pub(super) const HANG: Duration = Duration::from_secs(10);
 
 /// The config of a gateway.
-pub(super) fn spec() -> GatewaySpec {
+pub(crate) fn spec() -> GatewaySpec {
     GatewaySpec {
         listen: ([127, 0, 0, 1], 8765).into(),
         cors: vec!["https://app.example".into()],

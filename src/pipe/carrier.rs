@@ -3,10 +3,15 @@
 use std::task::{Context, Poll};
 
 use tokio::time::Instant;
+use tracing::warn;
 
+use super::links::LinkSide;
 use crate::guest::Guest;
 use crate::link::{Link, OnLinkEvent};
 use crate::net::websocket::Outgoing;
+
+/// Why the connection of an endpoint is closed that keeps others waiting, as [`Link::hang_up`] takes it.
+pub(super) const TOO_SLOW: &str = "because the endpoint reads too slowly, and others share its servers";
 
 /// See the module's documentation. What is said of connections that are made anew is nothing to a guest.
 pub(super) enum Carrier {
@@ -51,13 +56,16 @@ impl Carrier {
         matches!(self, Carrier::Guest(guest) if guest.only_listens())
     }
 
-    /// Closes a connection that keeps others waiting. Returns whether there was one.
-    pub(super) fn hang_up(&mut self, out: &mut Outgoing, why: &'static str) -> bool {
+    /// Closes a connection that keeps others waiting, where one stands.
+    pub(super) fn hang_up(&mut self, side: &mut LinkSide) {
         match self {
-            Carrier::Link(link) => link.hang_up(out, why),
+            Carrier::Link(link) => {
+                let _none_stood = link.hang_up(&mut side.out, TOO_SLOW);
+            }
+            Carrier::Guest(guest) if guest.is_closed() => {}
             Carrier::Guest(guest) => {
+                warn!(event = "CLIENT_SLOW", servers = ?side.names, "reads too slowly, and others share its servers: its conversation is ended");
                 guest.close();
-                true
             }
         }
     }

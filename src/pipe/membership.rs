@@ -266,6 +266,8 @@ impl Pipe {
                 }
             }
         }
+        // One that was let in meanwhile may have brought back what was taken away before.
+        self.forget_gates(|shown| !Arc::ptr_eq(shown, before) && Arc::strong_count(shown) > 1);
     }
 
     /// Shows an endpoint something else, as one.
@@ -407,18 +409,18 @@ impl Pipe {
         let sight = self.sight(shown, servers, now)?;
         if let (Sight::Merged(view), Some(router)) = (sight, self.router.turns()) {
             router.hub.keep_view(view, true);
-            // What nobody else knows will be shown to nobody any more.
-            self.gates.retain(|(of, view)| {
-                let is_used = Arc::strong_count(of) > 1;
-                if !is_used {
-                    router.hub.keep_view(*view, false);
-                    router.hub.remove_view(*view);
-                }
-                is_used
-            });
             self.gates.push((shown.clone(), view));
         }
         Some(sight)
+    }
+
+    /// Forgets what will be shown to no guest any more.
+    fn forget_gates(&mut self, is_shown: impl Fn(&Arc<Shown>) -> bool) {
+        let Some(router) = self.router.turns() else { return };
+        for (_, view) in self.gates.extract_if(.., |(of, _)| !is_shown(of)) {
+            router.hub.keep_view(view, false);
+            router.hub.remove_view(view);
+        }
     }
 
     /// Servers as one. `grows`: whether others may come.

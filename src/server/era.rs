@@ -64,8 +64,8 @@ impl Eras {
         self.set.is_none()
     }
 
-    /// The server has refused both: it is asked next as at first.
-    pub(super) fn refused_both(&mut self) {
+    /// Whatever is known is forgotten, as after a server has refused both: it is asked next as at first.
+    pub(super) fn begin_anew(&mut self) {
         (self.known, self.next) = (None, self.first);
     }
 
@@ -116,7 +116,7 @@ mod tests {
         let mut eras = Eras::new(None, Some(Legacy), Legacy);
         assert!(eras.refused(Legacy));
         assert_eq!(eras.opening(), Modern);
-        eras.refused_both();
+        eras.begin_anew();
         assert_eq!(eras.opening(), Legacy);
     }
 

@@ -311,7 +311,7 @@ impl Living {
             }
             Some(Err(None)) => {
                 self.hints = !eras.may_be_other();
-                eras.refused_both();
+                eras.begin_anew();
                 (self.stage, self.hello, self.refusal) = (Stage::Passing, None, None);
             }
             Some(Err(refusal @ Some(_))) => {
@@ -401,7 +401,7 @@ impl Living {
             Verdict::Legacy(why) => {
                 let number = self.hello.as_ref().map_or(0, |(_, number)| *number);
                 if self.tried_other {
-                    eras.refused_both();
+                    eras.begin_anew();
                     let refusal = self.refusal.take().unwrap_or_default();
                     self.say(&refusal);
                 } else if !eras.refused(Era::Modern) {

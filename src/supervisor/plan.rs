@@ -198,7 +198,7 @@ pub(super) fn plan(old: &Wanted, new: &Wanted, stale: &BTreeSet<PathBuf>, stoppe
     plan
 }
 
-/// What becomes of the gateway.
+/// What becomes of the gateway, and of clients on stdio.
 fn plan_gateway(plan: &mut Plan, old: &Wanted, new: &Wanted, stale: &BTreeSet<PathBuf>) {
     let shown =
         |wanted: &Wanted| wanted.servers.iter().map(|it| (it.name.clone(), it.tools.clone())).collect::<Vec<_>>();
@@ -208,12 +208,18 @@ fn plan_gateway(plan: &mut Plan, old: &Wanted, new: &Wanted, stale: &BTreeSet<Pa
         .and_then(|spec| spec.tls.as_ref())
         .map(|tls| [Some(&tls.cert_file), Some(&tls.key_file), tls.client_ca_file.as_ref()].into_iter().flatten());
     let is_stale = files.is_some_and(|mut files| files.any(|file| stale.contains(file)));
+    let names = old.servers.first().zip(new.servers.first());
+    let is_renamed = names.is_some_and(|(before, now)| {
+        (before.sharing.naming, before.sharing.names) != (now.sharing.naming, now.sharing.names)
+    });
     let what = match (&old.gateway, &new.gateway) {
+        (None, None) if is_renamed && plan.words.is_empty() => Some("clients on stdio see tools under other names"),
         (None, None) => return,
         (Some(_), None) => Some("the gateway is no more"),
         (None, Some(_)) => Some("the gateway is new"),
         (Some(before), Some(now)) if before != now => Some("the gateway has other terms"),
         (Some(_), Some(_)) if is_stale => Some("the gateway has another certificate"),
+        (Some(_), Some(_)) if is_renamed => Some("the gateway shows its tools under other names"),
         // What servers there are is told of these.
         (Some(_), Some(_)) if shown(old) != shown(new) => None,
         (Some(_), Some(_)) => return,
@@ -353,7 +359,7 @@ mod tests {
 
     use super::*;
     use crate::backoff::FLOOR;
-    use crate::config::{Instances, PerPeer};
+    use crate::config::{Instances, Naming, PerPeer};
     use crate::sharing::layout::groups;
     use crate::tools::{Glob, ToolPolicy};
 
@@ -391,6 +397,27 @@ mod tests {
         };
         assert_eq!(plan.is_empty(), servers.is_empty() && plan.groups.is_empty());
         (servers, plan.groups.iter().map(group).collect())
+    }
+
+    #[test]
+    fn other_names_reach_also_those_who_come_by_themselves() {
+        let gateway = Some(Arc::new(crate::gateway::tests::spec()));
+        let (mut before, mut after) = (server("a", "x"), server("a", "x"));
+        (before.sharing.naming, after.sharing.naming) = (Naming::Auto, Naming::Prefix);
+        // An endpoint with names of its own is not concerned.
+        let of = |server: &ServerSpec, gateway: &Option<Arc<GatewaySpec>>| Wanted {
+            groups: Vec::new(),
+            gateway: gateway.clone(),
+            ..wanted(std::slice::from_ref(server))
+        };
+        for (gateway, told) in [
+            (&gateway, "the gateway shows its tools under other names"),
+            (&None, "clients on stdio see tools under other names"),
+        ] {
+            let plan = |new| plan(&of(&before, gateway), &of(new, gateway), &BTreeSet::new(), &[]);
+            assert_eq!(plan(&after).words, [told]);
+            assert!(plan(&before).is_empty());
+        }
     }
 
     #[test]

@@ -55,7 +55,7 @@ fn a_name_or_pattern_that_covers_no_tool_is_told_once_with_the_closest_there_is(
 }
 
 #[test]
-fn a_policy_that_leaves_nothing_is_told_so_unless_it_denies_everything() {
+fn a_policy_that_leaves_nothing_is_told_so_also_where_it_denies_everything() {
     let policy = ToolPolicy { allow: vec![glob("adds")], ..ToolPolicy::default() };
     let doubts = policy.doubts(&["add", "sub"]).unwrap_or_default();
     assert_eq!(

@@ -118,6 +118,13 @@ async fn a_reload_changes_keys_and_servers_under_conversations_that_go_on() {
     assert!(said.code == 0 && said.out.contains("the gateway has other terms"), "{said:?}");
     assert!(piece(&mut stream).await.contains("list_changed"));
     assert_eq!(ann.call("pid", json!({})).await, pid, "its process and its conversation are the same");
+    ann.tools().await;
+    all["naming"] = "prefix".into();
+    fs::write(daemon.path().join("mcp_config.json"), all.to_string()).unwrap();
+    let said = runtime.ask(&["reload"]).await;
+    assert!(said.code == 0 && said.out.contains("the gateway shows its tools under other names"), "{said:?}");
+    assert!(piece(&mut stream).await.contains("list_changed"));
+    assert_eq!(ann.call("one__pid", json!({})).await, pid);
     assert_eq!(ben.status("POST", &json!({"jsonrpc": "2.0", "id": 1, "method": "ping"})).await, 401);
     // Not a word of a key in the log.
     assert!(!daemon.log_text().contains("the-key-of"));

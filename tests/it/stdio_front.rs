@@ -116,6 +116,23 @@ async fn a_daemon_that_dies_under_it_is_told_and_what_was_under_way_gets_an_erro
 }
 
 #[tokio::test]
+async fn a_client_whose_server_is_gone_from_the_config_is_told_so() {
+    let runtime = Runtime::new();
+    let all = config([("x", fixture_entry(&[])), ("y", fixture_entry(&[]))]);
+    let daemon = runtime.setup().config(&all).args(["serve", "--listen", "127.0.0.1:0"]).start("info");
+    daemon.wait_for_event("ALL_UP").await;
+    let mut talk = talk(&runtime, true, &["--server", "y"]);
+    talk.greet().await;
+    fs::write(daemon.path().join("mcp_config.json"), config([("x", fixture_entry(&[]))]).to_string()).unwrap();
+    assert_eq!(runtime.ask(&["reload"]).await.code, 0);
+    let said = talk.ended().await;
+    assert_eq!((said.code, &*said.out), (Some(1), ""), "{said:?}");
+    assert!(said.err.contains("has ended the conversation; no request was under way"), "{said:?}");
+    assert!(said.err.contains("no server here is called \"y\""), "{said:?}");
+    daemon.stop().await;
+}
+
+#[tokio::test]
 async fn two_clients_and_a_link_use_the_same_servers_at_once() {
     let (runtime, endpoint) = (Runtime::new(), FakeEndpoint::bind().await);
     let servers = [("x", fixture_entry(&[])), ("y", fixture_entry(&[]))];

@@ -4,7 +4,7 @@ use http::StatusCode;
 
 use super::envelope::{Caller, Fault};
 use crate::mcp::failure::Failure;
-use crate::mcp::modern::{MISSING_CAPABILITY, SERVER_INFO, SUBSCRIPTION, VERSION};
+use crate::mcp::modern::{KEY_OF_QUESTION, MISSING_CAPABILITY, SERVER_INFO, SUBSCRIPTION, VERSION};
 use crate::mcp::object::{self, Member};
 use crate::mcp::reply::{INTERNAL, INVALID_PARAMS, METHOD_NOT_FOUND, OURS, RESOURCE_NOT_FOUND, UNAVAILABLE};
 
@@ -154,10 +154,20 @@ impl Question {
     fn shown(&self) -> String {
         let params = self.params.as_deref().and_then(object::members).unwrap_or_default();
         let kept = params.iter().filter(|member| !matches!(&*member.name(), "_meta" | "elicitationId" | "task"));
-        let params = object::object(kept.map(|member| (member.key, member.value)));
+        let meta = params.iter().rev().find(|member| member.name() == "_meta").and_then(|meta| own_meta(meta.value));
+        let kept = kept.map(|member| (member.key, member.value));
+        let params = object::object(kept.chain(meta.as_deref().map(|meta| ("\"_meta\"", meta))));
         let method = object::quoted(&self.method);
         object::object([("\"method\"", method.as_str()), ("\"params\"", params.as_str())].into_iter())
     }
+}
+
+/// What a server of the modern era says in the `_meta` of its question. That of the legacy era speaks of its conversation.
+fn own_meta(meta: &str) -> Option<String> {
+    let (ours, own): (Vec<_>, Vec<_>) =
+        object::members(meta)?.into_iter().partition(|member| member.name() == KEY_OF_QUESTION);
+    let is_any = !ours.is_empty() && !own.is_empty();
+    is_any.then(|| object::object(own.iter().map(|member| (member.key, member.value))))
 }
 
 /// Whether a client of the modern era can be asked this at all.

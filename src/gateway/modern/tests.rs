@@ -126,7 +126,7 @@ async fn play(lines: DuplexStream, number: usize, told: mpsc::UnboundedSender<(u
                         vec![question(
                             "q3",
                             "elicitation/create",
-                            json!({"message": "really?", "_meta": {"mcp-pipe/key": "own"}}),
+                            json!({"message": "really?", "_meta": {"mcp-pipe/key": "own", "x": 1}}),
                         )]
                     }
                     (_, _) => {
@@ -553,7 +553,10 @@ async fn questions_that_come_together_are_asked_together_and_missing_answers_aga
     let (_, told) = retry(call(4, "two"), &third, more).told(&gateway).await;
     let asked = &told["result"]["inputRequests"];
     // By the name that a server of this era gives it.
-    assert_eq!(asked, &json!({"own": {"method": "elicitation/create", "params": {"message": "really?"}}}));
+    assert_eq!(
+        asked,
+        &json!({"own": {"method": "elicitation/create", "params": {"message": "really?", "_meta": {"x": 1}}}})
+    );
     let fourth = told["result"]["requestState"].as_str().unwrap();
     let last = retry(call(5, "two"), fourth, json!({"own": {"action": "decline"}}));
     let (_, told) = last.with("accept", "application/json").told(&gateway).await;

@@ -209,6 +209,6 @@ async fn an_endpoint_that_reads_nothing_costs_the_others_nothing_and_loses_its_c
     let closed = why(&all).unwrap();
     drop(all);
     // Not for a pong that it owed: its servers are read on for the others, which is more than it may leave unread.
-    assert!(closed.contains(TOO_SLOW), "{closed}");
+    assert!(closed.contains(carrier::TOO_SLOW), "{closed}");
     shared.stop().await;
 }

@@ -31,7 +31,8 @@ impl Hub {
     /// Peers of any kind may come from now on, and as many as like: servers have to suit them all from their next life on.
     pub fn open_to_any(&mut self) {
         self.is_open = true;
-        self.servers.iter_mut().for_each(|server| server.lane.open_to_any());
+        let firsts = self.servers.iter_mut().filter(|server| !matches!(server.role, Role::Further(_)));
+        firsts.for_each(|server| server.lane.open_to_any());
     }
 
     /// Removes a server whose process is gone. What was asked of it is answered with an error; peers that have it alone see

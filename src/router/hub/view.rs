@@ -43,9 +43,9 @@ pub(super) struct Awaited {
 impl View {
     pub(super) fn new(Show { servers, sharing, max_list: max, grows }: Show) -> Self {
         let seen: Vec<_> = servers.into_iter().map(|(server, policy)| Seen { server, policy, judged: false }).collect();
-        // A server alone has nobody to be kept apart from.
+        // A server alone has nobody to be kept apart from; and where others may come, no name is to change for that.
         let (naming, letters) = match seen.len() {
-            ..=1 => (Naming::Auto, Letters::Any),
+            ..=1 if !grows => (Naming::Auto, Letters::Any),
             _ => (sharing.naming, Letters::Of(sharing.names)),
         };
         View {

@@ -223,7 +223,9 @@ impl Bridge {
     /// A request for news is over. `refused`: the server has said that it knows none.
     pub(super) fn on_deaf(&mut self, number: u64, refused: bool, now: Instant, wire: &mut dyn Wire) {
         let was_asked = self.listening.is_asked(number);
-        if self.listening.present == Some(number) {
+        let is_present = self.listening.present == Some(number);
+        let granted = if is_present { self.listening.granted.take() } else { None };
+        if is_present {
             self.listening.present = None;
             self.listening.has_missed = true;
             // Another one is under way, and stands in its place.
@@ -246,7 +248,7 @@ impl Bridge {
             }
         }
         // A server that ends its streams soon is asked less and less, too.
-        if self.listening.granted.take().is_some_and(|at| now - at >= STOOD) {
+        if granted.is_some_and(|at| now - at >= STOOD) {
             self.listening.waited = Duration::ZERO;
         }
         let waited = (self.listening.waited * 2).clamp(SHORTEST, LONGEST);

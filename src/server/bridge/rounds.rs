@@ -9,7 +9,7 @@ use crate::mcp::envelope::{self, Envelope};
 use crate::mcp::failure::Failure;
 use crate::mcp::modern::KEY_OF_QUESTION;
 use crate::mcp::modern::stamp::{Stamp, with_params};
-use crate::mcp::object;
+use crate::mcp::object::{self, Member};
 use crate::mcp::reply::{self, INTERNAL, METHOD_NOT_FOUND};
 use crate::server::stdout::Found;
 
@@ -147,8 +147,11 @@ impl Questions {
 /// The parameters of a question with the server's own name for it, for a peer of this era. `key`: raw JSON.
 fn named(params: &str, key: &str) -> Option<String> {
     let members = object::members(params)?;
-    let others = members.iter().filter(|member| member.name() != "_meta").map(|member| (member.key, member.value));
-    let meta = format!("{{\"{KEY_OF_QUESTION}\":{key}}}");
+    let (own, others): (Vec<&Member<'_>>, Vec<_>) = members.iter().partition(|member| member.name() == "_meta");
+    let meta = own.last().and_then(|meta| object::members(meta.value)).unwrap_or_default();
+    let meta = meta.iter().filter(|member| member.name() != KEY_OF_QUESTION).map(|member| (member.key, member.value));
+    let meta = object::object(meta.chain([(object::quoted(KEY_OF_QUESTION).as_str(), key)]));
+    let others = others.into_iter().map(|member| (member.key, member.value));
     Some(object::object(others.chain([("\"_meta\"", meta.as_str())])))
 }
 
@@ -162,7 +165,7 @@ fn withdraw(asking: &Asking, wire: &mut dyn Wire) {
 
 impl Bridge {
     /// The server wants to be told something before it answers a call. `members`: of its result.
-    pub(super) fn ask(&mut self, mut call: Box<Call>, members: &[object::Member<'_>], wire: &mut dyn Wire) {
+    pub(super) fn ask(&mut self, mut call: Box<Call>, members: &[Member<'_>], wire: &mut dyn Wire) {
         let member = |name: &str| members.iter().rev().find(|member| member.name() == name).map(|member| member.value);
         call.rounds += 1;
         let requests = member("inputRequests").and_then(object::members).unwrap_or_default();
@@ -241,7 +244,7 @@ impl Bridge {
     }
 
     /// The parameters of a question as whoever called takes them; `None` where they can't be asked that.
-    fn params_of(&self, asking: &Asking, question: &Question, members: &[object::Member<'_>]) -> Option<String> {
+    fn params_of(&self, asking: &Asking, question: &Question, members: &[Member<'_>]) -> Option<String> {
         let requests = members.iter().rev().find(|member| member.name() == "inputRequests")?.value;
         let key = object::text_of(&question.key)?;
         let params = object::find(requests, &[&key, "params"]).unwrap_or("{}");

@@ -433,7 +433,7 @@ fn errors_are_those_of_the_legacy_era() {
     rig.call(8);
     let question = json!({"method": "roots/list", "params": {"_meta": {"x": 1}}});
     let done = rig.answer(json!({"resultType": "input_required", "inputRequests": {"a\"b": question}}));
-    assert_eq!(done[0].1["asked"]["params"], json!({"_meta": {"mcp-pipe/key": "a\"b"}}));
+    assert_eq!(done[0].1["asked"]["params"], json!({"_meta": {"x": 1, "mcp-pipe/key": "a\"b"}}));
     told(&mut rig, "");
     let done = ask(&mut rig, "tools/call", json!({"code": -32022, "message": "no"}));
     assert_eq!((&done["error"]["code"], rig.bridge.take_verdict()), (&json!(-32000), Some(Verdict::Surprise)));
