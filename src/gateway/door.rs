@@ -1,6 +1,6 @@
 //! Who is let in: by a key in a header, or in the path where a key may stand there; and how often. Pure but for the time.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use http::header::AUTHORIZATION;
@@ -11,13 +11,6 @@ use tokio::time::Instant;
 use crate::config::{ApiKeySpec, sha256};
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
-
-/// A key, and how much it is used.
-#[derive(Debug)]
-pub(super) struct Key {
-    pub(super) spec: ApiKeySpec,
-    pub(super) bucket: Bucket,
-}
 
 /// What a client shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,12 +32,12 @@ pub(super) enum Denied {
     Unknown,
 }
 
-/// The key that a request shows, among those that there are. `in_path`: what stands in the path in place of a key, as it was sent.
+/// Which of these keys a request shows. `in_path`: what stands in the path in place of a key, as it was sent.
 pub(super) fn admitted<'a>(
-    keys: &'a [Arc<Key>],
+    keys: impl Iterator<Item = &'a ApiKeySpec>,
     headers: &HeaderMap,
     in_path: Option<&str>,
-) -> Result<&'a Arc<Key>, Denied> {
+) -> Result<usize, Denied> {
     let decoded = in_path.map(|text| percent_decode_str(text).decode_utf8_lossy());
     let shown = match &decoded {
         Some(text) => Shown::Text(text),
@@ -58,10 +51,10 @@ pub(super) fn admitted<'a>(
     let hash = sha256(text);
     // All are compared, and all of each: how long it takes says nothing of any.
     let mut found = None;
-    for key in keys {
-        let differs = key.spec.hash.iter().zip(hash).fold(0, |all, (one, other)| all | (one ^ other));
-        if differs == 0 && (in_path.is_none() || key.spec.capability_url) {
-            found = Some(key);
+    for (at, key) in keys.enumerate() {
+        let differs = key.hash.iter().zip(hash).fold(0, |all, (one, other)| all | (one ^ other));
+        if differs == 0 && (in_path.is_none() || key.capability_url) {
+            found = Some(at);
         }
     }
     found.ok_or(Denied::Unknown)
@@ -118,12 +111,17 @@ impl Bucket {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
-    fn key(name: &str, text: &str, capability_url: bool) -> Arc<Key> {
-        let spec =
-            ApiKeySpec { name: name.into(), hash: sha256(text), servers: None, tools: Arc::default(), capability_url };
-        Arc::new(Key { spec, bucket: Bucket::new(None, Instant::now()) })
+    fn key(name: &str, text: &str, capability_url: bool) -> ApiKeySpec {
+        ApiKeySpec { name: name.into(), hash: sha256(text), servers: None, tools: Arc::default(), capability_url }
+    }
+
+    /// The name of the key that lets in.
+    fn let_in<'a>(keys: &'a [ApiKeySpec], headers: &HeaderMap, in_path: Option<&str>) -> Result<&'a str, Denied> {
+        admitted(keys.iter(), headers, in_path).map(|at| &*keys[at].name)
     }
 
     fn headers(all: &[(&str, &str)]) -> HeaderMap {
@@ -160,8 +158,7 @@ mod tests {
             (vec![("x-api-key", one), ("authorization", "Bearer x")], Err(Denied::Malformed)),
             (vec![("authorization", &bearer), ("authorization", "Basic eA==")], Err(Denied::Malformed)),
         ] {
-            let got = admitted(&keys, &headers(&shown), None).map(|key| &*key.spec.name);
-            assert_eq!(got, want, "{shown:?}");
+            assert_eq!(let_in(&keys, &headers(&shown), None), want, "{shown:?}");
         }
     }
 
@@ -177,7 +174,7 @@ mod tests {
         ] {
             // What the headers say beside it does not count.
             let shown = headers(&[("x-api-key", "key-of-one-0123456")]);
-            assert_eq!(admitted(&keys, &shown, Some(path)).map(|key| &*key.spec.name), want, "{path}");
+            assert_eq!(let_in(&keys, &shown, Some(path)), want, "{path}");
         }
     }
 

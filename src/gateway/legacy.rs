@@ -7,19 +7,20 @@ use bytes::Bytes;
 use http::header::{ACCEPT, HeaderValue};
 use http::{HeaderMap, HeaderName, StatusCode};
 
+use super::era::VERSION_HEADER;
 use super::events::{Events, resumed};
 use super::reply::{self, Answer};
 use super::session::board::{Asking, InUse, What};
 use super::session::{Reading, Session};
 use super::sessions::Found;
-use super::{Gate, Gateway, LATER};
+use super::terms::Gate;
+use super::{Gateway, refusal};
 use crate::mcp::envelope::{self, Envelope, Kind, Scanned};
 use crate::mcp::handshake::VERSIONS;
 use crate::mcp::object;
 use crate::mcp::reply::{INTERNAL, INVALID_REQUEST, PARSE_ERROR, error};
 
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
-const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
 
 /// The only version in which a message may be a batch.
@@ -100,9 +101,9 @@ impl Gateway {
     /// Begins a session by its first message.
     async fn begin(&self, gate: &Gate, e: &Envelope, body: Bytes, takes: Takes) -> Answer {
         let id: Box<[u8]> = e.id.clone().map_or(&b"null"[..], |id| &body[id]).into();
-        let Some(counted) = self.place() else { return super::full(Some(&id)) };
+        let Some(counted) = self.place() else { return refusal::full(Some(&id)) };
         let Some(lines) = self.receive(gate, "/mcp").await else {
-            return super::closed(Some(&id));
+            return refusal::closed(Some(&id));
         };
         let session = Arc::new(Session::over(lines, counted));
         let asked = session.board().ask(What::Answers, vec![Asking { id: id.clone(), token: None }]);
@@ -193,7 +194,10 @@ impl Gateway {
         let mut board = found.session.board();
         if board.read() >= gate.max_streams {
             let why = "the session has as many streams as the config allows (maxStreams)";
-            return super::later(reply::error(StatusCode::TOO_MANY_REQUESTS, None, INVALID_REQUEST, why), LATER);
+            return refusal::later(
+                reply::error(StatusCode::TOO_MANY_REQUESTS, None, INVALID_REQUEST, why),
+                refusal::LATER,
+            );
         }
         let stream = match last {
             Some((stream, event)) if board.resume(stream, event) => stream,
@@ -217,7 +221,7 @@ impl Gateway {
         let (Some(id), None) = (ids.next(), ids.next()) else { return Err(Box::new(missing())) };
         let found = id.to_str().ok().and_then(|id| self.sessions.find(id, &gate.scope));
         let Some(found) = found else { return Err(Box::new(gone())) };
-        match headers.get(VERSION).map(HeaderValue::to_str) {
+        match headers.get(VERSION_HEADER).map(HeaderValue::to_str) {
             None => Ok(found),
             Some(Ok(version)) if VERSIONS.contains(&version) => Ok(found),
             Some(_) => {

@@ -16,7 +16,6 @@ mod held;
 mod listening;
 mod stamp;
 mod talk;
-mod tools;
 mod turn;
 
 use std::future::poll_fn;
@@ -28,19 +27,18 @@ use tokio::time::{Instant, timeout};
 
 use self::call::{Call, Print};
 use self::envelope::{Asked, Fault, Wanted, check};
-pub(super) use self::envelope::{is_modern, is_modern_header};
 use self::flow::{Flow, Source};
 pub(super) use self::held::Held;
 use self::held::Leg;
 use self::listening::{Listening, Wish};
 use self::stamp::Last;
 use self::talk::Talk;
-pub(super) use self::tools::Tools;
 use self::turn::{Next, Turn};
 use super::events::SILENCE;
 use super::legacy::Takes;
 use super::reply::{self, Answer};
-use super::{Gate, Gateway};
+use super::terms::Gate;
+use super::{Gateway, refusal};
 use crate::mcp::envelope::Scanned;
 use crate::mcp::object;
 use crate::mcp::reply::{INTERNAL, INVALID_PARAMS, INVALID_REQUEST};
@@ -133,7 +131,7 @@ async fn answer(mut turn: Turn, takes: Takes) -> Answer {
             Ok(Some(Next::Last(Last { status, body }))) if takes.json || !takes.events || status != StatusCode::OK => {
                 let answer = reply::json(status, body.into());
                 return if status == StatusCode::SERVICE_UNAVAILABLE {
-                    super::later(answer, super::LATER)
+                    refusal::later(answer, refusal::LATER)
                 } else {
                     answer
                 };
@@ -153,7 +151,7 @@ async fn answer(mut turn: Turn, takes: Takes) -> Answer {
 
 fn refuse(fault: &Fault, id: &[u8]) -> Answer {
     let answer = reply::json(fault.status, fault.answer(id).into());
-    if fault.status == StatusCode::SERVICE_UNAVAILABLE { super::later(answer, super::LATER) } else { answer }
+    if fault.status == StatusCode::SERVICE_UNAVAILABLE { refusal::later(answer, refusal::LATER) } else { answer }
 }
 
 #[cfg(test)]

@@ -39,7 +39,8 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tracing::debug;
 
 use super::reply::Answer;
-use super::{Gate, Gateway};
+use super::terms::Gate;
+use super::{Gateway, refusal};
 use crate::chunk::poll_chunk;
 use crate::frame::{Cut, Line, LineIn};
 use crate::mcp::envelope;
@@ -134,8 +135,8 @@ impl Gateway {
             Ok(accepted) => accepted,
             Err(refused) => return *refused,
         };
-        let Some(counted) = self.place() else { return super::full(None) };
-        let Some(lines) = self.receive(gate, "/ws").await else { return super::closed(None) };
+        let Some(counted) = self.place() else { return refusal::full(None) };
+        let Some(lines) = self.receive(gate, "/ws").await else { return refusal::closed(None) };
         let (max_message, seat) = (gate.max_body, head.extensions.remove::<Seat>());
         let upgrade = hyper::upgrade::on(Request::from_parts(head, ()));
         self.sockets.tasks().spawn(async move {

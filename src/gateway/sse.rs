@@ -13,7 +13,8 @@ use super::events::Events;
 use super::reply::{self, Answer};
 use super::session::{Reading, Session};
 use super::sessions::Scope;
-use super::{Gate, Gateway, legacy};
+use super::terms::Gate;
+use super::{Gateway, body, legacy, refusal};
 use crate::mcp::envelope::{Kind, Scanned};
 use crate::mcp::reply::INVALID_REQUEST;
 
@@ -29,8 +30,8 @@ impl Gateway {
         if *method != Method::GET {
             return reply::other_method("GET");
         }
-        let Some(counted) = self.place() else { return super::full(None) };
-        let Some(lines) = self.receive(gate, "/sse").await else { return super::closed(None) };
+        let Some(counted) = self.place() else { return refusal::full(None) };
+        let Some(lines) = self.receive(gate, "/sse").await else { return refusal::closed(None) };
         let session = Arc::new(Session::over(lines, counted));
         let stream = session.board().hear_all();
         let reading = Reading::of(&session, stream);
@@ -55,7 +56,7 @@ impl Gateway {
         };
         let gone = "there is no such session: it ends with its stream";
         let Some(found) = self.sse.find(&id, &gate.scope) else { return refuse(StatusCode::NOT_FOUND, gone) };
-        let body = match super::collect(gate.max_body, &head.headers, body).await {
+        let body = match body::collect(gate.max_body, &head.headers, body).await {
             Ok(body) => body,
             Err(refused) => return *refused,
         };

@@ -18,7 +18,7 @@ use ring::digest::{Context, SHA256};
 
 use super::envelope::{Asked, Caller, Fault, LEVELS, Wanted, level_of};
 use super::stamp::{self, About, Last, Question};
-use super::tools::Tools;
+use crate::gateway::tools::Tools;
 use crate::mcp::envelope::{self, Envelope, Kind};
 use crate::mcp::failure::Failure;
 use crate::mcp::modern::stamp::replaced;

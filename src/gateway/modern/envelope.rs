@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use http::header::HeaderMap;
 use http::{HeaderName, StatusCode};
 
+use crate::gateway::era::VERSION_HEADER;
 use crate::mcp::envelope::{Envelope, Kind, Scanned};
 use crate::mcp::modern::headers::{self, METHOD, NAME};
 use crate::mcp::modern::{
@@ -14,8 +15,6 @@ use crate::mcp::modern::{
 };
 use crate::mcp::object::{self, Member};
 use crate::mcp::reply::{self, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND};
-
-const VERSION_HEADER: HeaderName = HeaderName::from_static("mcp-protocol-version");
 
 /// The levels of log messages, the lowest first (MCP 2026-07-28, server/utilities/logging).
 pub(super) const LEVELS: [&str; 8] = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
@@ -164,32 +163,6 @@ fn is_of_era(name: &str) -> bool {
 
 fn member<'a>(members: &[Member<'a>], name: &str) -> Option<&'a str> {
     members.iter().rev().find(|member| member.name() == name).map(|member| member.value)
-}
-
-/// Whether what was posted belongs to the modern era.
-pub(in crate::gateway) fn is_modern(headers: &HeaderMap, body: &[u8], scanned: &Scanned) -> bool {
-    let by_header = is_modern_header(headers);
-    match scanned {
-        Scanned::Batch(_) => by_header,
-        Scanned::One(e) => {
-            let is_hello = e.method.clone().is_some_and(|method| &body[method] == b"initialize");
-            // Many clients send the header of their last conversation with the first message of the next one.
-            by_header && !is_hello || names_version(body, e)
-        }
-    }
-}
-
-/// Whether a request says by its header that it belongs to the modern era.
-pub(in crate::gateway) fn is_modern_header(headers: &HeaderMap) -> bool {
-    headers.get_all(VERSION_HEADER).iter().any(|version| version.as_bytes().trim_ascii() >= VERSION.as_bytes())
-}
-
-/// Whether `_meta` of a message names a version.
-fn names_version(body: &[u8], e: &Envelope) -> bool {
-    // A look that costs next to nothing spares nearly all messages of the other era the second one.
-    let Some(params) = e.params.clone().map(|range| &body[range]) else { return false };
-    memchr::memmem::find(params, b"protocolVersion").is_some()
-        && str::from_utf8(params).is_ok_and(|params| object::find(params, &["_meta", PROTOCOL_VERSION]).is_some())
 }
 
 /// Reads a message; `None`: one that wants no answer.

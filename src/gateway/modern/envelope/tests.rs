@@ -1,44 +1,4 @@
-use http::HeaderValue;
-
 use super::*;
-use crate::mcp::envelope::scan;
-
-fn headers(version: &str) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    if let (false, Ok(value)) = (version.is_empty(), HeaderValue::from_str(version)) {
-        headers.insert(VERSION_HEADER, value);
-    }
-    headers
-}
-
-#[test]
-fn an_era_is_known_by_the_header_or_by_the_body() {
-    let modern = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"x"}}}"#;
-    let escaped = modern.replace('/', "\\/");
-    let plain = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
-    let hello = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25"}}"#;
-    let both = hello.replace(r#""protocolVersion""#, r#""_meta":{"io.modelcontextprotocol/protocolVersion":"x"},"a""#);
-    for (version, body, want) in [
-        ("", modern, true),
-        ("", &escaped, true),
-        ("2025-11-25", modern, true),
-        ("", plain, false),
-        ("2025-11-25", plain, false),
-        ("2026-07-27", plain, false),
-        ("2026-07-28", plain, true),
-        (" 2026-07-28 ", plain, true),
-        ("2027-01-01", plain, true),
-        ("v9", plain, true),
-        ("", hello, false),
-        ("2026-07-28", hello, false),
-        ("2026-07-28", &both, true),
-        ("2026-07-28", "[]", true),
-        ("2025-03-26", "[]", false),
-    ] {
-        let Ok(scanned) = scan(body.as_bytes()) else { panic!("{body}") };
-        assert_eq!(is_modern(&headers(version), body.as_bytes(), &scanned), want, "{version} {body}");
-    }
-}
 
 #[test]
 fn a_caller_is_told_to_servers_as_they_know_callers() {

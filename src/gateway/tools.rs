@@ -9,7 +9,7 @@ use crate::mcp::object;
 /// See the module's documentation. What has changed since is learned with the next list that somebody reads: a client whose call is
 /// refused for a header reads the list anew.
 #[derive(Debug, Default)]
-pub(in crate::gateway) struct Tools(Mutex<Option<Arc<Repeated>>>);
+pub(super) struct Tools(Mutex<Option<Arc<Repeated>>>);
 
 impl Tools {
     /// What is known; `None`: nobody has read the tools yet.

@@ -1,0 +1,72 @@
+//! How the gateway refuses, in the words and codes of whatever era the client is of.
+
+use std::time::Duration;
+
+use http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, StatusCode};
+
+use super::door::Denied;
+use super::era::is_modern_header;
+use super::reply::{self, Answer};
+use crate::mcp::reply::{INTERNAL, error_with};
+
+/// How long a client is told to wait before it tries again where nobody knows better.
+pub(super) const LATER: Duration = Duration::from_secs(5);
+
+/// JSON-RPC errors of MCP's field, for legacy clients: who asks is not known, or asks too often.
+const NOT_ALLOWED: i32 = -32003;
+const TOO_OFTEN: i32 = -32004;
+
+/// An answer with when to try again.
+pub(super) fn later(mut answer: Answer, wait: Duration) -> Answer {
+    let seconds = wait.as_secs_f64().ceil().max(1.0) as u64;
+    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    answer
+}
+
+/// That a client asks more often than it may.
+pub(super) fn too_often(headers: &HeaderMap, wait: Duration) -> Answer {
+    let why = "more requests than the config allows (requestsPerSecond)";
+    later(refused(headers, StatusCode::TOO_MANY_REQUESTS, (TOO_OFTEN, "rate_limited"), why), wait)
+}
+
+/// That a client is not let in (RFC 6750 section 3).
+pub(super) fn denied_as(denied: Denied, headers: &HeaderMap) -> Answer {
+    let (challenge, why) = match denied {
+        Denied::NoKey => ("Bearer", "a key is needed: Authorization: Bearer KEY, or X-API-Key: KEY"),
+        Denied::Malformed => (
+            "Bearer error=\"invalid_request\"",
+            "no key is written like that: Authorization: Bearer KEY, or X-API-Key: KEY, and one of them",
+        ),
+        Denied::Unknown => ("Bearer error=\"invalid_token\"", "this key is not known here"),
+    };
+    let mut answer = refused(headers, StatusCode::UNAUTHORIZED, (NOT_ALLOWED, "unauthorized"), why);
+    answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    answer
+}
+
+/// The answer where there are as many conversations as there may be.
+pub(super) fn full(id: Option<&[u8]>) -> Answer {
+    let why = "there are as many sessions as the config allows (maxSessions); try again later";
+    later(reply::error(StatusCode::SERVICE_UNAVAILABLE, id, INTERNAL, why), LATER)
+}
+
+/// The answer where the pipe receives nobody.
+pub(super) fn closed(id: Option<&[u8]>) -> Answer {
+    let why = "mcp-pipe is stopping, or its servers are being changed; try again later";
+    later(reply::error(StatusCode::SERVICE_UNAVAILABLE, id, INTERNAL, why), LATER)
+}
+
+/// A refusal for whatever era the client is of: codes that only the legacy one knows are a reason in the other.
+fn refused(headers: &HeaderMap, status: StatusCode, (code, reason): (i32, &str), why: &str) -> Answer {
+    if !is_modern_header(headers) {
+        return reply::error(status, None, code, why);
+    }
+    let reason = format!("\"{reason}\"");
+    reply::json(status, error_with(b"null", INTERNAL, why, &[("reason", &reason)]).into())
+}
+
+/// That an address leads nowhere.
+pub(super) fn nowhere() -> Answer {
+    reply::text(StatusCode::NOT_FOUND, "there is nothing here; the servers are at /mcp")
+}
