@@ -47,6 +47,7 @@ use self::socket::Sockets;
 use self::terms::{Gate, Gates, Opened, Terms};
 use crate::config::{GatewaySpec, GatewayTls, ServerSpec};
 use crate::control::status::{CountedClient, Status};
+use crate::mcp::era::Era;
 use crate::mcp::reply::INVALID_REQUEST;
 use crate::net::tls::server;
 use crate::pipe::membership::NewGuest;
@@ -259,16 +260,16 @@ impl Gateway {
     ///
     /// `at`: by which address it comes, without the server's name.
     async fn receive(&self, gate: &Gate, at: &str) -> Option<DuplexStream> {
-        self.receive_as(gate, at, false).await
+        self.receive_as(gate, at, Era::Legacy).await
     }
 
-    /// The same. `judges`: whether it says for itself what it can't be asked, and after how long.
-    async fn receive_as(&self, gate: &Gate, at: &str, judges: bool) -> Option<DuplexStream> {
+    /// The same, for one of this era.
+    async fn receive_as(&self, gate: &Gate, at: &str, era: Era) -> Option<DuplexStream> {
         let name = match &gate.scope.server {
             Some(server) => format!("a client at {at}/{server}").into(),
             None => format!("a client at {at}").into(),
         };
-        let guest = NewGuest { name, shown: gate.shown.clone(), judges };
+        let guest = NewGuest { name, shown: gate.shown.clone(), era };
         let lines = self.reception.receive(guest).await?.lines;
         // What it is shown may have been taken away meanwhile, and then nobody would tell it.
         let is_shown = self.terms().gates().any(|now| Arc::ptr_eq(&now.shown, &gate.shown));

@@ -34,6 +34,7 @@ pub(crate) mod reception;
 mod said;
 mod sides;
 mod timer;
+mod twins;
 
 use std::future::poll_fn;
 use std::ops::ControlFlow;
@@ -50,6 +51,7 @@ use self::links::{HIGH, LinkSide};
 use self::orders::PipeOrders;
 use self::sides::{Leaving, STUCK, Side, Sides};
 use self::timer::Timer;
+use self::twins::Twins;
 use crate::catalogue::Catalogue;
 use crate::config::{LinkSpec, ServerSpec};
 use crate::control::journal::{LinkEnd, LinkNews, ServerNews, Then};
@@ -58,6 +60,7 @@ use crate::endpoint::Endpoint;
 use crate::endpoint::agent::{self, Agent};
 use crate::link::{Link, LinkEvent};
 use crate::logging::Names;
+use crate::mcp::era::Era;
 use crate::mcp::handshake::Hello;
 use crate::net::websocket::Outgoing;
 use crate::process::guard::Guard;
@@ -147,8 +150,9 @@ pub(crate) struct Pipe {
     unready: Bits,
     /// Links that are to end once nothing is under way on them.
     ending: Bits,
-    /// What guests are shown, and as what that is seen.
-    gates: Vec<(Arc<membership::Shown>, ViewId)>,
+    /// What guests of an era are shown, and as what that is seen.
+    gates: Vec<((Arc<membership::Shown>, Era), ViewId)>,
+    twins: Twins,
     /// Something may have changed for links that are not dialled.
     restart_due: bool,
     /// The first server that was not read at the last look, for want of room.
@@ -236,6 +240,7 @@ impl Pipe {
             unready: Bits::default(),
             ending: Bits::default(),
             gates: Vec::new(),
+            twins: Twins::default(),
             restart_due: true,
             first: None,
             phase: PipePhase::Serving,
@@ -459,7 +464,7 @@ impl Pipe {
         match self.phase {
             PipePhase::Serving => {
                 self.note_late(now);
-                advanced | self.start(now)
+                advanced | self.check_twins(now) | self.start(now)
             }
             PipePhase::Draining { until } if now >= until || self.is_drained() => {
                 self.close(now);
@@ -682,7 +687,9 @@ impl Pipe {
             timed = true;
         }
         let own = match &self.phase {
-            PipePhase::Serving => earliest([self.next_start(now), self.next_late(now), self.next_drained()]),
+            PipePhase::Serving => {
+                earliest([self.next_start(now), self.next_late(now), self.next_drained(), self.twins.next(now)])
+            }
             PipePhase::Draining { until } => Some(*until),
             PipePhase::Closing => None,
         };

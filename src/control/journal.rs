@@ -118,6 +118,11 @@ impl ServerEntry {
     /// Writes what has happened to the server of this name.
     pub(crate) fn write(&self, name: &str, news: ServerNews<'_>) {
         news.log(name, self.is_one_look());
+        self.note(news);
+    }
+
+    /// The same without a word in the log.
+    pub(crate) fn note(&self, news: ServerNews<'_>) {
         self.change(|server| {
             let (clean, now) = (|text: &str| self.clean(text), Instant::now());
             if self.is_further { server.follow_further(&news, clean, now) } else { server.follow(&news, clean, now) }

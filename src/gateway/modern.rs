@@ -40,6 +40,7 @@ use super::reply::{self, Answer};
 use super::terms::Gate;
 use super::{Gateway, refusal};
 use crate::mcp::envelope::Scanned;
+use crate::mcp::era::Era;
 use crate::mcp::object;
 use crate::mcp::reply::{INTERNAL, INVALID_PARAMS, INVALID_REQUEST};
 
@@ -120,7 +121,7 @@ impl Gateway {
     async fn guest(&self, gate: &Gate) -> Result<Talk, Fault> {
         let why = "mcp-pipe is stopping, or its servers are being changed; try again later";
         let fault = || Fault::new(StatusCode::SERVICE_UNAVAILABLE, INTERNAL, why).with("reason", "\"unavailable\"");
-        self.receive_as(gate, "/mcp", true).await.map(Talk::over).ok_or_else(fault)
+        self.receive_as(gate, "/mcp", Era::Modern).await.map(Talk::over).ok_or_else(fault)
     }
 }
 

@@ -10,6 +10,7 @@ use super::membership::Shown;
 use crate::control::journal::LinkNews;
 use crate::control::status::LinkEntry;
 use crate::logging::Names;
+use crate::mcp::era::Era;
 use crate::net::websocket::Outgoing;
 use crate::router::{PeerId, ServerIndex};
 use crate::sharing::Witness;
@@ -35,8 +36,8 @@ pub(super) struct LinkSide {
     pub(super) names: Names,
     /// The further processes of these that run for the endpoint alone.
     own: Vec<ServerIndex>,
-    /// What a guest is shown.
-    pub(super) shown: Option<Arc<Shown>>,
+    /// What a guest is shown, and of which era it is.
+    pub(super) shown: Option<(Arc<Shown>, Era)>,
     /// The agent that the endpoint is for, as the catalogue calls it.
     pub(super) agent: String,
     /// Whom the pipe tells what becomes of the connection.

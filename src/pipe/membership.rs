@@ -9,6 +9,7 @@ use super::*;
 use crate::catalogue::Memory;
 use crate::config::Sharing;
 use crate::guest::{Arrival, Guest};
+use crate::mcp::era::Era;
 use crate::router::hub::Show;
 use crate::router::turns::NewSeat;
 use crate::sharing::Witness;
@@ -45,8 +46,8 @@ pub(crate) struct NewGuest {
     pub name: Arc<str>,
     /// What it is shown. Guests with the same one have one view.
     pub shown: Arc<Shown>,
-    /// Whether it says for itself what it can't be asked, and after how long.
-    pub judges: bool,
+    /// One of the modern era says for itself what it can't be asked, and after how long.
+    pub era: Era,
 }
 
 /// What a peer is shown.
@@ -114,6 +115,7 @@ impl Pipe {
     pub(super) fn change_server(&mut self, spec: Arc<ServerSpec>, now: Instant) {
         self.arrange(now);
         let Some(index) = self.find(&spec.name) else { return };
+        self.end_twin(index, now);
         self.sides.bound(spec.max_frame);
         if let Some(router) = self.router.turns() {
             router.hub.change_server(index, &spec, now, &mut self.sides);
@@ -127,6 +129,7 @@ impl Pipe {
     /// Ends a server for good with all its processes, and tells `done` when they are gone.
     pub(super) fn remove_server(&mut self, name: &str, done: oneshot::Sender<()>, now: Instant) {
         let Some(index) = self.find(name) else { return };
+        self.end_twin(index, now);
         self.sides.each[index].leaving = Some(Leaving::Gone(done));
         self.servers[index].stop(false);
         self.woken.servers.insert(index);
@@ -175,7 +178,7 @@ impl Pipe {
     /// Adds a link. Returns by what it is known from now on; `None` if a server that it is to show is not here.
     pub(super) fn attach(&mut self, new: NewLink, now: Instant) -> Option<PeerId> {
         let NewLink { endpoint, name, status, link, hello, shown, witness } = new;
-        let servers = self.find_all(&shown)?;
+        let servers = self.firsts(&shown)?;
         let seen = self.seen(&shown, &servers, now)?;
         let resync = shown.sharing.resync;
         let peer = self.join(LinkPeer { endpoint, name, status, link, hello, resync, servers, seen }, now);
@@ -213,14 +216,15 @@ impl Pipe {
 
     /// A guest comes. `None`: a server that is to be shown is not here.
     pub(super) fn receive(&mut self, new: NewGuest, arrival: Arrival, now: Instant) -> Option<()> {
-        let NewGuest { name, shown, judges } = new;
-        let servers = self.find_all(&shown)?;
-        let sight = self.sight_of(&shown, &servers, now)?;
+        let NewGuest { name, shown, era } = new;
+        let servers = self.find_all(&shown, era)?;
+        let sight = self.sight_of((&shown, era), &servers, now)?;
         let (names, max_frame) = self.described(&servers);
+        let judges = era == Era::Modern;
         let new = NewPeer { max_frame, hello: None, resync: false, sight: Some(sight), judges };
         let peer = self.router.join(new);
         let mut side = LinkSide::new(None, (servers, names.at(Some(name))), max_frame, String::new());
-        (side.out, side.shown) = (Outgoing::lines(), Some(shown));
+        (side.out, side.shown) = (Outgoing::lines(), Some((shown, era)));
         self.put_link(Carrier::Guest(Guest::new(arrival, max_frame)), &[peer], side);
         Some(())
     }
@@ -247,32 +251,58 @@ impl Pipe {
 
     /// Shows all guests who are shown `before` something else, or ends their conversations if nothing is left to be shown.
     pub(super) fn show_guests(&mut self, before: &Arc<Shown>, after: Option<&Arc<Shown>>, now: Instant) {
-        let is_shown = |link: &LinkSide| link.shown.as_ref().is_some_and(|shown| Arc::ptr_eq(shown, before));
         let places = 0..self.sides.links.each.len();
-        for place in places.filter(|place| is_shown(&self.sides.links.each[*place])).collect::<Vec<_>>() {
-            let servers = after.and_then(|shown| self.find_all(shown));
-            let sight = after.zip(servers).and_then(|(shown, servers)| {
-                let sight = self.sight_of(shown, &servers, now)?;
-                Some((shown, servers, sight))
-            });
-            match sight {
-                Some((shown, servers, sight)) => {
-                    self.sides.links.each[place].shown = Some(shown.clone());
-                    self.show_as(self.links[place].peer, servers, sight, now);
-                }
-                None => {
-                    self.links[place].carrier.close(&mut self.sides.links.each[place].out);
-                    self.woken.links.insert(place);
+        for place in places {
+            if let Some((_, era)) =
+                self.sides.links.each[place].shown.clone().filter(|(shown, _)| Arc::ptr_eq(shown, before))
+            {
+                self.show_guest(place, after.map(|shown| (shown, era)), now);
+            }
+        }
+        self.forget_gates(before);
+    }
+
+    /// Shows a guest something, or ends its conversation where that is not there.
+    fn show_guest(&mut self, place: usize, shown: Option<(&Arc<Shown>, Era)>, now: Instant) {
+        let sight = shown.and_then(|(shown, era)| {
+            let servers = self.find_all(shown, era)?;
+            let sight = self.sight_of((shown, era), &servers, now)?;
+            Some(((shown.clone(), era), servers, sight))
+        });
+        match sight {
+            Some((shown, servers, sight)) => {
+                self.sides.links.each[place].shown = Some(shown);
+                self.show_as(self.links[place].peer, servers, sight, now);
+            }
+            None => {
+                self.links[place].carrier.close(&mut self.sides.links.each[place].out);
+                self.woken.links.insert(place);
+            }
+        }
+    }
+
+    /// Shows guests of an era the same servers by other processes of these.
+    pub(super) fn show_anew(&mut self, era: Era, now: Instant) {
+        for ((shown, of), view) in self.gates.clone() {
+            if of == era
+                && let Some(servers) = self.find_all(&shown, era)
+            {
+                let show = self.show_of(&shown, &servers);
+                if let Some(router) = self.router.turns() {
+                    router.hub.change_view(view, show, now, &mut self.sides);
                 }
             }
         }
-        // One that was let in meanwhile may have brought back what was taken away before.
-        self.forget_gates(|shown| !Arc::ptr_eq(shown, before) && Arc::strong_count(shown) > 1);
+        for place in 0..self.sides.links.each.len() {
+            if let Some((shown, _)) = self.sides.links.each[place].shown.clone().filter(|(_, of)| *of == era) {
+                self.show_guest(place, Some((&shown, era)), now);
+            }
+        }
     }
 
     /// Shows an endpoint something else, as one.
     pub(super) fn show(&mut self, peer: PeerId, shown: &Shown, now: Instant) {
-        let Some(servers) = self.find_all(shown) else { return };
+        let Some(servers) = self.firsts(shown) else { return };
         let Some(sight) = self.sight(shown, &servers, now) else { return };
         self.show_as(peer, servers, sight, now);
     }
@@ -365,9 +395,14 @@ impl Pipe {
         }
     }
 
-    /// The servers that are to be shown; `None` if one is not here.
-    fn find_all(&self, shown: &Shown) -> Option<Vec<ServerIndex>> {
+    /// The first processes of the servers that are to be shown; `None` if one is not here.
+    pub(super) fn firsts(&self, shown: &Shown) -> Option<Vec<ServerIndex>> {
         shown.servers.iter().map(|(name, _)| self.find(name)).collect()
+    }
+
+    /// The processes of the servers that are to be shown to a guest of this era.
+    fn find_all(&self, shown: &Shown, era: Era) -> Option<Vec<ServerIndex>> {
+        Some(self.firsts(shown)?.into_iter().map(|first| self.twins.of(first, era)).collect())
     }
 
     /// What an endpoint sees that is shown this.
@@ -381,7 +416,11 @@ impl Pipe {
         for (seat, (server, (name, policy))) in servers.iter().copied().zip(&shown.servers).enumerate() {
             let sight = match is_untouched {
                 true => Sight::Alone(server),
-                false => self.view(vec![(server, policy.clone())], (shown.sharing, false), now)?,
+                false => {
+                    let max_list = self.described(&[server]).1;
+                    let servers = vec![(server, policy.clone())];
+                    self.view(Show { servers, sharing: shown.sharing, max_list, grows: false }, now)?
+                }
             };
             seats.push(NewSeat { server, name: name.clone(), sight, pin: pinned == Some(seat) });
         }
@@ -390,48 +429,56 @@ impl Pipe {
 
     /// What an endpoint sees that is shown this as one.
     fn sight(&mut self, shown: &Shown, servers: &[ServerIndex], now: Instant) -> Option<Sight> {
-        let grows = matches!(shown.manner, Manner::Together);
         if let ([server], [(_, policy)]) = (servers, &*shown.servers)
             && policy.is_untouched()
-            && !grows
+            && !matches!(shown.manner, Manner::Together)
         {
             return Some(Sight::Alone(*server));
         }
-        let policies = shown.servers.iter().map(|(_, policy)| policy.clone());
-        self.view(servers.iter().copied().zip(policies).collect(), (shown.sharing, grows), now)
+        let show = self.show_of(shown, servers);
+        self.view(show, now)
     }
 
-    /// What guests see that are shown this.
-    fn sight_of(&mut self, shown: &Arc<Shown>, servers: &[ServerIndex], now: Instant) -> Option<Sight> {
-        if let Some((_, view)) = self.gates.iter().find(|(of, _)| Arc::ptr_eq(of, shown)) {
+    /// Servers as one.
+    fn show_of(&self, shown: &Shown, servers: &[ServerIndex]) -> Show {
+        let policies = shown.servers.iter().map(|(_, policy)| policy.clone());
+        Show {
+            servers: servers.iter().copied().zip(policies).collect(),
+            sharing: shown.sharing,
+            max_list: self.described(servers).1,
+            grows: matches!(shown.manner, Manner::Together),
+        }
+    }
+
+    /// What guests of an era see that are shown this.
+    fn sight_of(&mut self, (shown, era): (&Arc<Shown>, Era), servers: &[ServerIndex], now: Instant) -> Option<Sight> {
+        let is_it = |((of, other), _): &&(_, _)| Arc::ptr_eq(of, shown) && *other == era;
+        if let Some((_, view)) = self.gates.iter().find(is_it) {
             return Some(Sight::Merged(*view));
         }
         let sight = self.sight(shown, servers, now)?;
         if let (Sight::Merged(view), Some(router)) = (sight, self.router.turns()) {
             router.hub.keep_view(view, true);
-            self.gates.push((shown.clone(), view));
+            self.gates.push(((shown.clone(), era), view));
         }
         Some(sight)
     }
 
-    /// Forgets what will be shown to no guest any more.
-    fn forget_gates(&mut self, is_shown: impl Fn(&Arc<Shown>) -> bool) {
+    /// Forgets this, which will be shown to no guest any more, and what nobody else knows: a guest that was let in late may have brought
+    /// back what was taken away before.
+    fn forget_gates(&mut self, before: &Arc<Shown>) {
         let Some(router) = self.router.turns() else { return };
-        for (_, view) in self.gates.extract_if(.., |(of, _)| !is_shown(of)) {
+        let ours = |shown: &Arc<Shown>| self.gates.iter().filter(|((of, _), _)| Arc::ptr_eq(of, shown)).count();
+        let is_over = |((of, _), _): &(_, _)| Arc::ptr_eq(of, before) || Arc::strong_count(of) <= ours(of);
+        let mut over = self.gates.iter().map(is_over).collect::<Vec<_>>().into_iter();
+        for (_, view) in self.gates.extract_if(.., |_| over.next().unwrap_or_default()) {
             router.hub.keep_view(view, false);
             router.hub.remove_view(view);
         }
     }
 
-    /// Servers as one. `grows`: whether others may come.
-    fn view(
-        &mut self,
-        servers: Vec<(ServerIndex, Arc<ToolPolicy>)>,
-        (sharing, grows): (Sharing, bool),
-        now: Instant,
-    ) -> Option<Sight> {
-        let (_, max_list) = self.described(&servers.iter().map(|(server, _)| *server).collect::<Vec<_>>());
-        let show = Show { servers, sharing, max_list, grows };
+    /// What is to be seen, as a view.
+    fn view(&mut self, show: Show, now: Instant) -> Option<Sight> {
         Some(Sight::Merged(self.router.turns()?.hub.add_view(show, now, &mut self.sides)))
     }
 

@@ -91,11 +91,7 @@ impl Pipe {
                         router.hub.open_to_any();
                     }
                 }
-                PipeOrder::Receive(new, lines, reply) => {
-                    if self.receive(new, lines, now).is_some() {
-                        let _nobody_waits = reply.send(());
-                    }
-                }
+                PipeOrder::Receive(new, arrival, reply) => self.welcome(new, arrival, reply, now),
                 PipeOrder::ShowGuests { before, after } => self.show_guests(&before, after.as_ref(), now),
                 PipeOrder::Show(peer, shown) => self.show(peer, &shown, now),
                 PipeOrder::Limit(limits) => {

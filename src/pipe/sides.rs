@@ -79,6 +79,8 @@ pub(super) struct Side {
     pub(super) leaving: Option<Leaving>,
     /// The first process of the server, if this is about a further one.
     pub(super) first: Option<ServerIndex>,
+    /// Whether it is only being tried if there is such a process: nothing is said of one.
+    pub(super) tried: bool,
     /// Whether the server has answered in its present life, as `status` was told.
     pub(super) serving: bool,
     /// The log has said that the server's start takes too long.
@@ -164,6 +166,7 @@ impl Side {
             goal: (goal, Goal::default()),
             leaving: None,
             first: None,
+            tried: false,
             serving: false,
             late: false,
             fallen: false,
@@ -186,7 +189,11 @@ impl Side {
 
     /// Writes what has happened to the server into the journal.
     pub(super) fn write(&self, news: ServerNews<'_>) {
-        self.status.write(&self.name, news);
+        if self.tried {
+            self.status.note(news);
+        } else {
+            self.status.write(&self.name, news);
+        }
     }
 
     /// A life of the server's process has begun.
@@ -366,6 +373,9 @@ impl Sides {
     /// A server has shown of which era it is.
     pub(super) fn shown(&self, server: ServerIndex, era: Era) {
         let side = &self.each[server];
+        if side.first.is_some() {
+            return; // of another era than the first one, as it was told to be
+        }
         self.catalogue.save_era(&side.spec, era);
         if era == Era::Modern {
             info!(event = "SERVER_ERA", server = %side.name, "is spoken to {}", words_of(era));
@@ -459,6 +469,7 @@ impl Sides {
             return;
         }
         let (names, side, link) = match note.about {
+            About::Server(server) if each[server].tried => return debug!(server = %each[server].name, "{note}"),
             About::Server(server) => (Names::from_iter([each[server].name.clone()]), Some(&mut each[server]), None),
             About::Peer(peer) => {
                 let Some(link) = links.of_mut(peer) else { return };
@@ -605,7 +616,10 @@ impl Out for Sides {
     }
 
     fn remember(&mut self, server: ServerIndex, memory: &Memory) {
-        self.catalogue.save(&self.each[server].spec, memory);
+        // What is remembered is told before there are processes, and so it is the first one's.
+        if self.each[server].first.is_none() {
+            self.catalogue.save(&self.each[server].spec, memory);
+        }
     }
 
     fn remember_hello(&mut self, peer: PeerId, params: &str) {

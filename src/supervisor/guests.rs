@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Common;
 use crate::config::ServerSpec;
 use crate::guest::Visitor;
+use crate::mcp::era::Era;
 use crate::pipe::membership::{Manner, NewGuest, Shown};
 
 /// See the module's documentation.
@@ -44,7 +45,7 @@ impl Guests {
         };
         common.run_all(shown.servers.iter().map(|(name, _)| name)).await;
         let name = server.map_or_else(|| "a client on stdio".into(), |server| format!("a client of {server} on stdio"));
-        let guest = NewGuest { name: name.into(), shown, judges: false };
+        let guest = NewGuest { name: name.into(), shown, era: Era::Legacy };
         common.hub.reception().receive(guest).await
     }
 

@@ -24,8 +24,6 @@ struct Run {
     package: &'static str,
     /// What it is to run.
     args: &'static [&'static str],
-    /// The era in which the server behind the gateway is spoken to.
-    era: &'static str,
     /// Where in the gateway.
     path: &'static str,
     /// How many checks pass at least.
@@ -33,17 +31,17 @@ struct Run {
 }
 
 const RUNS: &[Run] = &[
-    Run { package: PACKAGE, args: &["--requirements", LEGACY], era: "legacy", path: "", checks: 80 },
+    Run { package: PACKAGE, args: &["--requirements", LEGACY], path: "", checks: 80 },
     // Under the names that a server has alone; and with its versions of MCP.
     Run {
         package: PACKAGE,
         args: &["--suite", "all", "--spec-version", "2025-06-18"],
-        era: "legacy",
+
         path: "/everything",
         checks: 50,
     },
-    Run { package: "conformance016", args: &["--suite", "all"], era: "legacy", path: "", checks: 44 },
-    Run { package: PACKAGE, args: &["--requirements", MODERN], era: "modern", path: "", checks: 160 },
+    Run { package: "conformance016", args: &["--suite", "all"], path: "", checks: 44 },
+    Run { package: PACKAGE, args: &["--requirements", MODERN], path: "", checks: 160 },
 ];
 
 /// Checks that come out otherwise than with the server alone, and rightly so. The suite calls these outcomes information.
@@ -131,7 +129,7 @@ fn worse(alone: &Checks, through: &Checks) -> Vec<String> {
 /// Runs the suite against mcp-pipe and against the server alone; what of it is worse.
 async fn compare(run: &Run, alone: &str, python: &str) -> Option<Vec<String>> {
     let suite = suite(run.package)?;
-    let entry = json!({"command": python, "args": [script("everything.py")], "era": run.era});
+    let entry = json!({"command": python, "args": [script("everything.py")]});
     let setup = Setup::new().config(&config([("everything", entry)])).args(["serve", "--listen", "127.0.0.1:0"]);
     let daemon = setup.start("info");
     daemon.wait_for_event("ALL_UP").await;
@@ -162,8 +160,7 @@ async fn the_gateway_is_not_taken_in_by_names_that_lead_to_it() {
     let entry = json!({"command": "python3", "args": [crate::harness::example("calculator.py")]});
     let daemon =
         Setup::new().config(&config([("calculator", entry)])).args(["serve", "--listen", "127.0.0.1:0"]).start("info");
-    let run =
-        Run { package: PACKAGE, args: &["--scenario", "dns-rebinding-protection"], era: "legacy", path: "", checks: 2 };
+    let run = Run { package: PACKAGE, args: &["--scenario", "dns-rebinding-protection"], path: "", checks: 2 };
     let checks = suite.test(&run, Server::McpPipe, &url(&daemon).await).await;
     let passed = checks.values().flatten().filter(|check| check["status"] == "SUCCESS").count();
     assert!(passed >= run.checks, "{checks:#?}");

@@ -55,4 +55,5 @@ mod status;
 mod stdio_front;
 mod surroundings;
 mod terminal;
+mod twins;
 mod validate;

@@ -56,7 +56,7 @@ impl House {
 
     /// One that waits for its answers, as long as the second part is there.
     async fn receive_waiting(&self, shown: &Arc<Shown>) -> Option<(Visit, oneshot::Sender<Infallible>)> {
-        let new = NewGuest { name: "guest".into(), shown: shown.clone(), judges: false };
+        let new = NewGuest { name: "guest".into(), shown: shown.clone(), era: Era::Legacy };
         let Visitor { lines, stays } = Reception::of(self.orders.clone()).receive(new).await?;
         let (from, to) = tokio::io::split(lines);
         Some((Visit { from: BufReader::new(from), to }, stays))

@@ -71,6 +71,12 @@ impl Hub {
         self.servers[server].change(spec);
     }
 
+    /// Whether a server serves in this life as one of the legacy era.
+    pub fn is_legacy(&self, server: ServerIndex) -> bool {
+        let lane = &self.servers[server].lane;
+        lane.is_ready() && !lane.is_modern()
+    }
+
     /// Adds a view of some of the servers.
     pub fn add_view(&mut self, show: Show, now: Instant, out: &mut dyn Out) -> ViewId {
         let view = View::new(show);
