@@ -11,7 +11,7 @@ use futures_util::{StreamExt, stream};
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::harness::{built, installed, skip, within};
+use crate::harness::{built, of_npm, within};
 
 /// What mcp-pipe has to have for a scenario.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,16 +84,7 @@ pub(super) const PACKAGE: &str = "@modelcontextprotocol/conformance";
 
 /// The suite under this name of a package. `None` skips the test; with `CI=true` it fails instead.
 pub(super) fn suite(package: &str) -> Option<Suite> {
-    let modules = installed("MCP_PIPE_TEST_NODE_MODULES")?;
-    let program = modules.join(package).join("dist/index.js");
-    let node = modules.join(".bin/node");
-    if program.is_file() {
-        return Some(Suite { node: if node.is_file() { node } else { "node".into() }, program });
-    }
-    let is_demanded = std::env::var("CI").is_ok_and(|ci| ci == "true");
-    assert!(!is_demanded, "{} is missing; .ci/run installs it", program.display());
-    skip("the conformance suite is not installed");
-    None
+    Some(Suite { node: of_npm(".bin/node")?, program: of_npm(&format!("{package}/dist/index.js"))? })
 }
 
 impl Suite {

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::eras::script;
 use crate::gateway::url;
-use crate::harness::{Client, Daemon, Setup, config, everything, fixture_entry, installed, within};
+use crate::harness::{Client, Daemon, Setup, config, everything, fixture_entry, installed, of_npm, within};
 use crate::sdk_clients::use_everything;
 
 /// A client, in a version.
@@ -203,6 +203,48 @@ async fn clients_of_the_sdks_use_all_of_a_server_that_has_everything() {
         client.end().await;
         daemon.stop().await;
     }
+}
+
+/// A program for clients on the command line and one that brings HTTP to those that know stdio only, as npm has them: they print JSON.
+#[tokio::test]
+async fn the_inspector_and_mcp_remote_reach_the_servers_by_both_transports() {
+    let Some(python) = installed("MCP_PIPE_TEST_PYTHON") else { return };
+    let [Some(node), Some(inspector), Some(remote)] =
+        [".bin/node", ".bin/mcp-inspector", ".bin/mcp-remote"].map(of_npm)
+    else {
+        return;
+    };
+    let key = "the-key-of-ann-0123456";
+    let mut all = config([("x", fixture_entry(&[])), ("y", fixture_entry(&[]))]);
+    all["gateway"] = json!({"sse": true, "apiKeys": [{"name": "ann", "key": key}]});
+    let daemon = Setup::new().config(&all).args(["serve", "--listen", "127.0.0.1:0"]).start("info");
+    daemon.wait_for_event("ALL_UP").await;
+    let (url, header) = (url(&daemon).await, format!("Authorization: Bearer {key}"));
+    let home = tempfile::tempdir().unwrap();
+    let told = async |program: &Path, args: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(args).env("HOME", home.path()).env("MCP_REMOTE_CONFIG_DIR", home.path()).kill_on_drop(true);
+        let output = within("a program of npm", command.output()).await.unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        serde_json::from_str::<Value>(&text)
+            .unwrap_or_else(|error| panic!("{error}: {text}{}", String::from_utf8_lossy(&output.stderr)))
+    };
+    let [node_text, inspector, remote] = [&node, &inspector, &remote].map(|path| path.to_str().unwrap());
+    let script = format!("{}/tests/clients/stdio_client.py", env!("CARGO_MANIFEST_DIR"));
+    for (transport, at) in [("http", url.clone()), ("sse", url.replace("/mcp", "/sse"))] {
+        let inspect = ["--cli", &at, "--transport", transport, "--header", &header, "--method"];
+        let inspected = async |rest: &[&str]| told(&node, &[&[inspector], &inspect[..], rest].concat()).await;
+        let list = inspected(&["tools/list"]).await;
+        assert!(list["tools"].as_array().unwrap().iter().any(|tool| tool["name"] == "y__add"), "{list}");
+        let call = inspected(&["tools/call", "--tool-name", "x__add", "--tool-arg", "a=2", "b=3"]).await;
+        assert_eq!(call["content"][0]["text"], "5", "{call}");
+        let only = format!("{transport}-only");
+        let bridge = [node_text, remote, &*at, "--transport", &*only, "--header", &*header];
+        let said = told(&python, &[&[&*script, "y__add", r#"{"a": 3, "b": 4}"#], &bridge[..]].concat()).await;
+        assert!(said["tools"].as_array().unwrap().contains(&"x__add".into()), "{said}");
+        assert_eq!(said["result"]["content"][0]["text"], "7", "{said}");
+    }
+    daemon.stop().await;
 }
 
 /// An address whose connections lead to another, until they are cut; who cuts them is told when they are.

@@ -62,6 +62,18 @@ pub(crate) fn installed(variable: &str) -> Option<PathBuf> {
     }
 }
 
+/// A file of a package of npm's, as `.ci/run` installs it. `None` skips the test; with `CI=true` it fails instead.
+pub(crate) fn of_npm(path: &str) -> Option<PathBuf> {
+    let file = installed("MCP_PIPE_TEST_NODE_MODULES")?.join(path);
+    if file.is_file() {
+        return Some(file);
+    }
+    let is_demanded = std::env::var("CI").is_ok_and(|ci| ci == "true");
+    assert!(!is_demanded, "{} is missing; .ci/run installs it", file.display());
+    skip(&format!("{path} is not installed"));
+    None
+}
+
 /// How often a loop provokes what it is about.
 pub(crate) fn rounds() -> usize {
     std::env::var("MCP_PIPE_TEST_ROUNDS").map_or(20, |rounds| rounds.parse().unwrap())
