@@ -1,6 +1,6 @@
 """The official Python SDK's client, unmodified, over a WebSocket or Streamable HTTP.
 
-    python sdk_client.py URL
+    python sdk_client.py legacy|auto URL
 
 The SDK has no WebSocket transport since version 2, so `websocket` below is one: it takes what its client takes, streams of
 messages. The transport over HTTP is its own. What goes over stdin and stdout is what sdk_client.mjs says.
@@ -84,7 +84,13 @@ def reference(ref):
     return types.ResourceTemplateReference(uri=ref["uri"])
 
 
-async def main(url):
+async def listen(client):
+    async with client.listen(tools_list_changed=True) as changes:
+        async for _ in changes:
+            say({"notification": "notifications/tools/list_changed", "params": None})
+
+
+async def main(mode, url):
     sampled = types.CreateMessageResult(
         model="none", role="assistant", content=types.TextContent(type="text", text="sampled by the client")
     )
@@ -92,8 +98,8 @@ async def main(url):
     roots = types.ListRootsResult(roots=[types.Root(uri="file:///client", name="client")])
     client = Client(
         url if url.startswith("http") else websocket(url),
-        # The era that has sessions, whatever else the other side speaks.
-        mode="legacy" if url.startswith("http") else "auto",
+        # `legacy`: the era that has sessions, whatever else the other side speaks.
+        mode=mode,
         list_roots_callback=answer("roots/list", roots),
         sampling_callback=answer("sampling/createMessage", sampled),
         elicitation_callback=answer("elicitation/create", elicited),
@@ -103,7 +109,12 @@ async def main(url):
         ready = {"instructions": client.instructions, "capabilities": plain(client.server_capabilities)}
         ready["serverInfo"] = plain(client.server_info) if client.server_info else None
         say({"ready": ready})
-        await serve(partial(request, client))
+        async with anyio.create_task_group() as tasks:
+            # Where there is no session, news have to be asked for.
+            if client.protocol_version >= "2026":
+                tasks.start_soon(listen, client)
+            await serve(partial(request, client))
+            tasks.cancel_scope.cancel()
 
 
-anyio.run(main, sys.argv[1])
+anyio.run(main, *sys.argv[1:])

@@ -19,7 +19,7 @@ pub(super) async fn typescript(conn: Conn) -> Client {
 pub(super) async fn python(conn: Conn) -> Client {
     let mut command = Command::new(installed("MCP_PIPE_TEST_PYTHON").unwrap());
     // It calls what a later version of MCP has deprecated.
-    command.arg("-Wignore").arg(program("sdk_client.py"));
+    command.arg("-Wignore").arg(program("sdk_client.py")).arg("auto");
     Client::start(command, conn).await
 }
 
