@@ -26,6 +26,7 @@ mod frames;
 mod gateway;
 mod gateway_clients;
 mod gateway_fronts;
+mod gateway_load;
 mod half_open;
 mod handshake;
 mod house;
