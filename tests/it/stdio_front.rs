@@ -3,6 +3,9 @@
 use std::fs;
 use std::path::PathBuf;
 
+use rmcp::ServiceExt as _;
+use rmcp::model::CallToolRequestParams;
+use rmcp::transport::TokioChildProcess;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -259,6 +262,27 @@ async fn the_python_sdk_uses_it_as_any_server() {
         assert!(names_of(&said["tools"]).contains(&"y__echo"), "{said}");
         assert_eq!(said["result"]["content"][0]["text"], "5", "{said}");
         drop(daemon);
+    }
+}
+
+#[tokio::test]
+async fn the_rust_sdk_uses_it_as_any_server() {
+    for (runtime, daemon) in both_ways().await {
+        let setup = runtime.setup();
+        let setup = if daemon.is_some() { setup } else { setup.config(&two_servers()) };
+        let (command, _dir) = setup.args(["stdio"]).into_command();
+        let child = TokioChildProcess::new(command).unwrap();
+        let client = within("a greeting", ().serve(child)).await.unwrap();
+        let tools = within("a list", client.list_all_tools()).await.unwrap();
+        assert!(tools.iter().any(|tool| tool.name == "y__echo"), "{tools:?}");
+        let arguments = json!({"a": 2, "b": 3}).as_object().cloned().unwrap();
+        let call = CallToolRequestParams::new("x__add").with_arguments(arguments);
+        let said = within("an answer", client.call_tool(call)).await.unwrap();
+        assert_eq!(serde_json::to_value(said).unwrap()["content"][0]["text"], "5");
+        within("the end", client.cancel()).await.unwrap();
+        if let Some(daemon) = daemon {
+            daemon.stop().await;
+        }
     }
 }
 

@@ -153,6 +153,11 @@ impl Setup {
         self.command.stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true).spawn().unwrap()
     }
 
+    /// The command that starts it, and the directory that it needs, for whoever starts it himself.
+    pub(crate) fn into_command(self) -> (Command, TempDir) {
+        (self.command, self.dir)
+    }
+
     /// Starts it for a client on its stdin and stdout.
     pub(crate) fn talk(mut self) -> Talk {
         let command = self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
