@@ -15,6 +15,7 @@ mod legacy;
 pub(crate) mod listener;
 mod modern;
 mod path;
+mod refusals;
 mod reply;
 mod session;
 mod sessions;
@@ -40,11 +41,13 @@ use self::door::{Bucket, Denied, Key};
 use self::guard::{Guard, Refused};
 use self::modern::{Held, Tools};
 use self::path::Place;
+use self::refusals::{Refusal, Refusals};
 use self::reply::Answer;
 use self::sessions::{Scope, Sessions};
 use self::socket::Sockets;
 use crate::config::{GatewaySpec, GatewayTls, ServerSpec};
 use crate::control::status::{CountedClient, Status};
+use crate::error::{Code, Place as At, Problem};
 use crate::mcp::reply::{INTERNAL, INVALID_REQUEST, error_with};
 use crate::net::tls::server;
 use crate::pipe::membership::{Manner, NewGuest, Shown};
@@ -109,6 +112,7 @@ pub(crate) struct Gateway {
     encryption: RwLock<Option<Encryption>>,
     /// Requests without a session that wait for their clients.
     held: Arc<Held>,
+    refusals: Refusals,
     /// Cancelled when all ends.
     over: CancellationToken,
     reception: Reception,
@@ -126,6 +130,19 @@ impl Encryption {
         let read = aside(move || server::config(&cert_file, &key_file, client_ca_file.as_deref())).await?;
         Ok(Some(Encryption(read.map_err(anyhow::Error::msg)?)))
     }
+}
+
+/// Looks into the files of the gateway's TLS connections, which are named at this place. Blocks.
+///
+/// # Errors
+/// One of them can't be used.
+pub(crate) fn check_tls(place: impl Into<At>, tls: &GatewayTls) -> Result<(), Problem> {
+    let GatewayTls { cert_file, key_file, client_ca_file } = tls;
+    let unusable = |why: String| {
+        let remedy = "name files in PEM form: the certificate, its private key, the authorities of clients";
+        Problem::new(place, Code::FileUnreadable.says(why), remedy)
+    };
+    server::config(cert_file, key_file, client_ca_file.as_deref()).map(drop).map_err(unusable)
 }
 
 impl Terms {
@@ -162,7 +179,9 @@ impl Gates {
         let let_through = key.filter(|key| key.spec.tools.chooses()).map(|key| {
             let ToolPolicy { allow, deny, .. } = (*key.spec.tools).clone();
             let names = servers.iter().filter(is_seen).map(|server| server.name.clone()).collect();
-            Arc::new(tools::Gate { endpoint: format!("key {}", key.spec.name).into(), allow, deny, servers: names })
+            let of_keys = spec.api_keys.iter().position(|one| one.name == key.spec.name).unwrap_or_default();
+            let place = format!("gateway.apiKeys[{of_keys}].tools (key {})", key.spec.name).into();
+            Arc::new(tools::Gate { place, allow, deny, servers: names })
         });
         let policy = |server: &ServerSpec| match &let_through {
             Some(gate) => Arc::new(ToolPolicy { gate: Some(gate.clone()), ..(*server.tools).clone() }),
@@ -207,6 +226,7 @@ impl Gateway {
             sockets: Sockets::default(),
             encryption: RwLock::default(),
             held: Arc::new(Held::new(modern::MAX_HELD, modern::HELD)),
+            refusals: Refusals::default(),
             over: CancellationToken::new(),
             reception,
             status,
@@ -268,10 +288,12 @@ impl Gateway {
         let has_origin = head.headers.contains_key(http::header::ORIGIN);
         let mut answer = match terms.guard.check(&head.uri, &head.headers) {
             Err(Refused::Host) => {
+                self.refusals.note(Refusal::Host);
                 let why = "this host is not known by that name; if it is yours, add it to `hosts` of `gateway`";
                 reply::error(StatusCode::FORBIDDEN, None, INVALID_REQUEST, why)
             }
             Err(Refused::Origin) => {
+                self.refusals.note(Refusal::Origin);
                 let why = "pages of that origin may not ask here; if they may, add it to `cors` of `gateway`";
                 reply::error(StatusCode::FORBIDDEN, None, INVALID_REQUEST, why)
             }
@@ -280,6 +302,9 @@ impl Gateway {
             }
             Ok(()) => self.answer_at(&terms, path::place(head.uri.path()), head, body).await,
         };
+        if answer.status() == StatusCode::UNAUTHORIZED {
+            self.refusals.note(Refusal::Key);
+        }
         if has_origin {
             cors::tell(&mut answer, reader);
         }
@@ -292,6 +317,10 @@ impl Gateway {
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        if !matches!(place, Place::Socket(_)) && socket::is_wanted(&head.headers) {
+            let why = "this address is not for WebSocket: its clients use /ws, or /ws/SERVER for one server";
+            return reply::error(StatusCode::BAD_REQUEST, None, INVALID_REQUEST, why);
+        }
         let is_looked_at = matches!(head.method, Method::GET | Method::HEAD);
         let gates = match &place {
             Place::Offer | Place::Live | Place::Ready if !is_looked_at => return reply::other_method("GET, HEAD"),
@@ -382,10 +411,8 @@ impl Gateway {
 
     /// The same. `judges`: whether it says for itself what it can't be asked, and after how long.
     async fn receive_as(&self, gate: &Gate, at: &str, judges: bool) -> Option<DuplexStream> {
-        let name = match &gate.scope.server {
-            Some(server) => format!("a client at {at}/{server}").into(),
-            None => format!("a client at {at}").into(),
-        };
+        // The log names the server besides where it is the only one.
+        let name = format!("a client at {at}").into();
         let guest = NewGuest { name, shown: gate.shown.clone(), judges };
         let lines = self.reception.receive(guest).await?.lines;
         // What it is shown may have been taken away meanwhile, and then nobody would tell it.
