@@ -26,6 +26,7 @@ mod sse;
 mod stall;
 mod terms;
 mod tools;
+mod turned_away;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -45,8 +46,10 @@ use self::reply::Answer;
 use self::sessions::Sessions;
 use self::socket::Sockets;
 use self::terms::{Gate, Gates, Opened, Terms};
+use self::turned_away::{Refusal, Refusals};
 use crate::config::{GatewaySpec, GatewayTls, ServerSpec};
 use crate::control::status::{CountedClient, Status};
+use crate::error::{Code, Place as At, Problem};
 use crate::mcp::era::Era;
 use crate::mcp::reply::INVALID_REQUEST;
 use crate::net::tls::server;
@@ -66,6 +69,7 @@ pub(crate) struct Gateway {
     encryption: RwLock<Option<Encryption>>,
     /// Requests without a session that wait for their clients.
     held: Arc<Held>,
+    refusals: Refusals,
     /// Cancelled when all ends.
     over: CancellationToken,
     reception: Reception,
@@ -85,6 +89,19 @@ impl Encryption {
     }
 }
 
+/// Looks into the files of the gateway's TLS connections, which are named at this place. Blocks.
+///
+/// # Errors
+/// One of them can't be used.
+pub(crate) fn check_tls(place: impl Into<At>, tls: &GatewayTls) -> Result<(), Problem> {
+    let GatewayTls { cert_file, key_file, client_ca_file } = tls;
+    let unusable = |why: String| {
+        let remedy = "name files in PEM form: the certificate, its private key, the authorities of clients";
+        Problem::new(place, Code::FileUnreadable.says(why), remedy)
+    };
+    server::config(cert_file, key_file, client_ca_file.as_deref()).map(drop).map_err(unusable)
+}
+
 impl Gateway {
     /// A gateway to these servers.
     pub(crate) fn new(spec: &Arc<GatewaySpec>, servers: &[ServerSpec], reception: Reception, status: Status) -> Self {
@@ -96,6 +113,7 @@ impl Gateway {
             sockets: Sockets::default(),
             encryption: RwLock::default(),
             held: Arc::new(Held::new(modern::MAX_HELD, modern::HELD)),
+            refusals: Refusals::default(),
             over: CancellationToken::new(),
             reception,
             status,
@@ -157,10 +175,12 @@ impl Gateway {
         let has_origin = head.headers.contains_key(http::header::ORIGIN);
         let mut answer = match terms.guard.check(&head.uri, &head.headers) {
             Err(Refused::Host) => {
+                self.refusals.note(Refusal::Host);
                 let why = "this host is not known by that name; if it is yours, add it to `hosts` of `gateway`";
                 reply::error(StatusCode::FORBIDDEN, None, INVALID_REQUEST, why)
             }
             Err(Refused::Origin) => {
+                self.refusals.note(Refusal::Origin);
                 let why = "pages of that origin may not ask here; if they may, add it to `cors` of `gateway`";
                 reply::error(StatusCode::FORBIDDEN, None, INVALID_REQUEST, why)
             }
@@ -169,6 +189,9 @@ impl Gateway {
             }
             Ok(()) => self.answer_at(&terms, path::place(head.uri.path()), head, body).await,
         };
+        if answer.status() == StatusCode::UNAUTHORIZED {
+            self.refusals.note(Refusal::Key);
+        }
         if has_origin {
             cors::tell(&mut answer, reader);
         }
@@ -181,6 +204,10 @@ impl Gateway {
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        if !matches!(place, Place::Socket(_)) && socket::is_wanted(&head.headers) {
+            let why = "this address is not for WebSocket: its clients use /ws, or /ws/SERVER for one server";
+            return reply::error(StatusCode::BAD_REQUEST, None, INVALID_REQUEST, why);
+        }
         let is_looked_at = matches!(head.method, Method::GET | Method::HEAD);
         let gates = match &place {
             Place::Offer | Place::Live | Place::Ready if !is_looked_at => return reply::other_method("GET, HEAD"),
@@ -265,10 +292,8 @@ impl Gateway {
 
     /// The same, for one of this era.
     async fn receive_as(&self, gate: &Gate, at: &str, era: Era) -> Option<DuplexStream> {
-        let name = match &gate.scope.server {
-            Some(server) => format!("a client at {at}/{server}").into(),
-            None => format!("a client at {at}").into(),
-        };
+        // The log names the server besides where it is the only one.
+        let name = format!("a client at {at}").into();
         let guest = NewGuest { name, shown: gate.shown.clone(), era };
         let lines = self.reception.receive(guest).await?.lines;
         // What it is shown may have been taken away meanwhile, and then nobody would tell it.

@@ -251,7 +251,7 @@ pub(crate) async fn call(
         }
         let arguments = Value::Object(arguments);
         let called = async {
-            let _over = waiting.begin_call(&server, tool, CALL_PATIENCE);
+            let _over = waiting.begin_call(&server, tool, longest(&policy, tool));
             client.call(&server, tool, arguments, CALL_PATIENCE).await
         };
         let result = waiting.during(called, status).await.map_err(InspectError::Call)?;
@@ -379,6 +379,11 @@ fn result_text(result: &Value) -> String {
 
 fn write(out: &mut dyn Write, text: &str) -> Result<(), InspectError> {
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(InspectError::Output)
+}
+
+/// Longest time until a call of a tool is answered: by its server, or with an error for its `timeout`.
+fn longest(policy: &ToolPolicy, tool: &str) -> Duration {
+    policy.timeout_of(tool).map_or(CALL_PATIENCE, |timeout| timeout.min(CALL_PATIENCE))
 }
 
 #[cfg(test)]

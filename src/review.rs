@@ -10,6 +10,7 @@ use anyhow::anyhow;
 use crate::config::options::CommandLine;
 use crate::config::{self, Severity, Surroundings};
 use crate::error::{Exit, Failure};
+use crate::gateway;
 use crate::logging;
 use crate::secrecy::{Redactor, plain};
 use findings::Report;
@@ -33,6 +34,11 @@ impl Look<'_> {
                 oddity.into_iter().for_each(|odd| found.add(Severity::Warning, self.surroundings.placed(odd)))
             }
             Err(mistake) => found.add(Severity::Error, self.surroundings.placed(mistake)),
+        }
+        if let Some((place, tls)) = found.tls.take()
+            && let Err(unusable) = gateway::check_tls(place, &tls)
+        {
+            found.add(Severity::Error, unusable);
         }
         self.redactor.add(found.secrets.iter().cloned());
         self.redactor.spare(found.names.iter().map(String::as_str));

@@ -18,7 +18,8 @@ use crate::control::orders::{Instruction, NotGiven, Orders};
 use crate::control::status::Status;
 use crate::control::summary::Summary;
 use crate::control::{self, Asking, Question, health};
-use crate::error::{Exit, Failure};
+use crate::error::{Exit, Failure, Problems};
+use crate::gateway::check_tls;
 use crate::gateway::listener::Listener;
 use crate::guest::Visitor;
 use crate::inspect::{self, ArgumentsError, Form, Show};
@@ -212,7 +213,13 @@ async fn perform(
     let serves = matches!(command, Command::Run(_) | Command::Serve { .. });
     let reread = Some(reread).filter(|_| serves && !config.local);
     let listener = match config.gateway.as_ref().filter(|_| serves) {
-        Some(gateway) => Some(Listener::bind(gateway).await?),
+        Some(gateway) => {
+            if let Some(tls) = &gateway.tls {
+                check_tls("gateway.tls", tls)
+                    .map_err(|unusable| Problems { mistakes: vec![unusable], ..Problems::default() })?;
+            }
+            Some(Listener::bind(gateway).await?)
+        }
         None => None,
     };
     let pipes = async |config, stop| {

@@ -43,7 +43,9 @@ pub(super) fn explain(mut error: clap::Error, command: &clap::Command, arguments
     }
     for kind in [ContextKind::InvalidArg, ContextKind::InvalidValue, ContextKind::InvalidSubcommand] {
         let Some(ContextValue::String(text)) = error.get(kind) else { continue };
-        if is_secret(text) {
+        // An address of this machine is no endpoint that should be passed otherwise.
+        let is_gateway = wrong.starts_with("--listen") && text.starts_with("http");
+        if is_secret(text) && !is_gateway {
             let hint = match current {
                 Some(command @ ("tools" | "call")) => {
                     format!("{command} starts servers on this machine and dials no endpoint: leave it out")
@@ -360,6 +362,18 @@ mod tests {
             let told = refused(line);
             assert!(told.contains(want), "{line:?}: {told}");
         }
+    }
+
+    #[test]
+    fn an_address_to_listen_on_with_a_scheme_is_told_without_it_and_without_a_word_of_endpoints() {
+        for line in
+            [&["serve", "--listen", "http://127.0.0.1:8765"][..], &["serve", "--listen=http://localhost:8765/mcp"]]
+        {
+            let told = refused(line);
+            assert!(told.contains("write 127.0.0.1:8765") && !told.contains("endpoint"), "{told}");
+        }
+        let told = refused(&["serve", "--listen", "wss://h.example/?token=abcdef"]);
+        assert!(told.contains("is passed by MCP_ENDPOINT"), "{told}");
     }
 
     #[test]

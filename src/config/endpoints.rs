@@ -39,7 +39,7 @@ fn set_gate(spec: &mut EndpointSpec, named: &NamedEndpoint) {
         return;
     }
     let servers = spec.servers.iter().map(|shown| shown.name.clone()).collect();
-    let gate = Arc::new(Gate { endpoint: named.name.as_str().into(), allow, deny, servers });
+    let gate = Arc::new(Gate { place: format!("endpoints.{}.tools", named.name).into(), allow, deny, servers });
     for shown in &mut spec.servers {
         shown.tools = Arc::new(ToolPolicy { gate: Some(gate.clone()), ..(*shown.tools).clone() });
     }

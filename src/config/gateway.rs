@@ -199,7 +199,12 @@ pub(crate) fn of(
     let tls = entry.and_then(|entry| entry.tls.as_ref()).and_then(|tls| of_tls(ctx, tls));
     let asks = entry
         .is_some_and(|entry| entry.has_api_keys || entry.tls.as_ref().is_some_and(|tls| tls.client_ca_file.is_some()));
-    if !asks && !listen.ip().to_canonical().is_loopback() {
+    let is_local = listen.ip().to_canonical().is_loopback();
+    if let Some(place) = entry.and_then(|entry| entry.no_api_keys.clone()).filter(|_| is_local) {
+        let what = Code::NoEffect.says("is empty, so nobody needs a key");
+        ctx.warning(place, what, "add a key, or leave apiKeys out");
+    }
+    if !asks && !is_local {
         let key = BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
         // What is missing is a part of the config, also where the command line names the address.
         let in_config = || entry.map_or_else(|| "gateway".into(), |entry| entry.place.clone());

@@ -839,15 +839,12 @@ fn likely(place: Place, key: &str) -> Option<Likely> {
     let is_here = |ours: &str| self::ours(place).any(|here| here == ours);
     let home_of = |ours: &str| all().find(|(other, _)| *other == ours && !is_here(ours)).map(|(_, home)| home);
     let is_same = |ours: &str| plain(ours) == plain(key);
-    let foreign = |at: Place| match treatment(at, key) {
-        Some(Honoured(ours) | Meant(ours)) => {
-            Some((ours, home_of(ours))).filter(|(_, home)| home.is_some() || is_here(ours))
-        }
-        Some(Harmless | Asking | On(_) | Off(_) | Ignored(_) | Mistake(_)) | None => None,
-    };
+    let known = |ours: &'static str| Some((ours, home_of(ours))).filter(|(_, home)| home.is_some() || is_here(ours));
+    let foreign = |at: Place| treatment(at, key).and_then(key_of).and_then(known);
     let similar = || {
-        let ours = closest(key, all().map(|(ours, _)| ours).chain(ours(place)))?;
-        Some((ours, home_of(ours)))
+        let near = closest(key, all().map(|(ours, _)| ours).chain(ours(place)));
+        // Or it is a slip of what others call it.
+        near.map(|ours| (ours, home_of(ours))).or_else(|| foreign_to(key, place).and_then(known))
     };
     if let Some(ours) = ours(place).find(|ours| is_same(ours)) {
         return Some(Likely::Slip { ours, home: None });
@@ -857,6 +854,21 @@ fn likely(place: Place, key: &str) -> Option<Likely> {
     }
     let found = [Top, Server].into_iter().find_map(foreign).or_else(similar);
     found.map(|(ours, home)| Likely::Slip { ours, home })
+}
+
+/// The key of ours that a key of other programs stands for.
+fn key_of(treatment: Treatment) -> Option<&'static str> {
+    match treatment {
+        Honoured(ours) | Meant(ours) => Some(ours),
+        Harmless | Asking | On(_) | Off(_) | Ignored(_) | Mistake(_) => None,
+    }
+}
+
+/// The key of ours for which the key of another program stands in a place that this one is written much like.
+fn foreign_to(key: &str, place: Place) -> Option<&'static str> {
+    let here = || FOREIGN.iter().filter(|(at, ..)| *at == place);
+    let near = closest(key, here().flat_map(|(.., names)| names.iter().copied()))?;
+    here().find(|(.., names)| names.contains(&near)).and_then(|(_, treatment, _)| key_of(*treatment))
 }
 
 /// Our keys for other places, each with where it belongs.

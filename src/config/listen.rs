@@ -38,8 +38,12 @@ pub(crate) fn address(text: &str) -> Result<SocketAddr, Wrong> {
     }
     let wrong = |what: &str, remedy: String| Err(Wrong::new(what, remedy));
     let like = || format!("write it like {LISTEN}");
-    if text.contains("://") {
-        return wrong("that is a URL, not an address to listen on", like());
+    if let Some((_, rest)) = text.split_once("://") {
+        let host = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
+        // What stands before an @ lets somebody in, perhaps.
+        let meant = if host.contains('@') { None } else { address(host).ok() };
+        let remedy = meant.map_or_else(like, |meant| format!("write {meant}"));
+        return wrong("that is a URL, and an address with a port is wanted, without a scheme or a path", remedy);
     }
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     if is_number(text) {
@@ -192,10 +196,14 @@ mod tests {
 
     #[test]
     fn what_is_no_address_to_listen_on_is_told_with_what_to_write() {
+        const URL: &str = "that is a URL, and an address with a port is wanted, without a scheme or a path";
         let like = "write it like 127.0.0.1:8765";
         for (text, what, remedy) in [
             ("", "that is no address with a port", like),
-            ("http://127.0.0.1:8765", "that is a URL, not an address to listen on", like),
+            ("http://127.0.0.1:8765", URL, "write 127.0.0.1:8765"),
+            ("https://localhost:9000/mcp", URL, "write 127.0.0.1:9000"),
+            ("http://me:secret@127.0.0.1:9000", URL, like),
+            ("http://example.com", URL, like),
             (
                 "8080",
                 "that is a port alone",

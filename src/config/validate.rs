@@ -3,10 +3,11 @@
 use std::time::SystemTime;
 
 use super::check;
+use super::gateway::GatewayTls;
 use super::options::CommandLine;
 use super::resolve::{Draft, draft};
 use super::surroundings::Surroundings;
-use crate::error::Problem;
+use crate::error::{Place, Problem};
 use crate::secrecy::{Redactor, Secret};
 
 /// What is to be said of a config.
@@ -21,6 +22,8 @@ pub struct Findings {
     pub secrets: Vec<Secret>,
     /// The names of all servers and endpoints, which are shown whole.
     pub names: Vec<String>,
+    /// The files of the gateway's TLS connections, and where the first is named: only what speaks TLS can look into them.
+    pub tls: Option<(Place, GatewayTls)>,
 }
 
 /// One thing that is to be said.
@@ -42,7 +45,7 @@ pub enum Severity {
 
 /// Looks at a config as a run would, and at what a run would only find out later. Reads files, and changes nothing.
 pub fn validate(line: &CommandLine<'_>, surroundings: &Surroundings, now: SystemTime) -> Findings {
-    let Draft { mut ctx, file, name, servers, .. } = draft(line, surroundings);
+    let Draft { mut ctx, file, name, servers, gateway, .. } = draft(line, surroundings);
     check::ahead(&mut ctx, &file, &servers, now);
     let secrets = ctx.hidden.all;
     let (redactor, names) = (secrets.iter().cloned().collect::<Redactor>(), file.names());
@@ -52,13 +55,17 @@ pub fn validate(line: &CommandLine<'_>, surroundings: &Surroundings, now: System
     let mistakes = problems.mistakes.into_iter().chain(problems.target).map(of(Severity::Error));
     let mut findings: Vec<Finding> = mistakes.chain(problems.warnings.into_iter().map(of(Severity::Warning))).collect();
     findings.sort_by(|a, b| order(a).cmp(&order(b)));
-    Findings { findings, servers: servers.len(), config: name, secrets, names }
+    let named = file.gateway.and_then(|entry| Some(entry.tls?.cert_file.place));
+    let tls = named.zip(gateway.and_then(|spec| spec.tls));
+    Findings { findings, servers: servers.len(), config: name, secrets, names, tls }
 }
 
 impl Findings {
-    /// Adds what others than the config have found, before all that is in files.
+    /// Adds what others than the config have found, in the order of the files.
     pub fn add(&mut self, severity: Severity, problem: Problem) {
-        self.findings.insert(0, Finding { severity, problem });
+        let new = Finding { severity, problem };
+        let at = self.findings.partition_point(|finding| order(finding) < order(&new));
+        self.findings.insert(at, new);
     }
 }
 

@@ -11,6 +11,8 @@
 
 mod offer;
 
+pub(super) use self::offer::is_wanted;
+
 use std::borrow::Cow;
 use std::convert::Infallible;
 use std::future::poll_fn;

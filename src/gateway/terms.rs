@@ -95,7 +95,9 @@ impl Gates {
         let let_through = key.filter(|key| key.tools.chooses()).map(|key| {
             let ToolPolicy { allow, deny, .. } = (*key.tools).clone();
             let names = servers.iter().filter(is_seen).map(|server| server.name.clone()).collect();
-            Arc::new(tools::Gate { endpoint: format!("key {}", key.name).into(), allow, deny, servers: names })
+            let of_keys = spec.api_keys.iter().position(|one| one.name == key.name).unwrap_or_default();
+            let place = format!("gateway.apiKeys[{of_keys}].tools (key {})", key.name).into();
+            Arc::new(tools::Gate { place, allow, deny, servers: names })
         });
         let policy = |server: &ServerSpec| match &let_through {
             Some(gate) => Arc::new(ToolPolicy { gate: Some(gate.clone()), ..(*server.tools).clone() }),

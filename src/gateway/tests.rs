@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use super::*;
 use crate::config::{ApiKeySpec, sha256};
 use crate::pipe::orders::PipeOrder;
+use crate::tools::{Glob, ToolPolicy};
 
 pub(super) const HANG: Duration = Duration::from_secs(10);
 
@@ -594,4 +595,41 @@ async fn who_asks_too_often_is_told_when_to_come_again() {
     let told: Value = serde_json::from_str(&whole(refused).await).unwrap();
     assert_eq!((&told["error"]["code"], &told["error"]["data"]["reason"]), (&json!(-32603), &json!("rate_limited")));
     assert_eq!(get().at("/livez").send(&gateway).await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_client_over_websocket_is_told_where_to_dial() {
+    let gateway = guarded();
+    for path in ["/mcp", "/mcp/calc", "/sse", "/", "/elsewhere"] {
+        let answer = get().at(path).with("upgrade", "WebSocket").with("connection", "Upgrade").send(&gateway).await;
+        assert_eq!(answer.status(), 400, "{path}");
+        assert!(whole(answer).await.contains("its clients use /ws, or /ws/SERVER for one server"), "{path}");
+    }
+    // Another protocol is none of ours, and a socket is what it was.
+    assert_eq!(get().at("/").with("upgrade", "h2c").send(&gateway).await.status(), 200);
+    assert_eq!(get().at("/ws").with("upgrade", "websocket").send(&gateway).await.status(), 401);
+}
+
+#[tokio::test]
+async fn a_client_of_one_server_is_named_by_its_address_and_the_log_adds_the_server() {
+    let (pipe, mut orders) = mpsc::channel::<Box<PipeOrder>>(4);
+    let status = Status::default();
+    let gateway = Arc::new(Gateway::new(&Arc::new(spec()), &servers(&["calc"]), Reception::of(pipe), status));
+    let asking = tokio::spawn(async move { post(&initialize("2025-06-18")).at("/mcp/calc").send(&gateway).await });
+    let PipeOrder::Receive(guest, ..) = *timeout(HANG, orders.recv()).await.unwrap().unwrap() else {
+        panic!("a guest")
+    };
+    let names = crate::logging::Names::from_iter(["calc".into()]).at(Some(guest.name));
+    assert_eq!(names.to_string(), "a client at /mcp/calc");
+    asking.abort();
+}
+
+#[test]
+fn patterns_of_a_key_are_told_of_by_their_place_in_the_config() {
+    let mut keys = keys();
+    keys[1].tools = Arc::new(ToolPolicy { deny: vec![Glob::new("x*")], ..ToolPolicy::default() });
+    let spec = GatewaySpec { api_keys: keys, ..spec() };
+    let terms = Terms::of(&Arc::new(spec), &servers(&["calc"]));
+    let (_, policy) = &terms.keys[1].opens.gates.all.shown.servers[0];
+    assert_eq!(&*policy.gate.as_ref().unwrap().place, "gateway.apiKeys[1].tools (key all)");
 }

@@ -273,3 +273,15 @@ async fn a_silent_server_that_is_fetched_at_its_first_start_is_told_with_what_th
         assert_eq!(told.contains("is it an MCP server on stdin and stdout?"), !is_fetched, "{told}");
     }
 }
+
+#[test]
+fn a_call_is_waited_for_no_longer_than_its_tool_may_take() {
+    let seconds = Duration::from_secs;
+    let timeouts =
+        vec![(crate::tools::Glob::new("quick"), seconds(8)), (crate::tools::Glob::new("slow"), seconds(900))];
+    let policy = ToolPolicy { timeouts, ..ToolPolicy::default() };
+    assert_eq!(
+        ["quick", "slow", "other"].map(|tool| longest(&policy, tool)),
+        [seconds(8), CALL_PATIENCE, CALL_PATIENCE]
+    );
+}

@@ -87,6 +87,11 @@ impl LinkSide {
         }
     }
 
+    /// Whether the peer came to us: then there is no endpoint where it is.
+    pub(super) fn is_guest(&self) -> bool {
+        self.shown.is_some()
+    }
+
     /// All servers that work for the endpoint.
     pub(super) fn served_by(&self) -> impl Iterator<Item = &ServerIndex> {
         self.servers.iter().chain(&self.own)

@@ -448,7 +448,7 @@ impl Sides {
             About::Server(index) => (Names::from_iter([self.each[index].name.clone()]), "server"),
             About::Peer(peer) => {
                 let Some(link) = self.links.of(peer) else { return };
-                (link.names.clone(), "endpoint")
+                (link.names.clone(), if link.is_guest() { "client" } else { "endpoint" })
             }
         };
         let frame = pieces.concat();
@@ -542,7 +542,13 @@ impl Sides {
                 let news = std::mem::replace(&mut link.listed, *size) != *size;
                 link.write(LinkNews::ToolsRead { note, count });
                 // Said once for each size, not at each connection.
-                if news && let Some(warning) = budget_warning("what the endpoint reads", *size, self.tool_budget) {
+                if news
+                    && let Some(warning) = budget_warning(
+                        if note.of_guest { "what the client reads" } else { "what the endpoint reads" },
+                        *size,
+                        self.tool_budget,
+                    )
+                {
                     warn!(event = "TOOL_BUDGET", servers = ?names, "{warning}");
                 }
             }
@@ -655,7 +661,9 @@ impl Out for Sides {
         self.arranged.push((server, what));
     }
 
-    fn note(&mut self, note: Note<'_>) {
+    fn note(&mut self, mut note: Note<'_>) {
+        let peer = if let About::Peer(peer) = note.about { self.links.of(peer) } else { None };
+        note.of_guest = peer.is_some_and(LinkSide::is_guest);
         self.write_note(&note);
     }
 

@@ -140,7 +140,7 @@ mod tests {
             |(severity, place)| Finding { severity, problem: Problem::new(place, Code::Syntax.says("x"), "") };
         let findings = places.into_iter().map(finding).collect();
         let config = Some("c.json".to_owned());
-        let found = Findings { findings, servers: 2, config, secrets: Vec::new(), names: Vec::new() };
+        let found = Findings { findings, servers: 2, config, secrets: Vec::new(), names: Vec::new(), tls: None };
         Report::new(&found).words().lines().last().unwrap_or_default().to_owned()
     }
 

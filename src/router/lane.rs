@@ -951,7 +951,8 @@ impl Lane {
         }
         instead(lost.flatten(), || {
             let excerpt = bounded(&String::from_utf8_lossy(&text[..text.len().min(4 * EXCERPT)]), EXCERPT);
-            format!("answered initialize with something that is not JSON-RPC ({why}): {excerpt}")
+            let excerpt = if excerpt.is_empty() { excerpt } else { format!(": {excerpt}") };
+            format!("answered initialize with something that is not JSON-RPC ({why}){excerpt}")
         })
     }
 

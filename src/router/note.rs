@@ -21,6 +21,8 @@ pub enum About {
 pub struct Note<'a> {
     /// Whom the note is about.
     pub about: About,
+    /// The peer is a guest, and so a client for whoever reads the note: there is no endpoint where it is.
+    pub of_guest: bool,
     /// What is to be said.
     pub what: What<'a>,
 }
@@ -28,12 +30,21 @@ pub struct Note<'a> {
 impl<'a> Note<'a> {
     /// A note about a server.
     pub fn of(server: ServerIndex, what: What<'a>) -> Self {
-        Note { about: About::Server(server), what }
+        Note { about: About::Server(server), of_guest: false, what }
     }
 
     /// A note about a peer.
     pub fn of_peer(peer: PeerId, what: What<'a>) -> Self {
-        Note { about: About::Peer(peer), what }
+        Note { about: About::Peer(peer), of_guest: false, what }
+    }
+
+    /// What the note calls whom it is about.
+    fn who(&self) -> &'static str {
+        match self.about {
+            About::Server(_) => "server",
+            About::Peer(_) if self.of_guest => "client",
+            About::Peer(_) => "endpoint",
+        }
     }
 
     /// The server that the note is about, if it is about one.
@@ -230,13 +241,16 @@ impl fmt::Display for Note<'_> {
             What::Noise { .. } => f.write_str("that is not JSON-RPC"),
             What::NotMessage { why, answered, first } => {
                 let done = if *answered { "answered with an error" } else { "not answered" };
-                let advice = if *first {
-                    ". If that is all that comes, no MCP client is at the endpoint's address: compare it with the one in the \
-                     endpoint's console"
-                } else {
-                    ""
+                let advice = match (*first, self.of_guest) {
+                    (false, _) => "",
+                    (true, true) => ". If that is all that comes, what has come here is no MCP client",
+                    (true, false) => {
+                        ". If that is all that comes, no MCP client is at the endpoint's address: compare it with the one in the \
+                         endpoint's console"
+                    }
                 };
-                write!(f, "the endpoint sent something that is no JSON-RPC message ({why}); {done}{advice}")
+                let who = self.who();
+                write!(f, "the {who} sent something that is no JSON-RPC message ({why}); {done}{advice}")
             }
             What::Stranger { .. } => f.write_str("what answers at the endpoint's address speaks no JSON-RPC"),
             What::Unreadable { why } => write!(
@@ -245,18 +259,15 @@ impl fmt::Display for Note<'_> {
             ),
             What::TooLarge { size, answered } => write!(
                 f,
-                "{} sent a message of {size} bytes, above maxFrameSize; {}",
-                if self.server().is_some() { "the server" } else { "the endpoint" },
+                "the {} sent a message of {size} bytes, above maxFrameSize; {}",
+                self.who(),
                 if *answered {
                     "its request was answered with an error"
                 } else {
                     "dropped: its id could not be found, or nobody waits for it"
                 },
             ),
-            What::Unclaimed => {
-                let whose = if self.server().is_some() { "server" } else { "endpoint" };
-                write!(f, "dropped an answer of the {whose} that nobody waits for")
-            }
+            What::Unclaimed => write!(f, "dropped an answer of the {} that nobody waits for", self.who()),
             What::Logged { .. } => f.write_str("logged a message that is for no endpoint alone"),
             What::Initialized { identity } => write!(f, "initialized: {identity}"),
             What::AnsweredForEndpoint { method, why } => {
@@ -296,7 +307,7 @@ impl fmt::Display for Note<'_> {
             What::DoubtfulTools { what } => f.write_str(what),
             What::ToolsRead { size: Size { bytes, tokens }, .. } => {
                 let (bytes, tokens) = (counted(*bytes, "byte"), counted(*tokens, "token"));
-                write!(f, "the endpoint read the list of tools: {bytes}, about {tokens}")
+                write!(f, "the {} read the list of tools: {bytes}, about {tokens}", self.who())
             }
             What::Lost => f.write_str("a call of the server was answered with an error in its place"),
             What::Served { method, took, .. } => {
@@ -312,5 +323,24 @@ impl fmt::Display for Note<'_> {
             }
             What::Turn { what, .. } => f.write_str(what),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_is_told_of_as_a_client_for_which_there_is_no_endpoint() {
+        let garbage = || What::NotMessage { why: "not JSON at byte 0".into(), answered: true, first: true };
+        for what in [garbage(), What::TooLarge { size: 9, answered: false }, What::Unclaimed] {
+            let of_endpoint = Note::of_peer(PeerId::default(), what);
+            assert!(of_endpoint.to_string().contains("the endpoint"), "{of_endpoint}");
+            let of_guest = Note { of_guest: true, ..of_endpoint };
+            let told = of_guest.to_string();
+            assert!(told.contains("the client") && !told.contains("endpoint"), "{told}");
+        }
+        let told = Note { of_guest: true, ..Note::of_peer(PeerId::default(), garbage()) }.to_string();
+        assert!(told.ends_with("If that is all that comes, what has come here is no MCP client"), "{told}");
     }
 }

@@ -1,4 +1,4 @@
-//! What an endpoint lets through of the tools of its servers.
+//! What an endpoint, or a key of the gateway, lets through of the tools of its servers.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -6,12 +6,12 @@ use std::sync::Arc;
 use super::{Glob, SHOWN, brief, first_of, of_regular_expression};
 use crate::words::{closest, listed};
 
-/// What a named endpoint lets through of the tools of its servers. Patterns are matched against the name that the endpoint would see,
+/// What a named endpoint, or a key, lets through of the tools of its servers. Patterns are matched against the name that the endpoint would see,
 /// and against `SERVER__TOOL`, whatever the naming.
 #[derive(Debug, Clone, Default)]
 pub struct Gate {
-    /// The endpoint's name.
-    pub endpoint: Arc<str>,
+    /// Where the patterns stand in the config: no other gate stands there.
+    pub place: Arc<str>,
     /// The tools that pass; all if empty.
     pub allow: Vec<Glob>,
     /// The tools that don't, even if allowed.
@@ -22,7 +22,7 @@ pub struct Gate {
 
 impl PartialEq for Gate {
     fn eq(&self, other: &Self) -> bool {
-        (&self.endpoint, &self.allow, &self.deny) == (&other.endpoint, &other.allow, &other.deny)
+        (&self.place, &self.allow, &self.deny) == (&other.place, &other.allow, &other.deny)
     }
 }
 
@@ -92,7 +92,7 @@ impl Gate {
             [] => "they have none".to_owned(),
             tools => format!("they have {}", listed(first_of(tools), tools.len())),
         };
-        format!("endpoints.{}.tools: {told}, which none of its servers has; {there_are}", brief(&self.endpoint))
+        format!("{}: {told}, which none of its servers has; {there_are}", self.place)
     }
 }
 
@@ -122,7 +122,7 @@ mod tests {
     fn gate(allow: &[&str], deny: &[&str]) -> Gate {
         let globs = |patterns: &[&str]| patterns.iter().map(|pattern| Glob::new(pattern)).collect();
         let servers = ["lamp", "clock"].map(Arc::from).into();
-        Gate { endpoint: "kitchen".into(), allow: globs(allow), deny: globs(deny), servers }
+        Gate { place: "endpoints.kitchen.tools".into(), allow: globs(allow), deny: globs(deny), servers }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, rustls};
 
 use crate::control::Runtime;
-use crate::harness::{Authority, Daemon, FakeEndpoint, McpHttp, body_of, field, fixture_entry, text_of, within};
+use crate::harness::{Authority, Daemon, FakeEndpoint, McpHttp, Setup, body_of, field, fixture_entry, text_of, within};
 
 /// A config with a gateway at a free port, and servers of these names.
 fn config(gateway: Value, servers: &[&str]) -> Value {
@@ -240,4 +240,36 @@ async fn with_a_certificate_connections_are_encrypted_and_a_renewed_one_counts_a
     let renewed = CertificateDer::from_pem_file(dir.path().join("server.pem")).unwrap();
     assert_eq!(serial(&stream), renewed.to_vec());
     daemon.stop().await;
+}
+
+#[tokio::test]
+async fn clients_that_are_refused_stand_in_the_log_a_few_times_and_without_what_they_sent() {
+    let runtime = Runtime::new();
+    let keys = json!({"apiKeys": [{"name": "me", "key": "key-of-mine-0123456"}]});
+    let daemon = runtime.setup().config(&config(keys, &["one"])).start("info");
+    let client = served(&daemon).await;
+    let ping = json!({"jsonrpc": "2.0", "id": 1, "method": "ping"});
+    for _ in 0..9 {
+        assert_eq!(client.key("nearly-my-key-012345").status("POST", &ping).await, 401);
+    }
+    let is_refused = |line: &Value| field(line, "event") == Some("CLIENT_REFUSED");
+    let told = |line: &Value| field(line, "message").unwrap().to_owned();
+    daemon.wait_for("the eighth", |line| is_refused(line) && told(line).contains("8 times so far")).await;
+    let lines: Vec<String> = daemon.log_lines().iter().filter(|line| is_refused(line)).map(told).collect();
+    assert_eq!(lines.len(), 4, "the first, second, fourth and eighth: {lines:?}");
+    assert!(lines[0].contains("(401): it showed no key that is known here"), "{lines:?}");
+    assert!(!daemon.log_text().contains("nearly-my-key"));
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_certificate_that_can_t_be_used_is_a_mistake_of_the_config() {
+    let files = config(json!({"tls": {"certFile": "cert.pem", "keyFile": "key.pem"}}), &["one"]);
+    for arguments in [["serve"], ["validate"]] {
+        let setup = Setup::new().config(&files).file("cert.pem", "no PEM").file("key.pem", "nor this");
+        let output = setup.args(arguments).output().await;
+        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(78), "{arguments:?}: {said}");
+        assert!(said.contains("gateway.tls") && said.contains("cert.pem can't be used"), "{arguments:?}: {said}");
+    }
 }

@@ -639,24 +639,35 @@ impl Chance {
     }
 }
 
-/// An answer in one of the forms that servers use, spoilt in some places.
-fn spoilt(asked: &Asked, chance: &mut Chance) -> Vec<u8> {
+/// The answer to a call as an event, in one of the forms that servers use.
+fn event_of(asked: &Asked, chance: &mut Chance) -> Vec<u8> {
     let answer = result(asked, "x");
-    let mut bytes = match chance.below(3) {
-        0 => {
-            let body = answer.to_string();
-            format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len())
-        }
-        1 => format!(
-            "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\nid: 1\nevent: message\ndata: {answer}\n\n"
-        ),
-        _ => {
-            let body = format!("retry: 50\r\ndata: {answer}\r\n\r\n");
-            let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
-            format!("{head}{:x}\r\n{body}\r\n0\r\n\r\n", body.len())
-        }
+    match chance.below(2) {
+        0 => format!("id: 1\nevent: message\ndata: {answer}\n\n"),
+        _ => format!("retry: 50\r\ndata: {answer}\r\n\r\n"),
     }
-    .into_bytes();
+    .into_bytes()
+}
+
+/// The answer to a call as a whole reply, in one of the forms that servers use.
+fn reply_of(asked: &Asked, chance: &mut Chance) -> Vec<u8> {
+    let (head, body) = match chance.below(3) {
+        0 => {
+            let body = result(asked, "x").to_string();
+            (format!("content-type: application/json\r\ncontent-length: {}", body.len()), body.into_bytes())
+        }
+        1 => ("content-type: text/event-stream".to_owned(), event_of(asked, chance)),
+        _ => {
+            let event = event_of(asked, chance);
+            let body = [format!("{:x}\r\n", event.len()).as_bytes(), &event, b"\r\n0\r\n\r\n"].concat();
+            ("content-type: text/event-stream\r\ntransfer-encoding: chunked".to_owned(), body)
+        }
+    };
+    [format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n").into_bytes(), body].concat()
+}
+
+/// Spoils a text in some places.
+fn spoil(mut bytes: Vec<u8>, chance: &mut Chance) -> Vec<u8> {
     for _ in 0..1 + chance.below(4) {
         let at = chance.below(bytes.len());
         match chance.below(4) {
@@ -674,29 +685,54 @@ fn spoilt(asked: &Asked, chance: &mut Chance) -> Vec<u8> {
     bytes
 }
 
+/// A spoilt answer to a call. Over HTTP+SSE it is the event that is spoilt, or the reply to what was posted, or the stream ends there.
+fn spoilt(transport: Transport, asked: &Asked, chance: &mut Chance) -> Vec<Part> {
+    match transport {
+        Transport::Http => vec![Part::Write(spoil(reply_of(asked, chance), chance)), Part::Close],
+        Transport::Sse => {
+            let taken = b"HTTP/1.1 202 Accepted\r\ncontent-length: 8\r\n\r\nAccepted".to_vec();
+            let spoils_reply = chance.below(8) == 0;
+            let taken = if spoils_reply { spoil(taken, chance) } else { taken };
+            // Each event ends, so that the next one is not spoilt by it.
+            let mut told = vec![Part::Write([spoil(event_of(asked, chance), chance), b"\n\n".to_vec()].concat())];
+            if chance.below(16) == 0 {
+                told.push(Part::Close);
+            }
+            let end = spoils_reply.then_some(Part::Close);
+            [Part::Write(taken), Part::Tell(told)].into_iter().chain(end).collect()
+        }
+    }
+}
+
 #[tokio::test]
 async fn whatever_a_server_answers_each_call_has_one_answer_and_the_next_one_works() {
-    let chance = std::sync::Mutex::new(Chance(0x9e37_79b9_7f4a_7c15));
-    let web =
-        Web::start(on_x(move |asked| vec![Part::Write(spoilt(asked, &mut chance.lock().unwrap())), Part::Close])).await;
-    let (endpoint, daemon, mut conn) = start(&web.url(), json!({"timeout": "5s"})).await;
-    conn.handshake().await;
-    let mut right = 0;
-    for round in 0..crate::harness::rounds() as u64 {
-        let ids: Vec<u64> = (round * 100 + 10..round * 100 + 25).collect();
-        for id in &ids {
-            conn.send_call(*id, "x", json!({})).await;
+    for transport in Transport::BOTH {
+        let chance = std::sync::Mutex::new(Chance(0x9e37_79b9_7f4a_7c15));
+        let script = on_x(move |asked| spoilt(transport, asked, &mut chance.lock().unwrap()));
+        let web = Web::start_by(transport, script).await;
+        // By one stream for all, what is spoilt beyond recognition costs its call the deadline.
+        let patience = if transport == Transport::Sse { "300ms" } else { "5s" };
+        let more = json!({"timeout": "5s", "tools": {"timeout": {"x": patience}}});
+        let (endpoint, daemon, mut conn) = start(&web.url(), more).await;
+        conn.handshake().await;
+        let mut right = 0;
+        for round in 0..crate::harness::rounds() as u64 {
+            let ids: Vec<u64> = (round * 100 + 10..round * 100 + 25).collect();
+            for id in &ids {
+                conn.send_call(*id, "x", json!({})).await;
+            }
+            for id in ids {
+                right += usize::from(conn.answer_to(id).await["result"].is_object());
+            }
+            let next = conn.call(round * 100 + 50, "echo", json!({})).await;
+            assert!(next["result"].is_object() || next["error"]["message"].is_string(), "{next}");
         }
-        for id in ids {
-            right += usize::from(conn.answer_to(id).await["result"].is_object());
-        }
-        let next = conn.call(round * 100 + 50, "echo", json!({})).await;
-        assert!(next["result"].is_object() || next["error"]["message"].is_string(), "{next}");
+        assert!(right > 0, "{transport:?}: some are only a little odd");
+        assert!(web.calls("x") <= 15 * crate::harness::rounds(), "{transport:?}: nothing is sent twice");
+        assert_eq!(text_of(&conn.call(9_999_999, "echo", json!({})).await), "echo", "{transport:?}");
+        assert_eq!(endpoint.accepted(), 1);
+        daemon.stop_closing([&mut conn]).await;
     }
-    assert!(right > 0, "some are only a little odd");
-    assert_eq!(text_of(&conn.call(9_999_999, "echo", json!({})).await), "echo");
-    assert_eq!(endpoint.accepted(), 1);
-    daemon.stop_closing([&mut conn]).await;
 }
 
 #[tokio::test]

@@ -65,6 +65,8 @@ pub(crate) struct GatewayEntry {
     pub(crate) api_keys: Vec<ApiKeyEntry>,
     /// Whether some are written, right or wrong.
     pub(crate) has_api_keys: bool,
+    /// Where the list of them stands, if there are none in it.
+    pub(crate) no_api_keys: Option<Place>,
     pub(crate) sse: Option<bool>,
     pub(crate) session_idle: Option<Duration>,
     pub(crate) max_sessions: Option<usize>,
@@ -129,6 +131,7 @@ pub(crate) fn read(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Option<
         hosts: Vec::new(),
         api_keys: Vec::new(),
         has_api_keys: false,
+        no_api_keys: None,
         sse: None,
         session_idle: None,
         max_sessions: None,
@@ -157,6 +160,8 @@ pub(crate) fn read(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Option<
                 let before = r.mistakes.len();
                 entry.api_keys = api_keys(r, value, &path);
                 entry.has_api_keys = !entry.api_keys.is_empty() || r.mistakes.len() > before;
+                let is_list = matches!(value, Value::Array(_));
+                entry.no_api_keys = (is_list && !entry.has_api_keys).then(|| r.place(value, &path));
             }
             "sse" => entry.sse = r.boolean(value, &path),
             "sessionIdle" => entry.session_idle = r.parsed(value, &path, units::duration_from_1s),

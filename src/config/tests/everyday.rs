@@ -64,6 +64,15 @@ fn what_is_no_object_is_told_with_an_object_that_would_do() {
 }
 
 #[test]
+fn a_slip_of_what_others_call_a_key_is_told_with_ours() {
+    for (slip, want) in [("enviroment", "did you mean env?"), ("enviromentVariables", "did you mean env?")] {
+        let case = Case::new(&format!(r#"{{"mcpServers": {{"a": {{"command": "x", "{slip}": {{"K": "v"}}}}}}}}"#));
+        let told = case.warnings(&[]);
+        assert!(told.iter().any(|told| told.contains(slip) && told.contains(want)), "{told:#?}");
+    }
+}
+
+#[test]
 fn a_character_that_looks_like_one_of_an_address_is_told_with_that_one() {
     for (url, want) in [
         ("http：//127.0.0.1/mcp", "write : for it"),

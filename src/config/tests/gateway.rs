@@ -202,6 +202,17 @@ fn what_is_wrong_with_a_gateway_is_told_with_its_place_and_remedy() {
 }
 
 #[test]
+fn an_empty_list_of_keys_is_told_to_ask_for_none() {
+    let told = with(r#""apiKeys": []"#).warnings(&[]);
+    let want = "mcp_config.json:1:25 gateway.apiKeys: is empty, so nobody needs a key; add a key, or leave apiKeys out";
+    assert_eq!(told, [want]);
+    assert_eq!(with(r#""sse": true"#).warnings(&[]), Vec::<String>::new());
+    // Where others reach it that is a mistake.
+    let told = with(r#""apiKeys": [], "listen": ":80""#).mistakes(&[]);
+    assert!(told.len() == 1 && told[0].contains("the gateway asks for no key"), "{told:#?}");
+}
+
+#[test]
 fn what_is_wrong_with_a_key_is_told_with_its_place_and_without_it() {
     let weak = "; write a random one, as this prints: openssl rand -base64 32";
     for (list, want) in [

@@ -26,8 +26,7 @@ pub(super) fn accept(head: &Parts) -> Result<Answer, Box<Answer>> {
         return Err(Box::new(reply::other_method("GET")));
     }
     let headers = &head.headers;
-    if head.version != Version::HTTP_11 || !has(headers, &UPGRADE, "websocket") || !has(headers, &CONNECTION, "upgrade")
-    {
+    if head.version != Version::HTTP_11 || !is_wanted(headers) || !has(headers, &CONNECTION, "upgrade") {
         let why = "this address is for WebSocket: a GET over HTTP/1.1 with Connection: Upgrade and Upgrade: websocket";
         return Err(upgrade_required(why));
     }
@@ -53,6 +52,11 @@ pub(super) fn accept(head: &Parts) -> Result<Answer, Box<Answer>> {
         told.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(PROTOCOL));
     }
     Ok(answer)
+}
+
+/// Whether a request asks for a WebSocket connection.
+pub(in crate::gateway) fn is_wanted(headers: &HeaderMap) -> bool {
+    has(headers, &UPGRADE, "websocket")
 }
 
 fn upgrade_required(why: &str) -> Box<Answer> {

@@ -6,12 +6,19 @@ use serde_json::{Value, json};
 use tokio::time::{Duration, Instant};
 
 use super::*;
+use crate::frame::Cut;
+use crate::mcp::envelope::{Lost, NotMessage};
+
+mod calls;
+mod news;
 
 /// What a bridge did: "S" to the server, "R" to the router, "W" withdrawn.
 #[derive(Default)]
 struct Recorded {
     all: Vec<(char, Value)>,
     posts: Vec<Post>,
+    /// The last question as it was written.
+    asked: String,
 }
 
 impl Wire for Recorded {
@@ -30,14 +37,15 @@ impl Wire for Recorded {
             Found::Message { frame, .. } => ('R', serde_json::from_slice(frame).unwrap()),
             Found::Caused { cause, frame, .. } => {
                 let asked: Value = serde_json::from_slice(frame).unwrap();
+                self.asked = String::from_utf8(frame.to_vec()).unwrap();
                 ('R', json!({"cause": cause, "asked": asked}))
             }
             Found::Modern => ('R', "modern".into()),
             Found::Odd { what, .. } => ('R', json!({"odd": what})),
             Found::Unanswered { id, why } => ('R', json!({"unanswered": String::from_utf8_lossy(id), "why": why})),
-            other @ (Found::Noise(_) | Found::Lost(..) | Found::TooLarge(_) | Found::Renewed | Found::Habit(_)) => {
-                panic!("{other:?}")
-            }
+            Found::Lost(lost, _) => ('R', json!({"lost": String::from_utf8_lossy(lost.id)})),
+            Found::TooLarge(cut) => ('R', json!({"too_large": cut.size})),
+            other @ (Found::Noise(_) | Found::Renewed | Found::Habit(_)) => panic!("{other:?}"),
         });
     }
 }
@@ -67,8 +75,13 @@ impl Rig {
 
     /// The same, and the server has answered.
     fn open(is_http: bool) -> Self {
+        Rig::offered(is_http, CAPABILITIES)
+    }
+
+    /// The same of a server that can do this.
+    fn offered(is_http: bool, capabilities: &str) -> Self {
         let mut rig = Rig::asked(is_http);
-        let capabilities: Value = serde_json::from_str(CAPABILITIES).unwrap();
+        let capabilities: Value = serde_json::from_str(capabilities).unwrap();
         let done = rig.answer(json!({"supportedVersions": ["2026-07-28"], "capabilities": capabilities, "ttlMs": 0}));
         assert_eq!(rig.bridge.take_verdict(), Some(Verdict::Modern));
         assert_eq!(done[0], ('R', json!("modern")));
@@ -86,6 +99,24 @@ impl Rig {
         let number = done[0].1["id"].clone();
         assert_eq!(rig.granted(&number, json!({"toolsListChanged": true})), []);
         rig
+    }
+
+    /// Finds something in what the server says.
+    fn found(&mut self, found: Found<'_>) -> Vec<(char, Value)> {
+        self.bridge.on_found(found, self.now, &mut self.wire);
+        self.done()
+    }
+
+    /// Time passes.
+    fn after(&mut self, seconds: u64) -> Vec<(char, Value)> {
+        self.now += Duration::from_secs(seconds);
+        self.bridge.on_tick(self.now, &mut self.wire);
+        self.done()
+    }
+
+    /// The number of the last request that the server got.
+    fn sent(&self) -> u64 {
+        self.wire.posts.last().unwrap().number.unwrap()
     }
 
     fn done(&mut self) -> Vec<(char, Value)> {
@@ -109,13 +140,13 @@ impl Rig {
 
     /// The server answers the last request that it got.
     fn answer(&mut self, result: Value) -> Vec<(char, Value)> {
-        let number = self.wire.posts.last().unwrap().number.unwrap();
+        let number = self.sent();
         self.said(json!({"id": number, "result": result}))
     }
 
     /// The same with a result as it is written.
     fn answer_raw(&mut self, result: &str) -> Vec<(char, Value)> {
-        let number = self.wire.posts.last().unwrap().number.unwrap();
+        let number = self.sent();
         let frame = format!(r#"{{"jsonrpc":"2.0","id":{number},"result":{result}}}"#);
         let envelope = envelope::scan_one(frame.as_bytes()).unwrap();
         let found = Found::Message { frame: frame.as_bytes(), envelope: &envelope };
@@ -124,7 +155,7 @@ impl Rig {
     }
 
     fn refuse(&mut self, error: Value) -> Vec<(char, Value)> {
-        let number = self.wire.posts.last().unwrap().number.unwrap();
+        let number = self.sent();
         self.said(json!({"id": number, "error": error}))
     }
 
@@ -556,17 +587,13 @@ fn a_call_whose_headers_are_outdated_is_sent_once_more_after_a_new_list() {
 fn an_answer_that_can_t_be_read_ends_its_request_under_the_routers_number() {
     let mut rig = Rig::open(true);
     rig.call(7);
-    rig.bridge.on_found(Found::Unanswered { id: b"7", why: "is gone" }, rig.now, &mut rig.wire);
-    assert_eq!(texts(&rig.done()), [r#"R {"unanswered":"7","why":"is gone"}"#]);
+    let done = rig.found(Found::Unanswered { id: b"7", why: "is gone" });
+    assert_eq!(texts(&done), [r#"R {"unanswered":"7","why":"is gone"}"#]);
     rig.call(8);
     rig.answer(json!({"resultType": "input_required", "requestState": "s"}));
-    let number = rig.wire.posts.last().unwrap().number.unwrap();
-    rig.bridge.on_found(
-        Found::Unanswered { id: number.to_string().as_bytes(), why: "is gone" },
-        rig.now,
-        &mut rig.wire,
-    );
-    assert_eq!(texts(&rig.done()), [r#"R {"unanswered":"8","why":"is gone"}"#]);
+    let number = rig.sent().to_string();
+    let done = rig.found(Found::Unanswered { id: number.as_bytes(), why: "is gone" });
+    assert_eq!(texts(&done), [r#"R {"unanswered":"8","why":"is gone"}"#]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::catalogue::Memory;
-use crate::mcp::envelope::NotMessage;
+use crate::mcp::envelope::{NotMessage, Notation};
 use crate::mcp::reply::{INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR};
 use crate::router::Greeting;
 use crate::router::desk::MAX_ASKED;
@@ -738,6 +738,16 @@ fn an_answer_to_initialize_that_cannot_be_read_is_no_refusal_and_is_quoted() {
         &text[..200]
     );
     assert!(message.starts_with(&want) && message.len() < want.len() + 10, "{message}");
+    // What was shown as noise already is not shown again.
+    let mut rig = Rig::new();
+    rig.server_up();
+    rig.link_up();
+    rig.endpoint(&hello(7));
+    let id = rig.last()["id"].to_string();
+    let lost = Lost { id: id.as_bytes(), method: false, why: NotMessage::Notation(Notation::Python) };
+    rig.router.on_server_lost(0, lost, b"", rig.now, &mut rig.sink);
+    let message = parsed(&rig.sent_to_endpoint()[0])["error"]["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("use json.dumps)") && !message.contains("): "), "{message}");
     assert!(!rig.sink.notes.iter().any(|note| note.contains("refused")), "{:?}", rig.sink.notes);
 }
 
