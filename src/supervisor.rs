@@ -171,7 +171,8 @@ pub(crate) async fn serve(
                         let _gone = reply.send(supervisor.receive(server.as_deref()).await);
                     }
                     Instruction::Order(Order::EndSession { name }, reply) if !now.drain().is_cancelled() => {
-                        let _gone = reply.send(supervisor.front.end_sessions(name.as_deref()));
+                        let Supervisor { front, tasks, .. } = &mut supervisor;
+                        let _gone = reply.send(front.end_sessions(name.as_deref(), tasks));
                     }
                     Instruction::Sessions(reply) if !now.drain().is_cancelled() => {
                         let _gone = reply.send(supervisor.front.sessions());

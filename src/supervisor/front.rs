@@ -65,14 +65,13 @@ impl Front {
     }
 
     /// Ends the session of this name, or all.
-    pub(super) fn end_sessions(&self, name: Option<&str>) -> Result<Given, NotGiven> {
+    pub(super) fn end_sessions(&self, name: Option<&str>, tasks: &mut JoinSet<()>) -> Result<Given, NotGiven> {
         let gateway = self.0.as_ref().ok_or_else(NotGiven::no_gateway)?.gateway.clone();
         let ended = gateway.end_conversations(name).map_err(NotGiven::Unclear)?;
         let words = format!("{} ended", counted(ended, "session"));
         info!(event = "COMMAND", "{words}, by command");
         let (told, until) = oneshot::channel();
-        // The wait is bounded, and there is nothing to stop.
-        tokio::spawn(async move {
+        tasks.spawn(async move {
             gateway.noted().await;
             let _gone = told.send(words);
         });
