@@ -34,6 +34,7 @@ Examples:
   mcp-pipe stdio                          the same on stdin and stdout, for a client that starts it
   mcp-pipe status                         what a running mcp-pipe does
   mcp-pipe logs -f                        what it says
+  mcp-pipe sessions                       which MCP clients use its gateway
   mcp-pipe restart calculator             one of its servers anew, while the rest runs
   mcp-pipe validate                       what is wrong with the config, before anything starts
   mcp-pipe login notion                   log in at a remote server that wants a person to
@@ -99,6 +100,15 @@ Examples:
 
 Exit code: 0 done, 1 it has broken off, 2 no such server or several mcp-pipes, 3 none runs";
 
+const SESSIONS_EXAMPLES: &str = "\
+Examples:
+  mcp-pipe sessions                       who has a session at the gateway: a line each, its name in front
+  mcp-pipe sessions --json                the same for a program
+  mcp-pipe sessions end 3f9a2c17d0        ends the session of this name; the beginning of the name will do
+  mcp-pipe sessions end --all             ends all, also those from before a restart; clients begin anew by themselves
+
+Exit code: 0 done, 1 not (with the reason), 2 no such session or several mcp-pipes, 3 none runs";
+
 const HEALTH_EXAMPLES: &str = "\
 Examples:
   mcp-pipe health                                       the mcp-pipe that runs
@@ -152,7 +162,7 @@ const ON_STDIO: &[&str] = &[
 const LOGGING_IN: &[&str] = &["config", "log_level", "log_format"];
 /// The options that `validate` and `config` don't take: they log nothing, and nobody asks them.
 const RUNNING: &[&str] = &["log_level", "log_format", "log_contents", "control_socket", "status_socket"];
-/// The options of `status`, `logs` and the orders: they start nothing.
+/// The options of `status`, `logs`, `sessions` and the orders: they start nothing.
 const ASKING: &[&str] = &["config", "control_socket"];
 
 /// Serves MCP servers (programs that speak JSON-RPC on stdin and stdout) on WebSocket endpoints
@@ -253,6 +263,22 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Ask a running mcp-pipe which MCP clients have sessions at its gateway, or end some
+    #[command(after_help = SESSIONS_EXAMPLES)]
+    Sessions {
+        /// What to do: end (a session); without it they are listed
+        #[arg(value_enum, value_name = "end", hide_possible_values = true)]
+        part: Option<SessionsPart>,
+        /// With end: which one, by its name or the beginning of that
+        #[arg(value_name = "NAME", conflicts_with_all = ["all", "json"])]
+        name: Option<String>,
+        /// With end: all of them
+        #[arg(long, requires = "part", conflicts_with = "json")]
+        all: bool,
+        /// Print JSON instead of words
+        #[arg(long, conflicts_with = "part")]
+        json: bool,
+    },
     /// Tell a running mcp-pipe to do something.
     #[command(flatten)]
     Order(OrderCommand),
@@ -294,6 +320,13 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// What `sessions` does besides listing them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SessionsPart {
+    /// End some.
+    End,
 }
 
 /// What `config` prints.
@@ -343,6 +376,7 @@ impl Cli {
                 | Command::Stdio { .. }
                 | Command::Status { .. }
                 | Command::Logs { .. }
+                | Command::Sessions { .. }
                 | Command::Order(_)
                 | Command::Validate { .. }
                 | Command::Config { .. }
@@ -364,6 +398,7 @@ impl Cli {
             Command::Call { .. } => "call",
             Command::Status { .. } => "status",
             Command::Logs { .. } => "logs",
+            Command::Sessions { .. } => "sessions",
             Command::Order(order) => order.name(),
             Command::Health => "health",
             Command::Login { .. } => "login",
@@ -396,6 +431,7 @@ impl Cli {
             Command::Stdio { .. } => true,
             Command::Run(_) | Command::Serve { .. } => false,
             Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => false,
+            Command::Sessions { .. } => false,
             Command::Validate { .. } | Command::Config { .. } => false,
         };
         self.options.local || self.command.as_ref().is_some_and(needs_none)
@@ -411,6 +447,7 @@ impl Cli {
         let asked = match &self.command {
             Some(Command::Status { name: asked, .. } | Command::Logs { server: asked, .. }) => asked.as_deref(),
             Some(Command::Stdio { server }) => server.as_deref(),
+            Some(Command::Sessions { name, .. }) => name.as_deref(),
             Some(Command::Validate { file, .. }) => file.as_deref().and_then(Path::to_str),
             Some(Command::Order(order)) => order.about(),
             Some(Command::Run(_) | Command::Serve { .. } | Command::Tools { .. } | Command::Call { .. }) => None,
@@ -464,6 +501,11 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap:
         && units::duration(name).is_ok()
     {
         return conflict(format!("a time stands behind an equals sign: mcp-pipe status --wait={name}"));
+    }
+    if let Some(Command::Sessions { part: Some(SessionsPart::End), name: None, all: false, .. }) = &cli.command {
+        return conflict(
+            "name the session that is to end, or all of them with --all: mcp-pipe sessions end NAME".to_owned(),
+        );
     }
     if let Some(Command::Call { server, .. }) = &cli.command
         && slips::is_program_to_call(&arguments, server)
@@ -519,7 +561,7 @@ fn command_for(is_wanted: impl Fn(&str) -> bool) -> clap::Command {
 
 /// Whether a command asks a running mcp-pipe, or tells it something, and starts nothing.
 fn asks(command: &str) -> bool {
-    ["status", "logs", "health"].contains(&command) || orders::NAMES.contains(&command)
+    ["status", "logs", "sessions", "health"].contains(&command) || orders::NAMES.contains(&command)
 }
 
 /// Whether an option does anything for a command.
@@ -528,7 +570,7 @@ fn takes(command: &str, option: &str) -> bool {
         "tools" | "call" => LOOKING.contains(&option),
         "stdio" => ON_STDIO.contains(&option),
         "login" | "logout" => LOGGING_IN.contains(&option),
-        "status" | "logs" => ASKING.contains(&option),
+        "status" | "logs" | "sessions" => ASKING.contains(&option),
         "serve" => option != "local",
         "validate" | "config" => !RUNNING.contains(&option),
         name if orders::NAMES.contains(&name) => ASKING.contains(&option),
@@ -550,7 +592,9 @@ fn without_effect(command: &clap::Command, matches: &ArgMatches) -> Option<Strin
         ("health", _) => "asks a running mcp-pipe and takes nothing but --control-socket, --status-socket and --config",
         ("validate" | "config", _) => "starts nothing, and has neither a log nor a socket",
         ("login" | "logout", _) => "starts no server and takes nothing but --config, --log-level and --log-format",
-        ("status" | "logs", _) => "asks a running mcp-pipe and takes nothing but --control-socket and --config",
+        ("status" | "logs" | "sessions", _) => {
+            "asks a running mcp-pipe and takes nothing but --control-socket and --config"
+        }
         (name, _) if orders::NAMES.contains(&name) => {
             "tells a running mcp-pipe something and takes nothing but --control-socket and --config"
         }
@@ -598,7 +642,7 @@ mod tests {
         assert!(help.to_string().contains("mcp-pipe -- npx"), "{help}");
         assert_eq!(cli(&["run", "help"]).unwrap().target(), Target::Named("help"));
         let heath = cli(&["heath"]).unwrap();
-        assert_eq!((heath.line().command, heath.line().commands.len()), (None, 12 + orders::NAMES.len()));
+        assert_eq!((heath.line().command, heath.line().commands.len()), (None, 13 + orders::NAMES.len()));
         assert_eq!(cli(&["tools", "heath"]).unwrap().line().command, Some("tools"));
     }
 
@@ -660,6 +704,7 @@ mod tests {
             ("call", &["s", "t"]),
             ("status", &[]),
             ("logs", &[]),
+            ("sessions", &[]),
             ("restart", &["s"]),
             ("stop", &["s"]),
             ("start", &["s"]),
@@ -701,6 +746,25 @@ mod tests {
         assert!(
             error.contains("tools starts servers on this machine and dials no endpoint") && !error.contains("s3cret")
         );
+    }
+
+    #[test]
+    fn sessions_are_listed_or_some_of_them_end() {
+        for (line, fits) in [
+            (&["sessions"][..], true),
+            (&["sessions", "--json"], true),
+            (&["sessions", "end", "3f"], true),
+            (&["sessions", "end", "--all"], true),
+            (&["sessions", "end"], false),
+            (&["sessions", "end", "3f", "--all"], false),
+            (&["sessions", "end", "3f", "--json"], false),
+            (&["sessions", "--all"], false),
+            (&["sessions", "3f"], false),
+        ] {
+            let parsed = cli(line);
+            assert_eq!(parsed.is_ok(), fits, "{line:?}");
+            assert!(parsed.err().is_none_or(|error| error.exit_code() == 2), "{line:?}");
+        }
     }
 
     #[test]

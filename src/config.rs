@@ -114,6 +114,8 @@ pub struct Config {
     pub status_socket: Option<PathBuf>,
     /// The folder in which the cache is; nothing is remembered if `None`.
     pub cache_dir: Option<PathBuf>,
+    /// The folder in which the state folder is; nothing is kept there if `None`.
+    pub state_dir: Option<PathBuf>,
     /// Most tokens (an estimate) that a list of tools may have before a warning.
     pub tool_budget: usize,
     /// The files from which all of this was made, whether they are there or not; absolute.

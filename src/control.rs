@@ -17,6 +17,7 @@ mod picture;
 mod place;
 mod protocol;
 mod report;
+pub(crate) mod sessions;
 #[cfg(unix)]
 mod socket;
 pub(crate) mod status;

@@ -10,15 +10,20 @@
 mod body;
 mod cors;
 mod door;
+mod ended;
 mod era;
 mod events;
 mod guard;
+mod kept;
 mod legacy;
+mod listed;
 pub(crate) mod listener;
 mod modern;
 mod path;
 mod refusal;
 mod reply;
+mod revival;
+mod seal;
 mod session;
 mod sessions;
 mod socket;
@@ -39,11 +44,14 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 
 use self::guard::Refused;
+pub(crate) use self::kept::Kept;
 use self::modern::Held;
 use self::path::Place;
 use self::refusal::{nowhere, too_often};
 use self::reply::Answer;
+use self::revival::Turns;
 use self::sessions::Sessions;
+pub(crate) use self::sessions::Survival;
 use self::socket::Sockets;
 use self::terms::{Gate, Gates, Opened, Terms};
 use self::turned_away::{Refusal, Refusals};
@@ -63,6 +71,9 @@ use crate::words::counted;
 pub(crate) struct Gateway {
     terms: RwLock<Arc<Terms>>,
     sessions: Sessions,
+    /// Requests that make a session anew, or end one that is not there.
+    turns: Turns,
+    survival: Survival,
     /// Those of HTTP+SSE, each of which is as long as its stream.
     sse: Arc<Sessions>,
     sockets: Sockets,
@@ -103,12 +114,20 @@ pub(crate) fn check_tls(place: impl Into<At>, tls: &GatewayTls) -> Result<(), Pr
 }
 
 impl Gateway {
-    /// A gateway to these servers.
-    pub(crate) fn new(spec: &Arc<GatewaySpec>, servers: &[ServerSpec], reception: Reception, status: Status) -> Self {
+    /// A gateway to these servers. `survival`: what is kept of its sessions.
+    pub(crate) fn new(
+        spec: &Arc<GatewaySpec>,
+        servers: &[ServerSpec],
+        reception: Reception,
+        status: Status,
+        survival: Survival,
+    ) -> Self {
         let terms = RwLock::new(Arc::new(Terms::of(spec, servers)));
         Gateway {
             terms,
-            sessions: Sessions::default(),
+            sessions: Sessions::surviving(survival.clone()),
+            turns: Turns::default(),
+            survival,
             sse: Arc::default(),
             sockets: Sockets::default(),
             encryption: RwLock::default(),
@@ -277,8 +296,8 @@ impl Gateway {
                 }
             }
             Method::GET | Method::DELETE if era::is_modern_header(headers) => reply::other_method("POST"),
-            Method::GET => self.get_legacy(gate, headers),
-            Method::DELETE => self.delete_legacy(gate, headers),
+            Method::GET => self.get_legacy(gate, headers).await,
+            Method::DELETE => self.delete_legacy(gate, headers).await,
             _ => reply::other_method("POST, GET, DELETE"),
         }
     }

@@ -10,11 +10,11 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{error, info, warn};
 
-use crate::cli::{Command, ConfigPart};
+use crate::cli::{Command, ConfigPart, SessionsPart};
 use crate::config::options::{CommandLine, Options};
 use crate::config::{self, Config, ControlSocket, Environment, Mode, Surroundings};
 use crate::control::health::PipeStatus;
-use crate::control::orders::{Instruction, NotGiven, Orders};
+use crate::control::orders::{Instruction, NotGiven, Order, Orders};
 use crate::control::status::Status;
 use crate::control::summary::Summary;
 use crate::control::{self, Asking, Question, health};
@@ -49,7 +49,10 @@ pub fn guard() -> (Guard, Option<io::Error>) {
 
 /// Whether a command asks a running mcp-pipe, and starts nothing.
 pub fn asks_another(command: &Command) -> bool {
-    matches!(command, Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health)
+    matches!(
+        command,
+        Command::Status { .. } | Command::Logs { .. } | Command::Sessions { .. } | Command::Order(_) | Command::Health
+    )
 }
 
 /// Asks a running mcp-pipe, if that is what `command` does; the others are `None`.
@@ -72,6 +75,10 @@ pub fn ask(
         }
         Command::Logs { server, follow, lines, json } => asking.logs(server.clone(), *lines, *follow, *json),
         Command::Order(order) => asking.order(order.order()),
+        Command::Sessions { part: None, json, .. } => asking.sessions(*json),
+        Command::Sessions { part: Some(SessionsPart::End), name, .. } => {
+            asking.order(Order::EndSession { name: name.clone() })
+        }
         Command::Health => match config::status_socket(options, env) {
             // Who names the one on the command line does not mean another that stands in a variable.
             Some(path) if options.status_socket.is_some() || options.control_socket.is_none() => {
@@ -109,6 +116,7 @@ pub fn look(
         | Command::Call { .. }
         | Command::Status { .. }
         | Command::Logs { .. }
+        | Command::Sessions { .. }
         | Command::Order(_)
         | Command::Login { .. }
         | Command::Logout { .. }
@@ -133,6 +141,7 @@ pub fn ring(command: &Command, options: &Options, settings: &Environment) -> Opt
         Command::Run(_) | Command::Serve { .. } | Command::Tools { .. } | Command::Call { .. } => None,
         Command::Stdio { .. } => None,
         Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => None,
+        Command::Sessions { .. } => None,
         Command::Validate { .. } | Command::Config { .. } | Command::Login { .. } | Command::Logout { .. } => None,
     }
 }
@@ -156,6 +165,7 @@ pub fn run(
         Command::Run(_) | Command::Serve { .. } | Command::Tools { .. } => serde_json::Map::new(),
         Command::Stdio { .. } => serde_json::Map::new(),
         Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => serde_json::Map::new(),
+        Command::Sessions { .. } => serde_json::Map::new(),
         Command::Validate { .. } | Command::Config { .. } => serde_json::Map::new(),
         Command::Login { .. } | Command::Logout { .. } => serde_json::Map::new(),
     };
@@ -171,6 +181,7 @@ pub fn run(
             Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => {
                 Status::new(redactor.clone())
             }
+            Command::Sessions { .. } => Status::new(redactor.clone()),
             Command::Validate { .. } | Command::Config { .. } => Status::new(redactor.clone()),
             Command::Login { .. } | Command::Logout { .. } => Status::new(redactor.clone()),
         };
@@ -244,6 +255,7 @@ async fn perform(
             called.map_err(anyhow::Error::from)?;
         }
         Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => {} // asked of another
+        Command::Sessions { .. } => {}
         Command::Login { .. } => return Ok(login::login(&config, status.redactor(), &stop, out).await?),
         Command::Logout { .. } => return Ok(login::logout(&config, out).await?),
         Command::Validate { .. } | Command::Config { .. } => {} // looked at before there is a log
@@ -498,6 +510,7 @@ pub fn is_quiet(command: &Command) -> bool {
         Command::Tools { .. } | Command::Call { .. } | Command::Login { .. } | Command::Logout { .. } => true,
         Command::Run(_) | Command::Serve { .. } | Command::Stdio { .. } => false,
         Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => false,
+        Command::Sessions { .. } => false,
         Command::Validate { .. } | Command::Config { .. } => false,
     }
 }

@@ -67,6 +67,9 @@ struct Common {
     entries: Entries,
     /// Where the agents' locks are; none are taken if `None`.
     locks: Option<PathBuf>,
+    /// Where the state folder is; nothing is kept if `None`.
+    state: Option<PathBuf>,
+    config: PathBuf,
     /// The place of the config, by which another mcp-pipe tells a person who we are.
     place: String,
 }
@@ -106,13 +109,14 @@ pub(crate) async fn serve(
         local,
         log_contents,
         cache_dir,
+        state_dir: state,
         tool_budget,
         inputs,
         gateway,
         ..
     } = config;
     status.leave_out(&left_out);
-    let fixed = reload::fixed(cache_dir.as_deref());
+    let fixed = reload::fixed(cache_dir.as_deref(), state.as_deref());
     let limits = Limits { drain_timeout, tool_budget };
     // No locks for a local endpoint, which nobody else can serve.
     let locks = cache_dir.clone().filter(|_| !local);
@@ -122,11 +126,12 @@ pub(crate) async fn serve(
     let (wake, redactor) = (wakes.subscribe(), status.redactor().clone());
     let run = Run { guard, wake, stop, limits, log_contents, catalogue, redactor };
     let (roster, (sender, orders)) = (Roster::default(), orders());
-    let (hub, place, entries) = (HubHandle::new(sender), place.display().to_string(), Entries::default());
+    let (hub, config, entries) = (HubHandle::new(sender), place, Entries::default());
+    let place = config.display().to_string();
     let mut tasks = JoinSet::new();
     tasks.spawn(Pipe::of(Vec::new(), Vec::new(), Box::new(Turns::default()), run.clone()).obeying(orders).run());
     let helm = Helm::new(roster.clone(), hub.clone(), left_out);
-    let common = Common { run, status, roster, hub, entries, locks, place };
+    let common = Common { run, status, roster, hub, entries, locks, state, config, place };
     let wanted = Wanted { groups: groups(&servers, &endpoints), servers, gateway, limits, fixed };
     let (crews, front, guests) = (Vec::new(), Front::default(), Guests::of(reread.is_some()));
     let mut supervisor =
@@ -165,9 +170,17 @@ pub(crate) async fn serve(
                     Instruction::Receive(server, reply) if !now.drain().is_cancelled() => {
                         let _gone = reply.send(supervisor.receive(server.as_deref()).await);
                     }
+                    Instruction::Order(Order::EndSession { name }, reply) if !now.drain().is_cancelled() => {
+                        let Supervisor { front, tasks, .. } = &mut supervisor;
+                        let _gone = reply.send(front.end_sessions(name.as_deref(), tasks));
+                    }
+                    Instruction::Sessions(reply) if !now.drain().is_cancelled() => {
+                        let _gone = reply.send(supervisor.front.sessions());
+                    }
                     other @ (Instruction::Order(..)
                     | Instruction::Signal(..)
                     | Instruction::Reload(_)
+                    | Instruction::Sessions(_)
                     | Instruction::Receive(..)) => supervisor.helm.obey(other, &now),
                 },
                 () = now.drain().cancelled(), if !is_told => {

@@ -133,6 +133,7 @@ pub fn resolve(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<Re
         control_socket: control_socket(options, settings),
         status_socket: status_socket(options, settings),
         cache_dir: cache::dir(&ctx, file.cache_dir.as_ref()),
+        state_dir: ctx.state_dir.clone(),
         tool_budget: file.tool_budget.unwrap_or(defaults::TOOL_BUDGET),
     };
     let (secrets, warnings) = (ctx.hidden.all, ctx.problems.warnings);

@@ -164,6 +164,12 @@ pub(super) async fn answer(request: Request, client: &mut Client, from: &Answeri
                 tell_new(client, ring, &mut cursor).await
             }
         }
+        Request::Sessions => match from.orders.sessions().await {
+            Ok(sessions) => client.say(&Reply::Sessions(sessions)).await,
+            Err(NotGiven::Unclear(why) | NotGiven::Mistakes(why) | NotGiven::Impossible(why)) => {
+                refuse(Reason::NotDone, &why, client, from).await
+            }
+        },
         Request::Mcp { server } => return converse(server, client, from).await,
         Request::Order(order) => carry_out(order, client, from).await,
     };

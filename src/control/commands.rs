@@ -18,6 +18,7 @@ use super::orders::{Order, Sought};
 use super::picture::Picture;
 use super::protocol::{Daemon, Failed, Reason, Reply, Request};
 use super::report::{Report, Sight};
+use super::sessions;
 use super::status::Overview;
 use crate::config::{ControlSocket, Environment};
 use crate::error::{Exit, Failure};
@@ -85,6 +86,7 @@ impl Asking<'_> {
                     Some(
                         Reply::Daemon(_)
                         | Reply::Picture(_)
+                        | Reply::Sessions(_)
                         | Reply::Given(_)
                         | Reply::Carried(_)
                         | Reply::Failed(_)
@@ -97,6 +99,21 @@ impl Asking<'_> {
                     return Ok(Exit::Success);
                 }
             }
+        })
+    }
+
+    /// `mcp-pipe sessions`: prints which clients have sessions at the gateway.
+    ///
+    /// # Errors
+    /// Which mcp-pipe is meant is not clear, or it does not answer, or has no gateway.
+    pub(crate) fn sessions(self, json: bool) -> Result<Exit, Failure> {
+        self.run(async {
+            let mut answer = self.ask(&Request::Sessions).await?;
+            let Some(Reply::Sessions(all)) = answer.next().await.map_err(told)? else {
+                return Err(anyhow!(OLDER).into());
+            };
+            print(&sessions::shown(&all, json, self.redactor));
+            Ok(Exit::Success)
         })
     }
 
@@ -123,6 +140,7 @@ impl Asking<'_> {
                     }
                     Reply::Daemon(_)
                     | Reply::Picture(_)
+                    | Reply::Sessions(_)
                     | Reply::Log(_)
                     | Reply::Lost(_)
                     | Reply::Failed(_)
@@ -175,9 +193,7 @@ impl Asking<'_> {
                 answer => answer.map_err(told)?,
             };
             let Some(Reply::Daemon(Daemon { pid, .. })) = answer.next_within(ADMITTED).await.map_err(told)? else {
-                return Err(
-                    anyhow!("mcp-pipe has answered, but not what it was asked; is it as new as this one?").into()
-                );
+                return Err(anyhow!(OLDER).into());
             };
             let lost = match stdio::carry(answer.into_stream()).await.map_err(anyhow::Error::from)? {
                 End::Client => return Ok(Some(Exit::Success)),
@@ -201,7 +217,8 @@ impl Asking<'_> {
             match reply {
                 Reply::Daemon(who) => daemon = who,
                 Reply::Picture(told) => picture = Some(told),
-                Reply::Log(_)
+                Reply::Sessions(_)
+                | Reply::Log(_)
                 | Reply::Lost(_)
                 | Reply::Given(_)
                 | Reply::Carried(_)
@@ -211,7 +228,7 @@ impl Asking<'_> {
         }
         match picture {
             Some(picture) => Ok(State { daemon, picture }),
-            None => Err(anyhow!("mcp-pipe has answered, but not what it was asked; is it as new as this one?").into()),
+            None => Err(anyhow!(OLDER).into()),
         }
     }
 
@@ -293,6 +310,8 @@ fn telling_apart(running: &[Running]) -> String {
     }
 }
 
+/// What to tell where the answer is not one to the question.
+const OLDER: &str = "mcp-pipe has answered, but not what it was asked; is it as new as this one?";
 /// Longest wait for being let in beyond that for any answer: the config may just be read again, which takes as long as servers take to end.
 const ADMITTED: Duration = Duration::from_secs(30);
 /// Most names in a line.

@@ -75,6 +75,7 @@ async fn who(path: &Path) -> Option<Daemon> {
     match Answer::to(&Request::Daemon, path).await.ok()?.next().await.ok()?? {
         Reply::Daemon(daemon) => Some(daemon),
         Reply::Picture(_)
+        | Reply::Sessions(_)
         | Reply::Log(_)
         | Reply::Lost(_)
         | Reply::Given(_)

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
+use super::sessions::ClientSession;
 use crate::guest::Visitor;
 use crate::router::TurnCommand;
 use crate::server::wanted::ServerCommand;
@@ -58,6 +59,12 @@ pub(crate) enum Order {
     },
     /// The config is to be read again.
     Reload,
+    /// A client's session at the gateway is to end.
+    EndSession {
+        /// What it is called; all without.
+        #[serde(default)]
+        name: Option<String>,
+    },
     /// The next server's turn is to begin.
     Next {
         /// On this endpoint; on all without.
@@ -87,6 +94,8 @@ pub(crate) enum Until {
     },
     /// What pipes say of their turns.
     Turned(Vec<oneshot::Receiver<Result<String, String>>>),
+    /// What the gateway says of the end of sessions.
+    Ended(oneshot::Receiver<String>),
     /// That servers which are new or another one serve, or that it is clear that they don't. `told`: what has changed; `warnings`: what is
     /// doubtful in the config, each a line.
     Reloaded { told: String, warnings: Vec<String>, servers: Vec<Arc<str>> },
@@ -103,6 +112,14 @@ pub(crate) enum NotGiven {
     Mistakes(String),
 }
 
+impl NotGiven {
+    /// That there are no sessions.
+    pub(crate) fn no_gateway() -> Self {
+        let why = "this mcp-pipe has no gateway, so no client has a session; \"gateway\" in the config makes one";
+        NotGiven::Impossible(why.into())
+    }
+}
+
 /// What comes on the channel.
 #[derive(Debug)]
 pub(crate) enum Instruction {
@@ -112,6 +129,8 @@ pub(crate) enum Instruction {
     Signal(&'static str, TurnCommand),
     /// A signal of this name: the config is to be read again.
     Reload(&'static str),
+    /// Which sessions there are at the gateway; `None`: there is no gateway.
+    Sessions(oneshot::Sender<Option<Vec<ClientSession>>>),
     /// A guest comes that is to see the server of this name, or all.
     Receive(Option<String>, oneshot::Sender<Result<Visitor, NotGiven>>),
 }
@@ -133,6 +152,14 @@ impl Orders {
         let nobody = |()| NotGiven::Impossible("mcp-pipe is stopping, and takes no orders".into());
         self.0.send(Instruction::Order(order, reply)).await.map_err(|_| nobody(()))?;
         given.await.unwrap_or_else(|_| Err(nobody(())))
+    }
+
+    /// Which sessions there are at the gateway.
+    pub(crate) async fn sessions(&self) -> Result<Vec<ClientSession>, NotGiven> {
+        let (reply, told) = oneshot::channel();
+        let nobody = |()| NotGiven::Impossible("mcp-pipe is stopping, and tells nothing more".into());
+        self.0.send(Instruction::Sessions(reply)).await.map_err(|_| nobody(()))?;
+        told.await.map_err(|_| nobody(()))?.ok_or_else(NotGiven::no_gateway)
     }
 
     /// Has a guest received that is to see the server of this name, or all. Returns the end at which the guest is.
@@ -166,6 +193,7 @@ impl Order {
             Order::Pin { name, .. } => format!("the turn of {name}"),
             Order::Next { .. } => "the next turn".to_owned(),
             Order::Reload => "the new config to run".to_owned(),
+            Order::EndSession { .. } => "the end of sessions".to_owned(),
         }
     }
 }

@@ -42,6 +42,10 @@ pub(super) async fn of(Given { until, within }: Given, status: &Status) -> Outco
             }
         }
         Until::Turned(told) => heard(told, end).await,
+        Until::Ended(told) => match timeout_at(end, told).await {
+            Ok(Ok(words)) => Ok(words),
+            Ok(Err(_)) | Err(_) => Err("the gateway has not said what came of it; see mcp-pipe sessions".to_owned()),
+        },
         Until::Reloaded { told, warnings, servers } => {
             let with = |line: String| [vec![line], warnings].concat().join("\n");
             let all_clear = |all: &Overview| {

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::orders::Order;
 use super::picture::Picture;
+use super::sessions::ClientSession;
 
 /// Longest request, in bytes: a name or two.
 pub(super) const MAX_REQUEST: usize = 64 << 10;
@@ -39,6 +40,8 @@ pub(super) enum Request {
         #[serde(default)]
         follow: bool,
     },
+    /// Which clients have sessions at the gateway? Answered by [`Reply::Sessions`].
+    Sessions,
     /// Let a guest in. Answered by [`Reply::Daemon`]; from then on both sides say messages of MCP, one a line.
     Mcp {
         /// The server that is to be seen; all without.
@@ -57,6 +60,8 @@ pub(super) enum Reply {
     Daemon(Daemon),
     /// The state of all servers and links.
     Picture(Picture),
+    /// The sessions of clients.
+    Sessions(Vec<ClientSession>),
     /// A line of the log.
     Log(LogLine),
     /// So many lines of the log are gone that would have come next.
@@ -155,6 +160,7 @@ mod tests {
         assert_eq!(all(r#"{"ask":"status"}"#), Request::Status { watch: false });
         assert_eq!(all(r#"{"ask":"status","watch":true}"#), Request::Status { watch: true });
         assert_eq!(all(r#"{"ask":"daemon","later":1}"#), Request::Daemon);
+        assert_eq!(all(r#"{"ask":"sessions"}"#), Request::Sessions);
         assert_eq!(all(r#"{"ask":"mcp"}"#), Request::Mcp { server: None });
         assert_eq!(all(r#"{"ask":"mcp","server":"x","later":1}"#), Request::Mcp { server: Some("x".into()) });
         let logs = Request::Logs { server: Some("x".into()), last: Some(3), follow: true };

@@ -210,7 +210,8 @@ async fn next(answer: &mut Answer, daemon: &mut Daemon) -> Result<Option<State>,
         match reply {
             Reply::Daemon(who) => *daemon = who,
             Reply::Picture(picture) => return Ok(Some(State { daemon: daemon.clone(), picture })),
-            Reply::Log(_)
+            Reply::Sessions(_)
+            | Reply::Log(_)
             | Reply::Lost(_)
             | Reply::Given(_)
             | Reply::Carried(_)

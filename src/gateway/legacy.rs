@@ -6,27 +6,26 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{ACCEPT, HeaderValue};
 use http::{HeaderMap, HeaderName, StatusCode};
+use tokio::time::Instant;
 
-use super::era::VERSION_HEADER;
 use super::events::{Events, resumed};
+use super::kept::now;
 use super::reply::{self, Answer};
+use super::revival::{SESSION, gone};
+use super::seal::Sealed;
 use super::session::board::{Asking, InUse, What};
-use super::session::{Reading, Session};
-use super::sessions::Found;
+use super::session::{Client, Reading, Session, resumes};
+use super::sessions::{Deadline, Entry, random_id};
 use super::terms::Gate;
 use super::{Gateway, refusal};
 use crate::mcp::envelope::{self, Envelope, Kind, Scanned};
-use crate::mcp::handshake::VERSIONS;
 use crate::mcp::object;
 use crate::mcp::reply::{INTERNAL, INVALID_REQUEST, PARSE_ERROR, error};
 
-const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
 
 /// The only version in which a message may be a batch.
 const BATCHES: &str = "2025-03-26";
-/// The first version in which streams can be resumed by their numbers from the first event on.
-const RESUMES: &str = "2025-11-25";
 
 /// Longest id of a request, in bytes of its token: those of clients have some dozens.
 const MAX_ID: usize = 512;
@@ -87,7 +86,7 @@ impl Gateway {
                 return self.begin(gate, e, body, takes).await;
             }
         }
-        let found = match self.found(gate, headers) {
+        let found = match self.found(gate, headers).await {
             Ok(found) => found,
             Err(refused) => return *refused,
         };
@@ -108,7 +107,7 @@ impl Gateway {
         let session = Arc::new(Session::over(lines, counted));
         let asked = session.board().ask(What::Answers, vec![Asking { id: id.clone(), token: None }]);
         let reading = asked.map(|stream| Reading::of(&session, stream));
-        let _sent = session.say(body).await;
+        let _sent = session.say(body.clone()).await;
         let answer = match &reading {
             Ok(reading) => reading.message().await,
             Err(InUse) => None,
@@ -122,9 +121,15 @@ impl Gateway {
             // It was refused, so there is no session.
             return one(answer, takes, &session, false);
         };
-        let resumes = *version >= *RESUMES;
+        let params = std::str::from_utf8(&body).ok().and_then(|text| object::find(text, &["params"])).unwrap_or("{}");
+        session.meet(Client::of(params));
+        let resumes = resumes(&version);
         session.board().set_resuming(resumes);
-        let id = self.sessions.add(gate.scope.clone(), &version, session.clone());
+        let sealed = Sealed::now(now(), &version, params);
+        let id = self.survival.kept.seal(&sealed, &self.bound(gate)).unwrap_or_else(random_id);
+        let (scope, end) = (gate.scope.clone(), Some(Deadline::of(sealed.ends, Instant::now())));
+        let entry = Entry { scope, version: version.into(), session: session.clone(), since: sealed.issued, end };
+        self.sessions.add(&id, entry);
         let mut answer = one(answer, takes, &session, resumes);
         if let Ok(id) = HeaderValue::from_str(&id) {
             answer.headers_mut().insert(SESSION, id);
@@ -177,8 +182,8 @@ impl Gateway {
     }
 
     /// A stream that a client asks for.
-    pub(super) fn get_legacy(&self, gate: &Gate, headers: &HeaderMap) -> Answer {
-        let found = match self.found(gate, headers) {
+    pub(super) async fn get_legacy(&self, gate: &Gate, headers: &HeaderMap) -> Answer {
+        let found = match self.found(gate, headers).await {
             Ok(found) => found,
             Err(refused) => return *refused,
         };
@@ -207,33 +212,10 @@ impl Gateway {
         drop(board);
         reply::events(Events::of(Reading::of(&found.session, stream), resumes))
     }
-
-    /// A client ends its session.
-    pub(super) fn delete_legacy(&self, gate: &Gate, headers: &HeaderMap) -> Answer {
-        let Some(id) = headers.get(SESSION) else { return missing() };
-        let ended = id.to_str().is_ok_and(|id| self.sessions.end(id, &gate.scope));
-        if ended { reply::empty(StatusCode::OK) } else { gone() }
-    }
-
-    /// The session that a request names.
-    fn found(&self, gate: &Gate, headers: &HeaderMap) -> Result<Found, Box<Answer>> {
-        let mut ids = headers.get_all(SESSION).iter();
-        let (Some(id), None) = (ids.next(), ids.next()) else { return Err(Box::new(missing())) };
-        let found = id.to_str().ok().and_then(|id| self.sessions.find(id, &gate.scope));
-        let Some(found) = found else { return Err(Box::new(gone())) };
-        match headers.get(VERSION_HEADER).map(HeaderValue::to_str) {
-            None => Ok(found),
-            Some(Ok(version)) if VERSIONS.contains(&version) => Ok(found),
-            Some(_) => {
-                let why = format_args!("MCP-Protocol-Version is none of {}", VERSIONS.join(", "));
-                Err(Box::new(reply::error(StatusCode::BAD_REQUEST, None, INVALID_REQUEST, why)))
-            }
-        }
-    }
 }
 
 /// What a body asks for, in a session of this version.
-fn asked(body: &[u8], scanned: &Scanned, found: &Found) -> Result<Asked, &'static str> {
+fn asked(body: &[u8], scanned: &Scanned, found: &Entry) -> Result<Asked, &'static str> {
     let of = |body: &[u8], e: &Envelope| {
         let token = e.wants_progress.clone().map(|token| body[token].into());
         e.id.clone().map(|id| Asking { id: body[id].into(), token })
@@ -280,26 +262,6 @@ fn one(answer: Bytes, takes: Takes, session: &Arc<Session>, numbered: bool) -> A
     }
     let stream = session.board().with(answer);
     reply::events(Events::of(Reading::of(session, stream), numbered))
-}
-
-/// That a request names no session.
-fn missing() -> Answer {
-    reply::error(
-        StatusCode::BAD_REQUEST,
-        None,
-        INVALID_REQUEST,
-        "Mcp-Session-Id is missing: initialize comes first, and its answer has one",
-    )
-}
-
-/// That there is no such session, or no more.
-fn gone() -> Answer {
-    reply::error(
-        StatusCode::NOT_FOUND,
-        None,
-        INVALID_REQUEST,
-        "there is no such session, or it has ended: initialize again",
-    )
 }
 
 /// The body of a POST as one line, and what is in it.

@@ -5,7 +5,7 @@ pub(super) mod board;
 use std::future::poll_fn;
 use std::ops::ControlFlow;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -19,10 +19,39 @@ use self::board::{Board, Event, Next, StreamId};
 use crate::chunk::poll_chunk;
 use crate::control::status::CountedClient;
 use crate::frame::{Line, LineIn};
-use crate::mcp::envelope;
+use crate::mcp::{envelope, object};
 
 /// Most messages of a client that wait for the pipe to take them: a client that goes on sending waits then.
 const UNSENT: usize = 16;
+
+/// The first version in which streams can be resumed by their numbers from the first event on.
+const RESUMES: &str = "2025-11-25";
+/// Longest name and version of a client that are shown, in characters each.
+const MAX_SHOWN: usize = 40;
+
+/// Whether a client of this version can have a stream go on.
+pub(super) fn resumes(version: &str) -> bool {
+    version >= RESUMES
+}
+
+/// What a client says of itself, for a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Client {
+    pub(super) name: Box<str>,
+    pub(super) version: Box<str>,
+}
+
+impl Client {
+    /// By the parameters of its `initialize`.
+    pub(super) fn of(params: &str) -> Self {
+        let text = |name: &str| {
+            let written = object::find(params, &["clientInfo", name])?;
+            let text: String = serde_json::from_str(written).ok()?;
+            Some(text.chars().take(MAX_SHOWN).collect())
+        };
+        Client { name: text("name").unwrap_or_default(), version: text("version").unwrap_or_default() }
+    }
+}
 
 /// See the module's documentation. Its conversation ends with it.
 #[derive(Debug)]
@@ -34,6 +63,7 @@ pub(super) struct Session {
     over: CancellationToken,
     /// When the client was last heard.
     heard: Mutex<Instant>,
+    client: OnceLock<Client>,
     _counted: CountedClient,
 }
 
@@ -49,7 +79,18 @@ impl Session {
         let (board, (to, unsent)) = (Arc::<Mutex<Board>>::default(), mpsc::channel(UNSENT));
         let over = CancellationToken::new();
         let task = tokio::spawn(carry(lines, unsent, board.clone(), over.clone()));
-        Session { board, to, task, over, heard: Mutex::new(Instant::now()), _counted: counted }
+        let (heard, client) = (Mutex::new(Instant::now()), OnceLock::new());
+        Session { board, to, task, over, heard, client, _counted: counted }
+    }
+
+    /// Notes who the client is. What it says first counts.
+    pub(super) fn meet(&self, client: Client) {
+        let _known = self.client.set(client);
+    }
+
+    /// Who the client is, once it has said so.
+    pub(super) fn client(&self) -> Option<&Client> {
+        self.client.get()
     }
 
     /// What has come, and where it goes.

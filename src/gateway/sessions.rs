@@ -1,4 +1,4 @@
-//! The sessions that there are: by their ids, and none that nobody uses any more.
+//! The sessions that there are: by the hashes of their ids, none that nobody uses any more, and none for longer than a day.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rand::Rng as _;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
+use super::ended::{Hash, hash_of};
+use super::kept::{Kept, now as wall_clock};
 use super::session::Session;
 
 /// What an id is good for: an address, and whoever may use it.
@@ -18,6 +21,15 @@ pub(super) struct Scope {
     pub(super) server: Option<Arc<str>>,
     /// The name of the key by which the client was let in.
     pub(super) key: Option<Arc<str>>,
+}
+
+impl Scope {
+    /// What an id is sealed for. `key`: the SHA-256 of the key, so that another key of the same name opens nothing.
+    pub(super) fn bound(&self, key: Option<[u8; 32]>) -> Vec<u8> {
+        let Scope { server, key: name } = self;
+        // A list of texts and numbers always becomes JSON.
+        serde_json::to_vec(&(server.as_deref(), name.as_deref(), key)).unwrap_or_default()
+    }
 }
 
 /// A text that nobody finds by trying.
@@ -30,22 +42,56 @@ pub(super) fn random_id() -> Box<str> {
 /// See the module's documentation.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
-    each: Mutex<HashMap<Box<str>, Entry>>,
+    /// By the hashes of their ids: these are long, and let in.
+    each: Mutex<HashMap<Hash, Entry>>,
+    survival: Survival,
 }
 
-#[derive(Debug)]
-struct Entry {
-    scope: Scope,
-    version: Box<str>,
-    session: Arc<Session>,
+/// What sessions survive, and what they don't.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Survival {
+    /// Where it is noted that one has ended.
+    pub(crate) kept: Kept,
+    /// Cancelled when mcp-pipe stops: what ends from then on is begun anew when it runs again.
+    pub(crate) stopping: CancellationToken,
 }
 
-/// A session, as a request finds it.
-#[derive(Debug)]
-pub(super) struct Found {
-    pub(super) session: Arc<Session>,
+/// A session with what it is good for.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) scope: Scope,
     /// The version of MCP that was agreed on.
     pub(super) version: Box<str>,
+    pub(super) session: Arc<Session>,
+    /// When it began, in seconds since 1970: maybe in a process before this one.
+    pub(super) since: u64,
+    /// When it ends at the latest, if it does not end with a stream.
+    pub(super) end: Option<Deadline>,
+}
+
+/// A moment, by both clocks: one goes on while the machine sleeps, and the other is not set by anybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Deadline {
+    pub(super) at: Instant,
+    /// In seconds since 1970.
+    pub(super) wall: u64,
+}
+
+impl Deadline {
+    /// The moment that the wall clock will show.
+    pub(super) fn of(wall: u64, now: Instant) -> Self {
+        Deadline { at: now + Duration::from_secs(wall.saturating_sub(wall_clock())), wall }
+    }
+
+    fn is_over(self, now: Instant) -> bool {
+        self.at <= now || self.wall <= wall_clock()
+    }
+}
+
+impl Entry {
+    fn is_over(&self, now: Instant) -> bool {
+        self.session.is_over() || self.end.is_some_and(|end| end.is_over(now))
+    }
 }
 
 /// A session that ends with this.
@@ -76,71 +122,96 @@ impl Sessions {
         self.each().len()
     }
 
-    /// Adds a session. Returns its id.
-    pub(super) fn add(&self, scope: Scope, version: &str, session: Arc<Session>) -> Box<str> {
-        let id = random_id();
-        self.each().insert(id.clone(), Entry { scope, version: version.into(), session });
-        id
+    /// Sessions that are remembered beyond this process as far as this has it.
+    pub(super) fn surviving(survival: Survival) -> Self {
+        Sessions { survival, ..Sessions::default() }
+    }
+
+    /// Adds a session.
+    pub(super) fn add(&self, id: &str, entry: Entry) {
+        self.each().insert(hash_of(id), entry);
     }
 
     /// Adds a session that ends with what is returned.
     pub(super) fn lease(self: &Arc<Self>, scope: Scope, version: &str, session: Arc<Session>) -> Lease {
-        let id = self.add(scope.clone(), version, session);
+        let (id, since) = (random_id(), wall_clock());
+        self.add(&id, Entry { scope: scope.clone(), version: version.into(), session, since, end: None });
         Lease { sessions: self.clone(), id, scope }
     }
 
     /// The session of this id, for whoever may use it.
-    pub(super) fn find(&self, id: &str, scope: &Scope) -> Option<Found> {
-        let mut each = self.each();
-        let entry = each.get(id).filter(|entry| entry.scope == *scope)?;
-        if entry.session.is_over() {
-            each.remove(id);
-            return None;
+    pub(super) fn find(&self, id: &str, scope: &Scope, now: Instant) -> Option<Entry> {
+        let (hash, mut each) = (hash_of(id), self.each());
+        let entry = each.get(&hash).filter(|entry| entry.scope == *scope)?;
+        if !entry.is_over(now) {
+            return Some(entry.clone());
         }
-        Some(Found { session: entry.session.clone(), version: entry.version.clone() })
+        if let Some(entry) = each.remove(&hash) {
+            self.close(&hash, &entry);
+        }
+        None
     }
 
     /// Ends a session. Returns whether there was one.
     pub(super) fn end(&self, id: &str, scope: &Scope) -> bool {
-        let mut each = self.each();
-        let is_there = each.get(id).is_some_and(|entry| entry.scope == *scope);
-        let ended = if is_there { each.remove(id) } else { None };
+        let (hash, mut each) = (hash_of(id), self.each());
+        let is_there = each.get(&hash).is_some_and(|entry| entry.scope == *scope);
+        let ended = if is_there { each.remove(&hash) } else { None };
         drop(each);
-        ended.inspect(|entry| entry.session.end()).is_some()
+        ended.inspect(|entry| self.close(&hash, entry)).is_some()
     }
 
     /// Ends those of an address and a key.
     pub(super) fn end_of(&self, scope: &Scope) {
-        self.each().retain(|_, entry| {
-            let stays = entry.scope != *scope;
-            if !stays {
-                entry.session.end();
-            }
-            stays
-        });
+        self.keep(|_, entry| entry.scope != *scope);
     }
 
     /// Ends those that nobody has used for so long, and forgets what is kept of the others for nobody.
     pub(super) fn sweep(&self, idle: Duration, now: Instant) {
-        self.each().retain(|_, entry| {
+        self.keep(|_, entry| {
             let mut board = entry.session.board();
             board.tidy(now);
             let is_used = board.read() > 0 || now < entry.session.heard() + idle;
             drop(board);
-            let stays = is_used && !entry.session.is_over();
-            if !stays {
-                entry.session.end();
-            }
-            stays
+            is_used && !entry.is_over(now)
         });
     }
 
-    /// Ends all.
+    /// Ends those of which this is false. Returns how many.
+    pub(super) fn keep(&self, stays: impl Fn(&Hash, &Entry) -> bool) -> usize {
+        let mut ended = 0;
+        self.each().retain(|hash, entry| {
+            let stays = stays(hash, entry);
+            if !stays {
+                self.close(hash, entry);
+                ended += 1;
+            }
+            stays
+        });
+        ended
+    }
+
+    /// What there is of each.
+    pub(super) fn look<T>(&self, mut at: impl FnMut(&Hash, &Entry) -> T) -> Vec<T> {
+        self.each().iter().map(|(hash, entry)| at(hash, entry)).collect()
+    }
+
+    /// Ends a session that is to be found no more, also after a restart.
+    fn close(&self, hash: &Hash, entry: &Entry) {
+        // Who stops the program does not mean to end its sessions.
+        let is_only_cut_off = entry.session.is_over() && self.survival.stopping.is_cancelled();
+        if let Some(end) = entry.end.filter(|_| !is_only_cut_off) {
+            self.survival.kept.end(*hash, end.wall);
+        }
+        entry.session.end();
+    }
+
+    /// Ends all, but for their ids: the gateway may be there again, as after a restart.
     pub(super) fn end_all(&self) {
         self.each().drain().for_each(|(_, entry)| entry.session.end());
     }
 
-    fn each(&self) -> MutexGuard<'_, HashMap<Box<str>, Entry>> {
+    fn each(&self) -> MutexGuard<'_, HashMap<Hash, Entry>> {
         // Nothing panics while it is held.
         self.each.lock().unwrap_or_else(PoisonError::into_inner)
     }

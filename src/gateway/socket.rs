@@ -17,7 +17,7 @@ use std::borrow::Cow;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::ops::ControlFlow;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 #[cfg(test)]
 use std::task::{Poll, ready};
 use std::time::Duration;
@@ -38,15 +38,20 @@ use tokio_tungstenite::tungstenite::protocol::frame::Utf8Bytes;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use super::ended::Hash;
+use super::kept::now;
 use super::reply::Answer;
+use super::session::Client;
+use super::sessions::Scope;
 use super::terms::Gate;
 use super::{Gateway, refusal};
 use crate::chunk::poll_chunk;
 use crate::frame::{Cut, Line, LineIn};
-use crate::mcp::envelope;
 use crate::mcp::reply::{INVALID_REQUEST, PARSE_ERROR, error};
+use crate::mcp::{envelope, object};
 
 /// Longest time without a sign of the client before a ping, and between two pings.
 const PING: Duration = Duration::from_secs(30);
@@ -65,7 +70,56 @@ type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
 /// The connections that there are. Their conversations end with it.
 #[derive(Debug, Default)]
-pub(super) struct Sockets(Mutex<JoinSet<()>>);
+pub(super) struct Sockets {
+    tasks: Mutex<JoinSet<()>>,
+    each: Mutex<Vec<Weak<Connection>>>,
+}
+
+/// A connection, as others see it.
+#[derive(Debug)]
+pub(super) struct Connection {
+    /// By this it is known to whoever lists connections.
+    pub(super) hash: Hash,
+    pub(super) scope: Scope,
+    /// Who the client is, once it has said so.
+    pub(super) client: OnceLock<Client>,
+    /// When it began, in seconds since 1970.
+    pub(super) since: u64,
+    heard: Mutex<Instant>,
+    end: CancellationToken,
+}
+
+impl Connection {
+    fn of(scope: Scope) -> Arc<Self> {
+        let (client, heard, end) = (OnceLock::new(), Mutex::new(Instant::now()), CancellationToken::new());
+        Arc::new(Connection { hash: rand::random(), scope, client, since: now(), heard, end })
+    }
+
+    /// When the client was last heard.
+    pub(super) fn heard(&self) -> Instant {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the conversation ended.
+    pub(super) fn end(&self) {
+        self.end.cancel();
+    }
+
+    /// The client has said this.
+    fn hear(&self, message: &[u8]) {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        if self.client.get().is_some() {
+            return;
+        }
+        let hello = envelope::scan_one(message)
+            .and_then(|e| e.method)
+            .filter(|method| &message[method.clone()] == b"initialize");
+        if hello.is_some() {
+            let params = std::str::from_utf8(message).ok().and_then(|text| object::find(text, &["params"]));
+            let _known = self.client.set(Client::of(params.unwrap_or("{}")));
+        }
+    }
+}
 
 impl Sockets {
     /// How many there are.
@@ -87,9 +141,21 @@ impl Sockets {
         .await;
     }
 
+    /// Those that there are.
+    pub(super) fn each(&self) -> Vec<Arc<Connection>> {
+        self.each.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Adds one, which is there until it is dropped.
+    fn add(&self, connection: &Arc<Connection>) {
+        let mut each = self.each.lock().unwrap_or_else(PoisonError::into_inner);
+        each.retain(|other| other.strong_count() > 0);
+        each.push(Arc::downgrade(connection));
+    }
+
     fn tasks(&self) -> MutexGuard<'_, JoinSet<()>> {
         // Nothing panics while it is held.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -141,8 +207,10 @@ impl Gateway {
         let Some(lines) = self.receive(gate, "/ws").await else { return refusal::closed(None) };
         let (max_message, seat) = (gate.max_body, head.extensions.remove::<Seat>());
         let upgrade = hyper::upgrade::on(Request::from_parts(head, ()));
+        let connection = Connection::of(gate.scope.clone());
+        self.sockets.add(&connection);
         self.sockets.tasks().spawn(async move {
-            converse(upgrade, lines, max_message).await;
+            converse(upgrade, lines, &connection, max_message).await;
             drop((seat, counted));
         });
         accepted
@@ -150,7 +218,7 @@ impl Gateway {
 }
 
 /// Serves a connection until it ends.
-async fn converse(upgrade: OnUpgrade, lines: DuplexStream, max_message: usize) {
+async fn converse(upgrade: OnUpgrade, lines: DuplexStream, connection: &Connection, max_message: usize) {
     let upgraded = match upgrade.await {
         Ok(upgraded) => TokioIo::new(upgraded),
         Err(error) => return debug!(event = "GATEWAY", "a connection did not become one of WebSocket: {error}"),
@@ -165,10 +233,11 @@ async fn converse(upgrade: OnUpgrade, lines: DuplexStream, max_message: usize) {
     let (mut sink, stream) = socket.split();
     let (from, to) = split(lines);
     let (unsent, ours) = mpsc::channel(UNSENT);
-    let mut reader = Reader { stream, to, unsent, max_message };
+    let mut reader = Reader { stream, to, unsent, connection, max_message };
     let end = tokio::select! {
         end = reader.run() => end,
         end = write(&mut sink, from, ours) => end,
+        () = connection.end.cancelled() => End::Over,
     };
     debug!(event = "GATEWAY", "a WebSocket connection ends: {end:?}");
     let Reader { stream, to, .. } = reader;
@@ -198,14 +267,15 @@ async fn close(mut socket: Socket, frame: CloseFrame) {
 }
 
 /// The half that hears the client.
-struct Reader {
+struct Reader<'a> {
     stream: SplitStream<Socket>,
     to: WriteHalf<DuplexStream>,
     unsent: mpsc::Sender<Message>,
+    connection: &'a Connection,
     max_message: usize,
 }
 
-impl Reader {
+impl Reader<'_> {
     async fn run(&mut self) -> End {
         // Only time in which the client is listened to counts.
         let (mut unanswered, mut due) = (0, Instant::now() + PING);
@@ -253,6 +323,7 @@ impl Reader {
         if line.trim_ascii().is_empty() {
             return self.refuse(b"null", PARSE_ERROR, "an empty message");
         }
+        self.connection.hear(&line);
         let said = async {
             self.to.write_all(&line).await?;
             self.to.write_all(b"\n").await

@@ -8,14 +8,16 @@ use http::request::Parts;
 use http::{Method, StatusCode};
 use http_body::Body;
 use percent_encoding::percent_decode_str;
+use tokio::time::Instant;
 
 use super::events::Events;
 use super::reply::{self, Answer};
-use super::session::{Reading, Session};
+use super::session::{Client, Reading, Session};
 use super::sessions::Scope;
 use super::terms::Gate;
 use super::{Gateway, body, legacy, refusal};
 use crate::mcp::envelope::{Kind, Scanned};
+use crate::mcp::object;
 use crate::mcp::reply::INVALID_REQUEST;
 
 /// What the address for messages is called, beside that of the stream; and the name of its only parameter.
@@ -55,7 +57,9 @@ impl Gateway {
             return refuse(StatusCode::BAD_REQUEST, why);
         };
         let gone = "there is no such session: it ends with its stream";
-        let Some(found) = self.sse.find(&id, &gate.scope) else { return refuse(StatusCode::NOT_FOUND, gone) };
+        let Some(found) = self.sse.find(&id, &gate.scope, Instant::now()) else {
+            return refuse(StatusCode::NOT_FOUND, gone);
+        };
         let body = match body::collect(gate.max_body, &head.headers, body).await {
             Ok(body) => body,
             Err(refused) => return *refused,
@@ -69,10 +73,16 @@ impl Gateway {
             Scanned::One(e) if e.kind(&body) == Kind::Other || e.id.clone().is_some_and(|id| &body[id] == b"null") => {
                 refuse(StatusCode::BAD_REQUEST, "it is neither a request nor an answer, or its id is null")
             }
-            Scanned::One(_) => match found.session.say(body).await {
-                true => reply::text(StatusCode::ACCEPTED, "Accepted"),
-                false => refuse(StatusCode::NOT_FOUND, gone),
-            },
+            Scanned::One(e) => {
+                if e.method.is_some_and(|method| &body[method] == b"initialize") {
+                    let params = std::str::from_utf8(&body).ok().and_then(|text| object::find(text, &["params"]));
+                    found.session.meet(Client::of(params.unwrap_or("{}")));
+                }
+                match found.session.say(body).await {
+                    true => reply::text(StatusCode::ACCEPTED, "Accepted"),
+                    false => refuse(StatusCode::NOT_FOUND, gone),
+                }
+            }
         }
     }
 }

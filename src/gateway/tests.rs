@@ -46,6 +46,11 @@ pub(super) fn servers(names: &[&str]) -> Vec<ServerSpec> {
 
 /// A gateway to `calc` and `my clock`, and what its pipe does.
 pub(super) fn gateway_of(spec: GatewaySpec) -> Arc<Gateway> {
+    surviving(spec, Survival::default())
+}
+
+/// The same, where sessions are kept.
+pub(super) fn surviving(spec: GatewaySpec, survival: Survival) -> Arc<Gateway> {
     let (pipe, mut orders) = mpsc::channel::<Box<PipeOrder>>(4);
     tokio::spawn(async move {
         while let Some(order) = orders.recv().await {
@@ -58,7 +63,13 @@ pub(super) fn gateway_of(spec: GatewaySpec) -> Arc<Gateway> {
             tokio::spawn(play(arrival.lines, seen.join("+")));
         }
     });
-    Arc::new(Gateway::new(&Arc::new(spec), &servers(&["calc", "my clock"]), Reception::of(pipe), Status::default()))
+    Arc::new(Gateway::new(
+        &Arc::new(spec),
+        &servers(&["calc", "my clock"]),
+        Reception::of(pipe),
+        Status::default(),
+        survival,
+    ))
 }
 
 /// What a peer of a router is told, more or less.
@@ -79,7 +90,10 @@ async fn play(lines: DuplexStream, seen: String) {
                     said.push(json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32602, "message": "no"}}));
                 }
                 (Some("initialize"), _) => {
-                    said.push(answer(json!({"protocolVersion": params["protocolVersion"], "seen": seen})))
+                    let able = json!({"tools": {"listChanged": true}, "prompts": {}});
+                    said.push(answer(
+                        json!({"protocolVersion": params["protocolVersion"], "seen": seen, "capabilities": able}),
+                    ));
                 }
                 (Some("tools/call"), Some("slow")) => held.push(id),
                 (Some("tools/call"), Some("go")) => {
@@ -193,7 +207,7 @@ pub(super) fn call(id: u64, name: &str) -> Value {
 }
 
 /// Begins a session, and returns its id.
-async fn begin(gateway: &Gateway, version: &str) -> String {
+pub(super) async fn begin(gateway: &Gateway, version: &str) -> String {
     let answer = post(&initialize(version)).send(gateway).await;
     assert_eq!(answer.status(), 200);
     of(&answer, "mcp-session-id")
@@ -423,7 +437,7 @@ fn guarded() -> Arc<Gateway> {
     gateway_of(GatewaySpec { api_keys: keys(), max_sessions: 100, ..spec() })
 }
 
-fn keys() -> Vec<ApiKeySpec> {
+pub(super) fn keys() -> Vec<ApiKeySpec> {
     let key = |name: &str, servers: Option<&[&str]>, capability_url| ApiKeySpec {
         name: name.into(),
         hash: sha256(&format!("key-of-{name}-0123456")),

@@ -24,6 +24,7 @@ fn config(servers: &[&str]) -> Config {
         control_socket: ControlSocket::None,
         status_socket: None,
         cache_dir: None,
+        state_dir: None,
         tool_budget: 8000,
     }
 }

@@ -1,6 +1,7 @@
 //! The gateway of a run: there as long as the config has one, at the address that it names.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -9,8 +10,14 @@ use tracing::{error, info};
 
 use super::Common;
 use crate::config::{GatewaySpec, ServerSpec};
-use crate::gateway::Gateway;
+use crate::control::orders::{Given, NotGiven, Until};
+use crate::control::sessions::ClientSession;
 use crate::gateway::listener::Listener;
+use crate::gateway::{Gateway, Kept, Survival};
+use crate::words::counted;
+
+/// Longest wait for the note of what has ended: twice what the gateway waits for it.
+const NOTED: Duration = Duration::from_secs(5);
 
 /// See the module's documentation.
 #[derive(Default)]
@@ -36,7 +43,12 @@ impl Front {
         let gateway = match &self.0 {
             // It moves to another address.
             Some(open) => open.gateway.clone(),
-            None => Arc::new(Gateway::new(&spec, servers, common.hub.reception(), common.status.clone())),
+            None => {
+                let kept = Kept::open(common.state.clone(), &common.config).await;
+                let survival = Survival { kept, stopping: common.run.stop.drain().clone() };
+                let (reception, status) = (common.hub.reception(), common.status.clone());
+                Arc::new(Gateway::new(&spec, servers, reception, status, survival))
+            }
         };
         common.hub.open().await;
         common.run_all(servers.iter().map(|server| &server.name)).await;
@@ -45,6 +57,25 @@ impl Front {
         if let Some(before) = self.0.replace(Open { gateway, spec, ended, closed }) {
             before.ended.cancel();
         }
+    }
+
+    /// The sessions of its clients; `None`: there is no gateway.
+    pub(super) fn sessions(&self) -> Option<Vec<ClientSession>> {
+        Some(self.0.as_ref()?.gateway.conversations())
+    }
+
+    /// Ends the session of this name, or all.
+    pub(super) fn end_sessions(&self, name: Option<&str>, tasks: &mut JoinSet<()>) -> Result<Given, NotGiven> {
+        let gateway = self.0.as_ref().ok_or_else(NotGiven::no_gateway)?.gateway.clone();
+        let ended = gateway.end_conversations(name).map_err(NotGiven::Unclear)?;
+        let words = format!("{} ended", counted(ended, "session"));
+        info!(event = "COMMAND", "{words}, by command");
+        let (told, until) = oneshot::channel();
+        tasks.spawn(async move {
+            gateway.noted().await;
+            let _gone = told.send(words);
+        });
+        Ok(Given { until: Until::Ended(until), within: NOTED })
     }
 
     /// Reads the files of its encryption anew: they may hold something else, whatever the config says. Returns what is wrong.

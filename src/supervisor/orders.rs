@@ -105,7 +105,8 @@ impl Helm {
                 let why = NotGiven::Impossible("mcp-pipe is stopping, and takes nobody in".into());
                 let _gone = reply.send(Err(why));
             }
-            Instruction::Reload(_) => {} // at the stop
+            // At the stop.
+            Instruction::Reload(_) | Instruction::Sessions(_) => {}
         }
     }
 
@@ -132,6 +133,7 @@ impl Helm {
             }
             Order::Restart { name, .. } => self.redial(&name),
             Order::Reload => Err(NotGiven::Impossible("mcp-pipe is stopping, and takes no orders".into())),
+            Order::EndSession { .. } => Err(NotGiven::no_gateway()),
             Order::Pin { name, off } => self.pin(&name, off),
             Order::Next { endpoint } => self.next(endpoint.as_deref()),
         }

@@ -31,8 +31,11 @@ const JUST_NOW: Duration = Duration::from_secs(10);
 const ENDING: Duration = Duration::from_secs(15);
 
 /// What counts from the start of a run to its end, by the keys for it.
-pub(super) fn fixed(cache: Option<&Path>) -> Vec<(&'static str, String)> {
-    vec![("cacheDir", format!("{cache:?}"))]
+pub(super) fn fixed(cache: Option<&Path>, state: Option<&Path>) -> Vec<(&'static str, String)> {
+    vec![
+        ("cacheDir", format!("{cache:?}")),
+        ("stateDir, as far as it is for sessions of MCP clients,", format!("{state:?}")),
+    ]
 }
 
 /// Most bytes of a config that is looked at once more, whether it is empty: some line breaks.
@@ -101,14 +104,24 @@ impl Supervisor {
         self.common.run.redactor.spare(resolved.names.iter().map(String::as_str));
         resolved.log(&self.common.run.redactor);
         let mut warnings: Vec<String> = resolved.warnings.iter().map(|warning| format!("warning: {warning}")).collect();
-        let Config { servers, endpoints, gateway, inputs, left_out, drain_timeout, tool_budget, cache_dir, .. } =
-            resolved.config;
+        let Config {
+            servers,
+            endpoints,
+            gateway,
+            inputs,
+            left_out,
+            drain_timeout,
+            tool_budget,
+            cache_dir,
+            state_dir,
+            ..
+        } = resolved.config;
         self.common.status.leave_out(&left_out);
         self.helm.leave_out(left_out);
         if watch.paths() != inputs {
             *watch = Watch::of(inputs).await;
         }
-        let fixed = fixed(cache_dir.as_deref());
+        let fixed = fixed(cache_dir.as_deref(), state_dir.as_deref());
         let limits = Limits { drain_timeout, tool_budget };
         let new = Wanted { groups: groups(&servers, &endpoints), servers, gateway, limits, fixed };
         let mut plan = plan(&self.wanted, &new, &stale, &self.helm.stopped());

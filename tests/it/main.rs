@@ -27,6 +27,8 @@ mod gateway;
 mod gateway_clients;
 mod gateway_fronts;
 mod gateway_load;
+#[cfg(target_os = "linux")]
+mod gateway_sessions;
 mod half_open;
 mod handshake;
 mod house;

@@ -12,8 +12,8 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::config::ServerSpec;
 use crate::control::status::Status;
-use crate::gateway::Gateway;
 use crate::gateway::tests::spec;
+use crate::gateway::{Gateway, Survival};
 use crate::pipe::orders::PipeOrder;
 use crate::pipe::reception::Reception;
 
@@ -35,7 +35,16 @@ fn gateway() -> (Arc<Gateway>, Heard) {
         }
     });
     let servers = ["calc", "clock"].map(|name| ServerSpec::sample(name, "true", &[]));
-    (Arc::new(Gateway::new(&Arc::new(spec()), &servers, Reception::of(pipe), Status::default())), heard)
+    (
+        Arc::new(Gateway::new(
+            &Arc::new(spec()),
+            &servers,
+            Reception::of(pipe),
+            Status::default(),
+            Survival::default(),
+        )),
+        heard,
+    )
 }
 
 /// What a peer of a router is told, more or less.

@@ -32,6 +32,9 @@ const MAX_KEPT_BYTES: usize = 256 * 1024;
 /// Longest time for which they are kept once the stream is over or broken: clients come back within seconds.
 const KEPT: Duration = Duration::from_secs(60);
 
+/// How many bits of the number of a stream count the streams of one life of a session: it has far fewer than 2^24 in a day.
+const LIFE_SHIFT: u32 = 24;
+
 /// Which stream of a session, by a number that is never used again.
 pub(in crate::gateway) type StreamId = u64;
 
@@ -117,6 +120,17 @@ impl Board {
     /// Whether the client can have a stream go on.
     pub(in crate::gateway) fn resumes(&self) -> bool {
         self.resumes
+    }
+
+    /// Begins the numbers of streams elsewhere: those of the session's life before are not to be used again. `life`: another one each time.
+    pub(in crate::gateway) fn renumber(&mut self, life: u32) {
+        self.next = (u64::from(life) + 1) << LIFE_SHIFT;
+    }
+
+    /// How many requests have no answer yet, as far as that is known: of a client with one stream it is not.
+    pub(in crate::gateway) fn asked(&self) -> Option<usize> {
+        let is_known = self.streams.values().all(|stream| stream.what != What::All);
+        is_known.then(|| self.streams.values().map(|stream| stream.asked.len()).sum())
     }
 
     /// A stream with one message.
