@@ -38,7 +38,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 
 use self::guard::Refused;
-use self::modern::Held;
+use self::modern::{Held, Limits};
 use self::path::Place;
 use self::refusal::{nowhere, too_often};
 use self::reply::Answer;
@@ -88,13 +88,14 @@ impl Gateway {
     /// A gateway to these servers.
     pub(crate) fn new(spec: &Arc<GatewaySpec>, servers: &[ServerSpec], reception: Reception, status: Status) -> Self {
         let terms = RwLock::new(Arc::new(Terms::of(spec, servers)));
+        let held = Arc::new(Held::new(limits_of(spec)));
         Gateway {
             terms,
             sessions: Sessions::default(),
             sse: Arc::default(),
             sockets: Sockets::default(),
             encryption: RwLock::default(),
-            held: Arc::new(Held::new(modern::MAX_HELD, modern::HELD)),
+            held,
             over: CancellationToken::new(),
             reception,
             status,
@@ -132,6 +133,7 @@ impl Gateway {
             let mut now = self.terms.write().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *now, terms.clone())
         };
+        self.held.limit(limits_of(spec), Instant::now());
         for gate in before.gates() {
             let is_same_key = before.hash_of(gate) == terms.hash_of(gate);
             let after = terms.gates().find(|other| is_same_key && other.scope == gate.scope);
@@ -313,6 +315,11 @@ impl Gateway {
         self.sessions.end_all();
         self.sse.end_all();
     }
+}
+
+/// How many calls wait for their clients, and how long.
+fn limits_of(spec: &GatewaySpec) -> Limits {
+    Limits { most: spec.max_held, longest: spec.held_timeout }
 }
 
 /// What is offered here, for a person: with the names of servers for those who may see them.

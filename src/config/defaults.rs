@@ -52,6 +52,10 @@ pub(crate) const SESSION_IDLE: Duration = Duration::from_secs(1800);
 pub(crate) const MAX_SESSIONS: usize = 1000;
 /// `gateway.maxStreams`.
 pub(crate) const MAX_STREAMS: usize = 16;
+/// `gateway.maxHeld`.
+pub(crate) const MAX_HELD: usize = 8;
+/// `gateway.heldTimeout`: a person may have to be asked.
+pub(crate) const HELD_TIMEOUT: Duration = Duration::from_secs(300);
 /// `gateway.maxBody`, in bytes.
 pub(crate) const MAX_BODY: usize = MAX_FRAME_SIZE;
 /// `gateway.headerTimeout`.
@@ -166,6 +170,8 @@ mod tests {
             ("sessionIdle", Written::Time(SESSION_IDLE)),
             ("maxSessions", text(&MAX_SESSIONS)),
             ("maxStreams", text(&MAX_STREAMS)),
+            ("maxHeld", text(&MAX_HELD)),
+            ("heldTimeout", Written::Time(HELD_TIMEOUT)),
             ("maxBody", Written::Size(MAX_BODY)),
             ("headerTimeout", Written::Time(HEADER_TIMEOUT)),
             ("maxConnections", text(&MAX_CONNECTIONS)),

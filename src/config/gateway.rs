@@ -57,6 +57,10 @@ pub struct GatewaySpec {
     pub max_sessions: usize,
     /// Most open streams of a session.
     pub max_streams: usize,
+    /// Most calls of a key that wait for their client to answer a server's question.
+    pub max_held: usize,
+    /// Longest time that such a call waits.
+    pub held_timeout: Duration,
     /// Largest body of a request, in bytes.
     pub max_body: usize,
     /// Longest time that a client may take to send the head of a request.
@@ -225,6 +229,8 @@ pub(crate) fn of(
         session_idle: entry.and_then(|entry| entry.session_idle).unwrap_or(defaults::SESSION_IDLE),
         max_sessions: said(|entry| entry.max_sessions).unwrap_or(defaults::MAX_SESSIONS),
         max_streams: said(|entry| entry.max_streams).unwrap_or(defaults::MAX_STREAMS),
+        max_held: said(|entry| entry.max_held).unwrap_or(defaults::MAX_HELD),
+        held_timeout: entry.and_then(|entry| entry.held_timeout).unwrap_or(defaults::HELD_TIMEOUT),
         max_body: said(|entry| entry.max_body).unwrap_or(defaults::MAX_BODY),
         header_timeout: entry.and_then(|entry| entry.header_timeout).unwrap_or(defaults::HEADER_TIMEOUT),
         max_connections: said(|entry| entry.max_connections).unwrap_or(defaults::MAX_CONNECTIONS),

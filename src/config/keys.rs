@@ -98,6 +98,8 @@ pub(crate) const GATEWAY: &[&str] = &[
     "sessionIdle",
     "maxSessions",
     "maxStreams",
+    "maxHeld",
+    "heldTimeout",
     "maxBody",
     "headerTimeout",
     "maxConnections",

@@ -125,7 +125,7 @@ fn of_gateway(key: &str) -> Value {
         "cors" | "hosts" => json!({ "anyOf": [text(), defined("texts")] }),
         "apiKeys" => json!({ "type": ["array", "null"], "items": defined("apiKey") }),
         "sse" => defined("truth"),
-        "sessionIdle" | "headerTimeout" => defined("time"),
+        "sessionIdle" | "heldTimeout" | "headerTimeout" => defined("time"),
         "maxBody" => defined("size"),
         "tls" => json!({ "anyOf": [{ "type": "null" }, { "$ref": "#/$defs/gatewayTls", "required": ["certFile"] }] }),
         _ => count(None),

@@ -212,6 +212,8 @@ impl Table<'_> {
             row("sessionIdle", time(spec.session_idle)),
             row("maxSessions", json!(spec.max_sessions)),
             row("maxStreams", json!(spec.max_streams)),
+            row("maxHeld", json!(spec.max_held)),
+            row("heldTimeout", time(spec.held_timeout)),
             row("maxBody", bytes(spec.max_body)),
             row("headerTimeout", time(spec.header_timeout)),
             row("maxConnections", json!(spec.max_connections)),

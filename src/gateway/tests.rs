@@ -26,6 +26,8 @@ pub(crate) fn spec() -> GatewaySpec {
         session_idle: Duration::from_secs(60),
         max_sessions: 3,
         max_streams: 2,
+        max_held: 8,
+        held_timeout: Duration::from_secs(300),
         max_body: 100_000,
         header_timeout: HANG,
         max_connections: 10,

@@ -10,6 +10,8 @@
 //! | `sessionIdle` | time | `30m` | how long a session lives without a request or an open stream |
 //! | `maxSessions` | number | 1000 | the most sessions at a time |
 //! | `maxStreams` | number | 16 | the most open streams of a session |
+//! | `maxHeld` | number | 8 | the most calls of a key that are held until their client has answered a server's question |
+//! | `heldTimeout` | time | `5m` | how long such a call is held |
 //! | `maxBody` | size | `16MiB` | the largest request |
 //! | `headerTimeout` | time | `10s` | how long a client may take to send the head of a request |
 //! | `maxConnections` | number | 1024 | the most connections at a time |
@@ -69,6 +71,8 @@ pub(crate) struct GatewayEntry {
     pub(crate) session_idle: Option<Duration>,
     pub(crate) max_sessions: Option<usize>,
     pub(crate) max_streams: Option<usize>,
+    pub(crate) max_held: Option<usize>,
+    pub(crate) held_timeout: Option<Duration>,
     pub(crate) max_body: Option<usize>,
     pub(crate) header_timeout: Option<Duration>,
     pub(crate) max_connections: Option<usize>,
@@ -133,6 +137,8 @@ pub(crate) fn read(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Option<
         session_idle: None,
         max_sessions: None,
         max_streams: None,
+        max_held: None,
+        held_timeout: None,
         max_body: None,
         header_timeout: None,
         max_connections: None,
@@ -162,6 +168,8 @@ pub(crate) fn read(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Option<
             "sessionIdle" => entry.session_idle = r.parsed(value, &path, units::duration_from_1s),
             "maxSessions" => entry.max_sessions = r.parsed(value, &path, units::count),
             "maxStreams" => entry.max_streams = r.parsed(value, &path, units::count),
+            "maxHeld" => entry.max_held = r.parsed(value, &path, units::count),
+            "heldTimeout" => entry.held_timeout = r.parsed(value, &path, units::duration_from_1s),
             "maxBody" => entry.max_body = r.parsed(value, &path, units::frame_size),
             "headerTimeout" => entry.header_timeout = r.parsed(value, &path, units::duration_from_1s),
             "maxConnections" => entry.max_connections = r.parsed(value, &path, units::count),
