@@ -13,6 +13,7 @@ mod door;
 mod era;
 mod events;
 mod guard;
+mod issuers;
 mod legacy;
 pub(crate) mod listener;
 mod modern;
@@ -44,7 +45,7 @@ use self::refusal::{nowhere, too_often};
 use self::reply::Answer;
 use self::sessions::Sessions;
 use self::socket::Sockets;
-use self::terms::{Gate, Gates, Opened, Terms};
+use self::terms::{Admitted, Gate, Gates, Terms};
 use crate::config::{GatewaySpec, GatewayTls, ServerSpec};
 use crate::control::status::{CountedClient, Status};
 use crate::mcp::reply::INVALID_REQUEST;
@@ -87,7 +88,7 @@ impl Encryption {
 impl Gateway {
     /// A gateway to these servers.
     pub(crate) fn new(spec: &Arc<GatewaySpec>, servers: &[ServerSpec], reception: Reception, status: Status) -> Self {
-        let terms = RwLock::new(Arc::new(Terms::of(spec, servers)));
+        let terms = RwLock::new(Arc::new(Terms::of(spec, servers, None)));
         let held = Arc::new(Held::new(limits_of(spec)));
         Gateway {
             terms,
@@ -128,14 +129,15 @@ impl Gateway {
 
     /// Has other terms, or other servers, count from now on. Conversations go on as far as their keys and servers are still there.
     pub(crate) async fn change(&self, spec: &Arc<GatewaySpec>, servers: &[ServerSpec]) {
-        let terms = Arc::new(Terms::of(spec, servers));
+        let terms = Arc::new(Terms::of(spec, servers, Some(&self.terms())));
+        terms.refresh();
         let before = {
             let mut now = self.terms.write().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *now, terms.clone())
         };
         self.held.limit(limits_of(spec), Instant::now());
         for gate in before.gates() {
-            let is_same_key = before.hash_of(gate) == terms.hash_of(gate);
+            let is_same_key = before.proof_of(gate) == terms.proof_of(gate);
             let after = terms.gates().find(|other| is_same_key && other.scope == gate.scope);
             if after.is_none() {
                 self.sessions.end_of(&gate.scope);
@@ -183,42 +185,46 @@ impl Gateway {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let is_looked_at = matches!(head.method, Method::GET | Method::HEAD);
-        let gates = match &place {
+        let admitted = match &place {
             Place::Offer | Place::Live | Place::Ready if !is_looked_at => return reply::other_method("GET, HEAD"),
             Place::Live => return reply::text(StatusCode::OK, "ok"),
-            Place::Ready => return self.ready(terms.keys.is_empty()),
-            Place::Offer => return offer(self.gates(terms, &head.headers, None).ok(), terms.spec.sse),
+            Place::Ready => return self.ready(terms.is_open()),
+            Place::Offer => {
+                let admitted = self.admit(terms, &head.headers, None).await;
+                return offer(admitted.ok().map(|admitted| admitted.gates()), terms.spec.sse);
+            }
             Place::Nowhere => return nowhere(),
             Place::Events(_) | Place::Messages if !terms.spec.sse => return nowhere(),
-            Place::ByKey(key) => self.gates(terms, &head.headers, Some(key)),
+            Place::ByKey(key) => self.admit(terms, &head.headers, Some(key)).await,
             Place::All | Place::Server(_) | Place::Socket(_) | Place::Events(_) | Place::Messages => {
-                self.gates(terms, &head.headers, None)
+                self.admit(terms, &head.headers, None).await
             }
         };
-        let gates = match gates {
-            Ok(gates) => gates,
+        let admitted = match admitted {
+            Ok(admitted) => admitted,
             Err(refused) => return *refused,
         };
-        let Some(gate) = gates.at(&place) else { return nowhere() };
+        let Some(gate) = admitted.at(&place) else { return nowhere() };
+        let gate = &gate;
         match place {
             Place::Socket(_) => self.socket(gate, head).await,
-            Place::Events(_) => self.begin_sse(gate, &gates.all.scope, &head.method, head.uri.path()).await,
+            Place::Events(_) => self.begin_sse(gate, &admitted.all().scope, &head.method, head.uri.path()).await,
             Place::Messages => self.post_sse(gate, head, body).await,
             Place::All | Place::Server(_) | Place::ByKey(_) => self.mcp(gate, &place, head, body).await,
             Place::Offer | Place::Live | Place::Ready | Place::Nowhere => nowhere(),
         }
     }
 
-    /// What a request opens by its key.
-    fn gates<'a>(
+    /// What a request opens by its key or token.
+    async fn admit<'a>(
         &self,
         terms: &'a Terms,
         headers: &HeaderMap,
         in_path: Option<&str>,
-    ) -> Result<&'a Gates, Box<Answer>> {
-        let Opened { gates, bucket } = terms.opened(headers, in_path)?;
-        bucket.take(Instant::now()).map_err(|wait| Box::new(too_often(headers, wait)))?;
-        Ok(gates)
+    ) -> Result<Admitted<'a>, Box<Answer>> {
+        let admitted = terms.opened(headers, in_path).await?;
+        admitted.bucket().take(Instant::now()).map_err(|wait| Box::new(too_often(headers, wait)))?;
+        Ok(admitted)
     }
 
     /// Answers a request at an address with servers.
@@ -234,19 +240,19 @@ impl Gateway {
                     Ok(body) => body,
                     Err(refused) => return *refused,
                 };
-                // The key may have been taken away while the body came.
+                // The key may have been taken away, and the token may have ended, while the body came.
                 let terms = self.terms();
                 let key = if let Place::ByKey(key) = place { Some(&**key) } else { None };
-                let gate = match terms.opened(headers, key).map(|opened| opened.gates.at(place)) {
+                let gate = match terms.opened(headers, key).await.map(|admitted| admitted.at(place)) {
                     Ok(Some(gate)) => gate,
                     Ok(None) => return nowhere(),
                     Err(refused) => return *refused,
                 };
                 match legacy::read(body) {
                     Ok((body, scanned)) if era::is_modern(headers, &body, &scanned) => {
-                        self.post_modern(gate, headers, body, scanned).await
+                        self.post_modern(&gate, headers, body, scanned).await
                     }
-                    Ok((body, scanned)) => self.post_legacy(gate, headers, body, scanned).await,
+                    Ok((body, scanned)) => self.post_legacy(&gate, headers, body, scanned).await,
                     Err(refused) => *refused,
                 }
             }
@@ -306,6 +312,7 @@ impl Gateway {
         let now = Instant::now();
         self.sessions.sweep(self.terms().spec.session_idle, now);
         self.held.sweep(now);
+        self.terms().refresh();
     }
 
     /// Ends all sessions, and all streams besides.

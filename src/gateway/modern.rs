@@ -104,7 +104,7 @@ impl Gateway {
         match self.guest(gate).await {
             Ok(talk) => {
                 let listening = Listening::begin(talk, wish, &asked.caller.hello(), &self.over);
-                reply::pieces(Flow::of(Source::News(Box::new(listening)), None))
+                reply::until(reply::pieces(Flow::of(Source::News(Box::new(listening)), None)), gate.until)
             }
             Err(fault) => refuse(&fault, asked.id),
         }

@@ -16,8 +16,27 @@ use super::session::Session;
 pub(super) struct Scope {
     /// The server whose address it is; `None`: that of all.
     pub(super) server: Option<Arc<str>>,
-    /// The name of the key by which the client was let in.
+    /// Who has let the client in: the name of a key; or of an issuer, with whom its token speaks for behind it ([`owner`]).
     pub(super) key: Option<Arc<str>>,
+}
+
+/// What stands between an issuer's name, which can't hold it, and whom the token of a client speaks for.
+const OF_ISSUER: char = '\n';
+
+/// Whoever has a token of this issuer that speaks for them; with no subject all that have one.
+pub(super) fn owner(issuer: &str, subject: &str) -> Arc<str> {
+    format!("{issuer}{OF_ISSUER}{subject}").into()
+}
+
+impl Scope {
+    /// Whether another one is this, or that of one of all for whom this is.
+    pub(super) fn covers(&self, other: &Scope) -> bool {
+        let is_owner = match (&self.key, &other.key) {
+            (Some(all), Some(one)) if all.ends_with(OF_ISSUER) => one.starts_with(&**all),
+            (one, other) => one == other,
+        };
+        self.server == other.server && is_owner
+    }
 }
 
 /// A text that nobody finds by trying.
@@ -112,7 +131,7 @@ impl Sessions {
     /// Ends those of an address and a key.
     pub(super) fn end_of(&self, scope: &Scope) {
         self.each().retain(|_, entry| {
-            let stays = entry.scope != *scope;
+            let stays = !scope.covers(&entry.scope);
             if !stays {
                 entry.session.end();
             }

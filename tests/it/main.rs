@@ -26,6 +26,8 @@ mod frames;
 mod gateway;
 mod gateway_clients;
 mod gateway_fronts;
+#[cfg(target_os = "linux")]
+mod gateway_tokens;
 mod half_open;
 mod handshake;
 mod house;

@@ -35,6 +35,7 @@ fn a_gateway_of_which_nothing_is_said_has_every_default() {
         cors: Vec::new(),
         hosts: Vec::new(),
         api_keys: Vec::new(),
+        jwt: Vec::new(),
         sse: false,
         session_idle: Duration::from_secs(1800),
         max_sessions: 1000,
@@ -96,6 +97,7 @@ fn every_key_of_the_gateway_arrives() {
             ApiKeySpec { tools: allow("y", &[]), ..api_key("two", OTHER, Some(&["b"])) },
             api_key("three", "three", None),
         ],
+        jwt: Vec::new(),
         sse: true,
         session_idle: Duration::from_secs(300),
         max_sessions: 10,
@@ -583,6 +585,7 @@ fn the_schema_and_the_reader_agree_about_the_gateway() {
     let schema = jsonschema::validator_for(&value).unwrap();
     let hash = hex(sha256(KEY));
     let key = |members: serde_json::Value| json!({"apiKeys": [members]});
+    let issuer = |members: serde_json::Value| json!({"jwt": [members]});
     for (gateway, is_taken) in [
         (json!({}), true),
         (json!(null), true),
@@ -616,6 +619,31 @@ fn the_schema_and_the_reader_agree_about_the_gateway() {
         (key(json!({"name": "n", "keySha256": "x"})), false),
         (key(json!({"name": "n", "key": KEY, "servers": []})), false),
         (key(json!({"name": "n", "token": KEY})), false),
+        (issuer(json!({"name": "n", "issuer": "i", "audience": "a", "jwksUrl": "https://h/keys"})), true),
+        (
+            issuer(
+                json!({"name": "n", "issuer": "i", "audience": ["a"], "jwksUrl": "https://h", "tools": ["t"], "servers": "a"}),
+            ),
+            true,
+        ),
+        (issuer(json!({"name": "n", "issuer": "i", "audience": "a", "jwksUrl": "https://h", "jwksFile": null})), true),
+        (issuer(json!({"name": "n", "issuer": "i", "audience": "a"})), false),
+        (issuer(json!({"name": "n", "issuer": "i", "jwksUrl": "https://h"})), false),
+        (issuer(json!({"name": "n", "issuer": "i", "audience": [], "jwksUrl": "https://h"})), false),
+        (issuer(json!({"name": "n", "issuer": "i", "audience": null, "jwksUrl": "https://h"})), false),
+        (issuer(json!({"name": "n", "audience": "a", "jwksUrl": "https://h"})), false),
+        (issuer(json!({"issuer": "i", "audience": "a", "jwksUrl": "https://h"})), false),
+        (issuer(json!({"name": "n", "issuer": null, "audience": "a", "jwksUrl": "https://h"})), false),
+        (issuer(json!({"name": "n", "issuer": "i", "audience": "a", "jwksUrl": "https://h", "jwksFile": "f"})), false),
+        (
+            issuer(
+                json!({"name": "n", "issuer": "i", "audience": "a", "jwksUrl": "https://h", "algorithms": ["HS256"]}),
+            ),
+            false,
+        ),
+        (issuer(json!({"name": "n", "issuer": "i", "audience": "a", "jwksUrl": "https://h", "servers": []})), false),
+        (json!({"jwt": {}}), false),
+        (json!({"jwt": null}), true),
         (json!({"tls": {"certFile": "c", "keyFile": "k", "clientCaFile": "ca"}}), true),
         (json!({"tls": {"certFile": "c", "keyFile": null}}), true),
         (json!({"tls": {"keyFile": "k"}}), false),
@@ -627,12 +655,15 @@ fn the_schema_and_the_reader_agree_about_the_gateway() {
         let read = Case::new(&file.to_string()).run(&[]).is_ok();
         assert_eq!((schema.is_valid(&file), read), (is_taken, is_taken), "{file}");
     }
-    for (name, keys) in [("gateway", keys::GATEWAY), ("apiKey", keys::API_KEY), ("gatewayTls", keys::GATEWAY_TLS)] {
+    for (name, keys) in
+        [("gateway", keys::GATEWAY), ("apiKey", keys::API_KEY), ("jwt", keys::JWT), ("gatewayTls", keys::GATEWAY_TLS)]
+    {
         let properties = &value["$defs"][name]["properties"];
         for key in keys {
             assert!(properties[key]["description"].as_str().is_some_and(|text| !text.is_empty()), "{name}.{key}");
         }
     }
+    assert_eq!(value["$defs"]["jwt"]["properties"]["tools"]["description"], "`allow` and `deny`, as of a key");
     let described = |name: &str| value["$defs"][name]["properties"]["keyFile"]["description"].clone();
     assert_eq!(
         (described("apiKey"), described("gatewayTls")),

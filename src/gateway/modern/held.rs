@@ -2,7 +2,7 @@
 //! next request (MCP 2026-07-28, basic/patterns, input requests).
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -18,10 +18,13 @@ pub(super) struct Leg {
     pub(super) call: Call,
 }
 
+/// Most conversations that wait, of all clients: those whose tokens speak for different people are as many as there are people.
+const MOST: usize = 1000;
+
 /// How many conversations wait, and how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::gateway) struct Limits {
-    /// Most that wait for those with one key, or for all who need none: each keeps a call open at its server.
+    /// Most that wait for those with one key, for one person with a token, or for all who need neither: each keeps a call open at its server.
     pub(in crate::gateway) most: usize,
     /// Longest time for a client to come with the answers: a person may have to be asked.
     pub(in crate::gateway) longest: Duration,
@@ -58,7 +61,7 @@ impl Held {
         waiting.limits = limits;
         waiting.forget(now);
         let keys: HashSet<_> = waiting.each.values().map(|entry| entry.scope.key.clone()).collect();
-        keys.iter().for_each(|key| waiting.make_room(key.as_ref(), limits.most));
+        keys.iter().for_each(|key| waiting.make_room(|scope| scope.key == *key, limits.most));
     }
 
     /// Keeps a conversation, which is found again by this state. Where as many wait as may, the oldest makes room: most that wait for
@@ -67,7 +70,8 @@ impl Held {
         let mut waiting = self.waiting();
         waiting.forget(now);
         let others = waiting.limits.most.saturating_sub(1);
-        waiting.make_room(scope.key.as_ref(), others);
+        waiting.make_room(|other| other.key == scope.key, others);
+        waiting.make_room(|_| true, MOST - 1);
         waiting.each.insert(state, Entry { scope: scope.clone(), leg, since: now });
     }
 
@@ -89,7 +93,7 @@ impl Held {
 
     /// Ends those of an address, for whoever used it.
     pub(in crate::gateway) fn end_of(&self, scope: &Scope) {
-        self.waiting().each.retain(|_, entry| entry.scope != *scope);
+        self.waiting().each.retain(|_, entry| !scope.covers(&entry.scope));
     }
 
     /// Ends all.
@@ -110,10 +114,10 @@ impl Waiting {
         self.each.retain(|_, entry| now < entry.since + longest);
     }
 
-    /// Ends the oldest of a key, until no more than so many are left.
-    fn make_room(&mut self, key: Option<&Arc<str>>, left: usize) {
-        let of_key = self.each.iter().filter(|(_, entry)| entry.scope.key.as_ref() == key);
-        let mut states: Vec<_> = of_key.map(|(state, entry)| (entry.since, state.clone())).collect();
+    /// Ends the oldest of some, until no more than so many are left of these.
+    fn make_room(&mut self, of: impl Fn(&Scope) -> bool, left: usize) {
+        let some = self.each.iter().filter(|(_, entry)| of(&entry.scope));
+        let mut states: Vec<_> = some.map(|(state, entry)| (entry.since, state.clone())).collect();
         states.sort_unstable();
         let too_many = states.len().saturating_sub(left);
         for (_, state) in states.into_iter().take(too_many) {
