@@ -60,7 +60,7 @@ pub use control::{ControlSocket, Places, control_socket};
 pub use environment::Environment;
 pub(crate) use environment::proxies;
 pub(crate) use gateway::sha256;
-pub use gateway::{ApiKeySpec, GatewaySpec, GatewayTls, HostName};
+pub use gateway::{ApiKeySpec, GatewaySpec, GatewayTls, HostName, JwksSource, JwtSpec};
 pub use instances::{Instances, PerPeer};
 pub(crate) use keys::of_option as key_of_option;
 pub(crate) use missing::{LAUNCHERS, Sought, fetcher, first_line, shell_only};

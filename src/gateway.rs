@@ -14,6 +14,7 @@ mod ended;
 mod era;
 mod events;
 mod guard;
+mod issuers;
 mod kept;
 mod legacy;
 mod listed;
@@ -45,7 +46,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::guard::Refused;
 pub(crate) use self::kept::Kept;
-use self::modern::Held;
+use self::modern::{Held, Limits};
 use self::path::Place;
 use self::refusal::{nowhere, too_often};
 use self::reply::Answer;
@@ -53,7 +54,7 @@ use self::revival::Turns;
 use self::sessions::Sessions;
 pub(crate) use self::sessions::Survival;
 use self::socket::Sockets;
-use self::terms::{Gate, Gates, Opened, Terms};
+use self::terms::{Admitted, Gate, Gates, Terms};
 use self::turned_away::{Refusal, Refusals};
 use crate::config::{GatewaySpec, GatewayTls, ServerSpec};
 use crate::control::status::{CountedClient, Status};
@@ -122,7 +123,8 @@ impl Gateway {
         status: Status,
         survival: Survival,
     ) -> Self {
-        let terms = RwLock::new(Arc::new(Terms::of(spec, servers)));
+        let terms = RwLock::new(Arc::new(Terms::of(spec, servers, None)));
+        let held = Arc::new(Held::new(limits_of(spec)));
         Gateway {
             terms,
             sessions: Sessions::surviving(survival.clone()),
@@ -131,7 +133,7 @@ impl Gateway {
             sse: Arc::default(),
             sockets: Sockets::default(),
             encryption: RwLock::default(),
-            held: Arc::new(Held::new(modern::MAX_HELD, modern::HELD)),
+            held,
             refusals: Refusals::default(),
             over: CancellationToken::new(),
             reception,
@@ -165,13 +167,15 @@ impl Gateway {
 
     /// Has other terms, or other servers, count from now on. Conversations go on as far as their keys and servers are still there.
     pub(crate) async fn change(&self, spec: &Arc<GatewaySpec>, servers: &[ServerSpec]) {
-        let terms = Arc::new(Terms::of(spec, servers));
+        let terms = Arc::new(Terms::of(spec, servers, Some(&self.terms())));
+        terms.refresh();
         let before = {
             let mut now = self.terms.write().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *now, terms.clone())
         };
+        self.held.limit(limits_of(spec), Instant::now());
         for gate in before.gates() {
-            let is_same_key = before.hash_of(gate) == terms.hash_of(gate);
+            let is_same_key = before.proof_of(gate) == terms.proof_of(gate);
             let after = terms.gates().find(|other| is_same_key && other.scope == gate.scope);
             if after.is_none() {
                 self.sessions.end_of(&gate.scope);
@@ -228,42 +232,46 @@ impl Gateway {
             return reply::error(StatusCode::BAD_REQUEST, None, INVALID_REQUEST, why);
         }
         let is_looked_at = matches!(head.method, Method::GET | Method::HEAD);
-        let gates = match &place {
+        let admitted = match &place {
             Place::Offer | Place::Live | Place::Ready if !is_looked_at => return reply::other_method("GET, HEAD"),
             Place::Live => return reply::text(StatusCode::OK, "ok"),
-            Place::Ready => return self.ready(terms.keys.is_empty()),
-            Place::Offer => return offer(self.gates(terms, &head.headers, None).ok(), terms.spec.sse),
+            Place::Ready => return self.ready(terms.is_open()),
+            Place::Offer => {
+                let admitted = self.admit(terms, &head.headers, None).await;
+                return offer(admitted.ok().map(|admitted| admitted.gates()), terms.spec.sse);
+            }
             Place::Nowhere => return nowhere(),
             Place::Events(_) | Place::Messages if !terms.spec.sse => return nowhere(),
-            Place::ByKey(key) => self.gates(terms, &head.headers, Some(key)),
+            Place::ByKey(key) => self.admit(terms, &head.headers, Some(key)).await,
             Place::All | Place::Server(_) | Place::Socket(_) | Place::Events(_) | Place::Messages => {
-                self.gates(terms, &head.headers, None)
+                self.admit(terms, &head.headers, None).await
             }
         };
-        let gates = match gates {
-            Ok(gates) => gates,
+        let admitted = match admitted {
+            Ok(admitted) => admitted,
             Err(refused) => return *refused,
         };
-        let Some(gate) = gates.at(&place) else { return nowhere() };
+        let Some(gate) = admitted.at(&place) else { return nowhere() };
+        let gate = &gate;
         match place {
             Place::Socket(_) => self.socket(gate, head).await,
-            Place::Events(_) => self.begin_sse(gate, &gates.all.scope, &head.method, head.uri.path()).await,
+            Place::Events(_) => self.begin_sse(gate, &admitted.all().scope, &head.method, head.uri.path()).await,
             Place::Messages => self.post_sse(gate, head, body).await,
             Place::All | Place::Server(_) | Place::ByKey(_) => self.mcp(gate, &place, head, body).await,
             Place::Offer | Place::Live | Place::Ready | Place::Nowhere => nowhere(),
         }
     }
 
-    /// What a request opens by its key.
-    fn gates<'a>(
+    /// What a request opens by its key or token.
+    async fn admit<'a>(
         &self,
         terms: &'a Terms,
         headers: &HeaderMap,
         in_path: Option<&str>,
-    ) -> Result<&'a Gates, Box<Answer>> {
-        let Opened { gates, bucket } = terms.opened(headers, in_path)?;
-        bucket.take(Instant::now()).map_err(|wait| Box::new(too_often(headers, wait)))?;
-        Ok(gates)
+    ) -> Result<Admitted<'a>, Box<Answer>> {
+        let admitted = terms.opened(headers, in_path).await?;
+        admitted.bucket().take(Instant::now()).map_err(|wait| Box::new(too_often(headers, wait)))?;
+        Ok(admitted)
     }
 
     /// Answers a request at an address with servers.
@@ -279,19 +287,19 @@ impl Gateway {
                     Ok(body) => body,
                     Err(refused) => return *refused,
                 };
-                // The key may have been taken away while the body came.
+                // The key may have been taken away, and the token may have ended, while the body came.
                 let terms = self.terms();
                 let key = if let Place::ByKey(key) = place { Some(&**key) } else { None };
-                let gate = match terms.opened(headers, key).map(|opened| opened.gates.at(place)) {
+                let gate = match terms.opened(headers, key).await.map(|admitted| admitted.at(place)) {
                     Ok(Some(gate)) => gate,
                     Ok(None) => return nowhere(),
                     Err(refused) => return *refused,
                 };
                 match legacy::read(body) {
                     Ok((body, scanned)) if era::is_modern(headers, &body, &scanned) => {
-                        self.post_modern(gate, headers, body, scanned).await
+                        self.post_modern(&gate, headers, body, scanned).await
                     }
-                    Ok((body, scanned)) => self.post_legacy(gate, headers, body, scanned).await,
+                    Ok((body, scanned)) => self.post_legacy(&gate, headers, body, scanned).await,
                     Err(refused) => *refused,
                 }
             }
@@ -349,6 +357,7 @@ impl Gateway {
         let now = Instant::now();
         self.sessions.sweep(self.terms().spec.session_idle, now);
         self.held.sweep(now);
+        self.terms().refresh();
     }
 
     /// Ends all sessions, and all streams besides.
@@ -358,6 +367,11 @@ impl Gateway {
         self.sessions.end_all();
         self.sse.end_all();
     }
+}
+
+/// How many calls wait for their clients, and how long.
+fn limits_of(spec: &GatewaySpec) -> Limits {
+    Limits { most: spec.max_held, longest: spec.held_timeout }
 }
 
 /// What is offered here, for a person: with the names of servers for those who may see them.

@@ -17,6 +17,7 @@ pub mod frame;
 mod gateway;
 mod guest;
 mod inspect;
+mod jwt;
 mod link;
 mod local;
 pub mod logging;

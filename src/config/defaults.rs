@@ -52,6 +52,10 @@ pub(crate) const SESSION_IDLE: Duration = Duration::from_secs(1800);
 pub(crate) const MAX_SESSIONS: usize = 1000;
 /// `gateway.maxStreams`.
 pub(crate) const MAX_STREAMS: usize = 16;
+/// `gateway.maxHeld`.
+pub(crate) const MAX_HELD: usize = 8;
+/// `gateway.heldTimeout`: a person may have to be asked.
+pub(crate) const HELD_TIMEOUT: Duration = Duration::from_secs(300);
 /// `gateway.maxBody`, in bytes.
 pub(crate) const MAX_BODY: usize = MAX_FRAME_SIZE;
 /// `gateway.headerTimeout`.
@@ -166,6 +170,8 @@ mod tests {
             ("sessionIdle", Written::Time(SESSION_IDLE)),
             ("maxSessions", text(&MAX_SESSIONS)),
             ("maxStreams", text(&MAX_STREAMS)),
+            ("maxHeld", text(&MAX_HELD)),
+            ("heldTimeout", Written::Time(HELD_TIMEOUT)),
             ("maxBody", Written::Size(MAX_BODY)),
             ("headerTimeout", Written::Time(HEADER_TIMEOUT)),
             ("maxConnections", text(&MAX_CONNECTIONS)),
@@ -186,7 +192,7 @@ mod tests {
             let keys: Vec<&str> = rows.iter().map(|cells| cells[1]).collect();
             assert_eq!(
                 keys,
-                [keys::GATEWAY, keys::API_KEY, keys::GATEWAY_TLS].concat(),
+                [keys::GATEWAY, keys::API_KEY, keys::JWT, keys::GATEWAY_TLS].concat(),
                 "the tables that begin {begin}"
             );
             for (key, default) in of_gateway() {

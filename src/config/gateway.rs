@@ -2,6 +2,7 @@
 //!
 //! A key's text goes to the redactor, and nowhere else: what is kept of a key is its SHA-256.
 
+mod jwt;
 mod written;
 
 use std::fmt;
@@ -20,13 +21,14 @@ use super::listen::address;
 use super::reader::Located;
 use crate::disk::read::{Accept, whole};
 use crate::disk::{joined, obstacle};
-use crate::endpoint::{is_variable, left_open};
+use crate::endpoint::{RemoteUrl, is_variable, left_open};
 use crate::error::{Code, Place, What};
+use crate::jwt::Keys;
 use crate::secrecy::Secret;
 use crate::tools::ToolPolicy;
 use crate::words::{brief, brief_path, closest, listed};
 
-pub(crate) use written::{ApiKeyEntry, GatewayEntry, Source, TlsEntry, read};
+pub(crate) use written::{ApiKeyEntry, GatewayEntry, Jwks, Source, TlsEntry, read};
 
 /// The variable that names the address to listen on.
 pub(crate) const LISTEN: &str = "MCP_GATEWAY_LISTEN";
@@ -49,6 +51,8 @@ pub struct GatewaySpec {
     pub hosts: Vec<HostName>,
     /// The keys of which a client needs one; without any none is asked for. Their names differ, and so do their hashes.
     pub api_keys: Vec<ApiKeySpec>,
+    /// Whose tokens let clients in, too. Their names differ, also from those of keys, and no two have an issuer and an audience in common.
+    pub jwt: Vec<JwtSpec>,
     /// Whether HTTP+SSE (MCP 2024-11-05) is offered, too.
     pub sse: bool,
     /// Longest life of a session without a request or an open stream.
@@ -57,6 +61,10 @@ pub struct GatewaySpec {
     pub max_sessions: usize,
     /// Most open streams of a session.
     pub max_streams: usize,
+    /// Most calls of a key that wait for their client to answer a server's question.
+    pub max_held: usize,
+    /// Longest time that such a call waits.
+    pub held_timeout: Duration,
     /// Largest body of a request, in bytes.
     pub max_body: usize,
     /// Longest time that a client may take to send the head of a request.
@@ -93,6 +101,32 @@ impl fmt::Debug for ApiKeySpec {
         shown.field("name", name).field("servers", servers).field("tools", tools);
         shown.field("capability_url", capability_url).finish_non_exhaustive()
     }
+}
+
+/// Whose JSON Web Tokens let clients in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JwtSpec {
+    /// What people call it.
+    pub name: Arc<str>,
+    /// Who issues the tokens, as these say it.
+    pub issuer: Arc<str>,
+    /// For whom a token has to be: for one of these.
+    pub audience: Vec<Arc<str>>,
+    /// The keys with which they are signed.
+    pub keys: JwksSource,
+    /// As of a key.
+    pub servers: Option<Vec<Arc<str>>>,
+    /// As of a key.
+    pub tools: Arc<ToolPolicy>,
+}
+
+/// Where the keys of an issuer are.
+#[derive(Debug, Clone, PartialEq)]
+pub enum JwksSource {
+    /// Those that were in a file.
+    File(Arc<Keys>),
+    /// They are fetched from there: by TLS, or on this machine.
+    Url(RemoteUrl),
 }
 
 /// The files of the gateway's TLS connections, in PEM form.
@@ -141,29 +175,47 @@ pub(crate) fn keys(ctx: &mut Context<'_>, entry: Option<&GatewayEntry>) -> Vec<O
 
 /// The files from which keys and certificates are read.
 pub(crate) fn inputs(ctx: &Context<'_>, entry: &GatewayEntry, spec: &GatewaySpec) -> Vec<PathBuf> {
-    let path = |key: &ApiKeyEntry| match &key.source {
-        Source::File(text) => {
-            super::expand::expand(&text.value, |name| ctx.lookup(name)).ok().map(|path| joined(&ctx.base, path.trim()))
-        }
-        Source::Text(_) | Source::Hash(_) => None,
+    let path = |text: &Located<String>| {
+        super::expand::expand(&text.value, |name| ctx.lookup(name)).ok().map(|path| joined(&ctx.base, path.trim()))
     };
+    let of_keys = entry.api_keys.iter().filter_map(|key| match &key.source {
+        Source::File(text) => path(text),
+        Source::Text(_) | Source::Hash(_) => None,
+    });
+    let of_issuers = entry.jwt.iter().filter_map(|issuer| match &issuer.jwks {
+        Jwks::File(text) => path(text),
+        Jwks::Url(_) => None,
+    });
     let of_tls = spec.tls.iter().flat_map(|tls| {
         let GatewayTls { cert_file, key_file, client_ca_file } = tls.clone();
         [Some(cert_file), Some(key_file), client_ca_file].into_iter().flatten()
     });
-    entry.api_keys.iter().filter_map(path).chain(of_tls).collect()
+    of_keys.chain(of_issuers).chain(of_tls).collect()
 }
 
 fn of_file(ctx: &mut Context<'_>, text: &Located<String>) -> Option<Secret> {
+    let key = |bytes| match String::from_utf8(bytes) {
+        Ok(key) => Ok(Secret::new(key.trim())),
+        Err(_) => Err((Code::Encoding, "is not UTF-8".to_owned(), "write the key into it, and nothing else")),
+    };
+    made_of_file(ctx, text, MAX_KEY_FILE, "create it, with the key and nothing else in it", key)
+}
+
+/// What is made of the file that a text names. What keeps it from being made of it is noted; `create`: the remedy where it is not there.
+fn made_of_file<T>(
+    ctx: &mut Context<'_>,
+    text: &Located<String>,
+    limit: u64,
+    create: &str,
+    make: impl FnOnce(Vec<u8>) -> Result<T, (Code, String, &'static str)>,
+) -> Option<T> {
     let path = path(ctx, text)?;
-    let (code, what, remedy) = match whole(&path, MAX_KEY_FILE, Accept::Files).map(String::from_utf8) {
-        Ok(Ok(key)) => return Some(Secret::new(key.trim())),
-        Ok(Err(_)) => (Code::Encoding, "is not UTF-8".to_owned(), "write the key into it, and nothing else".to_owned()),
+    let (code, what, remedy) = match whole(&path, limit, Accept::Files).map(make) {
+        Ok(Ok(made)) => return Some(made),
+        Ok(Err((code, what, remedy))) => (code, what, remedy.to_owned()),
         Err(error) => {
-            let (what, remedy) = obstacle::on_the_way(&path).map_or_else(
-                || (format!("can't be read: {error}"), "create it, with the key and nothing else in it".to_owned()),
-                |obstacle| obstacle.told(),
-            );
+            let (what, remedy) = obstacle::on_the_way(&path)
+                .map_or_else(|| (format!("can't be read: {error}"), create.to_owned()), |obstacle| obstacle.told());
             (Code::FileUnreadable, what, remedy)
         }
     };
@@ -196,9 +248,11 @@ pub(crate) fn of(
     let before = ctx.problems.mistakes.len();
     let (listen, place) = listened_on(ctx, entry);
     let api_keys = entry.map(|entry| api_keys(ctx, &entry.api_keys, keys, known)).unwrap_or_default();
+    let jwt = entry.map(|entry| jwt::of(ctx, &entry.jwt, &api_keys, known)).unwrap_or_default();
     let tls = entry.and_then(|entry| entry.tls.as_ref()).and_then(|tls| of_tls(ctx, tls));
-    let asks = entry
-        .is_some_and(|entry| entry.has_api_keys || entry.tls.as_ref().is_some_and(|tls| tls.client_ca_file.is_some()));
+    let asks = entry.is_some_and(|entry| {
+        entry.has_api_keys || entry.has_jwt || entry.tls.as_ref().is_some_and(|tls| tls.client_ca_file.is_some())
+    });
     let is_local = listen.ip().to_canonical().is_loopback();
     if let Some(place) = entry.and_then(|entry| entry.no_api_keys.clone()).filter(|_| is_local) {
         let what = Code::NoEffect.says("is empty, so nobody needs a key");
@@ -226,10 +280,13 @@ pub(crate) fn of(
         cors: entry.map(|entry| entry.cors.clone()).unwrap_or_default(),
         hosts: entry.map(|entry| entry.hosts.clone()).unwrap_or_default(),
         api_keys,
+        jwt,
         sse: entry.and_then(|entry| entry.sse).unwrap_or(defaults::SSE),
         session_idle: entry.and_then(|entry| entry.session_idle).unwrap_or(defaults::SESSION_IDLE),
         max_sessions: said(|entry| entry.max_sessions).unwrap_or(defaults::MAX_SESSIONS),
         max_streams: said(|entry| entry.max_streams).unwrap_or(defaults::MAX_STREAMS),
+        max_held: said(|entry| entry.max_held).unwrap_or(defaults::MAX_HELD),
+        held_timeout: entry.and_then(|entry| entry.held_timeout).unwrap_or(defaults::HELD_TIMEOUT),
         max_body: said(|entry| entry.max_body).unwrap_or(defaults::MAX_BODY),
         header_timeout: entry.and_then(|entry| entry.header_timeout).unwrap_or(defaults::HEADER_TIMEOUT),
         max_connections: said(|entry| entry.max_connections).unwrap_or(defaults::MAX_CONNECTIONS),

@@ -94,10 +94,13 @@ pub(crate) const GATEWAY: &[&str] = &[
     "cors",
     "hosts",
     "apiKeys",
+    "jwt",
     "sse",
     "sessionIdle",
     "maxSessions",
     "maxStreams",
+    "maxHeld",
+    "heldTimeout",
     "maxBody",
     "headerTimeout",
     "maxConnections",
@@ -106,8 +109,9 @@ pub(crate) const GATEWAY: &[&str] = &[
     "tls",
 ];
 
-/// Keys of one of its `apiKeys`, and of its `tls`.
+/// Keys of one of its `apiKeys`, of one of its `jwt`, and of its `tls`.
 pub(crate) const API_KEY: &[&str] = &["name", "key", "keyFile", "keySha256", "servers", "tools", "capabilityUrl"];
+pub(crate) const JWT: &[&str] = &["name", "issuer", "audience", "jwksFile", "jwksUrl", "servers", "tools"];
 pub(crate) const GATEWAY_TLS: &[&str] = &["certFile", "keyFile", "clientCaFile"];
 
 /// Where a key stands.
@@ -125,6 +129,8 @@ pub(crate) enum Place {
     Gateway,
     /// In one of the gateway's `apiKeys`.
     ApiKey,
+    /// In one of the gateway's `jwt`.
+    Jwt,
     /// In the gateway's `tls`.
     GatewayTls,
 }
@@ -151,7 +157,7 @@ pub(crate) enum Treatment {
     Mistake(&'static str),
 }
 
-use Place::{ApiKey, Endpoint, Gateway, GatewayTls, Server, Tools, Top};
+use Place::{ApiKey, Endpoint, Gateway, GatewayTls, Jwt, Server, Tools, Top};
 use Treatment::{Asking, Harmless, Honoured, Ignored, Meant, Mistake, Off, On};
 
 /// The keys of other programs. Keys that only one program has stand under its name, others by what they are about.
@@ -352,6 +358,7 @@ const FOREIGN: &[(Place, Treatment, &[&str])] = &[
     ),
     (Gateway, Meant("hosts"), &["allowedHosts", "allowed_hosts", "trustedHosts", "hostnames", "names"]),
     (Gateway, Meant("apiKeys"), &["apiKey", "api_key", "keys", "tokens", "token", "bearerTokens", "auth", "users"]),
+    (Gateway, Meant("jwt"), &["oauth", "oidc", "openid", "issuer", "issuers", "jwks", "jwksUrl", "jwksFile"]),
     (Gateway, Meant("sessionIdle"), &["sessionTimeout", "session_timeout", "idleTimeout", "sessionTtl", "idle"]),
     (Gateway, Meant("maxBody"), &["maxFrameSize", "maxBodySize", "bodyLimit", "maxRequestSize"]),
     (Gateway, Meant("requestsPerSecond"), &["rateLimit", "rate_limit", "rate", "rps"]),
@@ -368,6 +375,21 @@ const FOREIGN: &[(Place, Treatment, &[&str])] = &[
     (ApiKey, Meant("keySha256"), &["sha256", "hash", "keyHash", "tokenSha256"]),
     (ApiKey, Meant("servers"), &["server", "mcpServers", "allowedServers"]),
     (ApiKey, Mistake("write it in the key's tools: \"tools\": {\"allow\": […], \"deny\": […]}"), &["allow", "deny"]),
+    (Jwt, Harmless, NOTES),
+    (Jwt, Meant("name"), &["label", "provider"]),
+    (Jwt, Meant("issuer"), &["iss", "issuerUrl", "issuer_url", "authority"]),
+    (Jwt, Meant("audience"), &["aud", "audiences", "clientId", "client_id", "resource"]),
+    (Jwt, Meant("jwksFile"), &["jwks_file", "keyFile", "keysFile", "publicKeyFile", "file", "path"]),
+    (Jwt, Meant("jwksUrl"), &["jwks", "jwksUri", "jwks_uri", "jwks_url", "keysUrl", "url"]),
+    (Jwt, Meant("servers"), &["server", "mcpServers", "allowedServers"]),
+    (Jwt, Mistake("write it in the entry's tools: \"tools\": {\"allow\": […], \"deny\": […]}"), &["allow", "deny"]),
+    (
+        Jwt,
+        Mistake(
+            "leave it out: a token is taken that is signed with a key of the issuer, in a way for which that key is",
+        ),
+        &["algorithm", "algorithms", "alg", "secret"],
+    ),
     (GatewayTls, Meant("certFile"), &["cert", "certificate", "certPath", "cert_path", "certificateFile"]),
     (GatewayTls, Meant("keyFile"), &["key", "privateKey", "privateKeyFile", "keyPath", "key_path"]),
     (GatewayTls, Meant("clientCaFile"), &["caFile", "ca", "clientCa", "ca_file"]),
@@ -790,7 +812,7 @@ pub(crate) fn foreign(r: &mut Reader<'_>, key: &str, prop: &ObjectProp<'_>, path
 fn is_strict(place: Place) -> bool {
     match place {
         Top | Server | Endpoint => false,
-        Tools | Gateway | ApiKey | GatewayTls => true,
+        Tools | Gateway | ApiKey | Jwt | GatewayTls => true,
     }
 }
 
@@ -885,7 +907,7 @@ fn elsewhere(place: Place) -> &'static [(&'static str, &'static [&'static str])]
         Tools => &[(IN_ENTRY, SERVER), (AT_TOP, TOP)],
         Endpoint => &[(IN_ENTRY, IN_NO_ENDPOINT), (AT_TOP, TOP)],
         Gateway => &[(IN_API_KEY, API_KEY), (IN_TLS, GATEWAY_TLS), (AT_TOP, TOP)],
-        ApiKey | GatewayTls => &[(IN_GATEWAY, GATEWAY)],
+        ApiKey | Jwt | GatewayTls => &[(IN_GATEWAY, GATEWAY)],
     }
 }
 
@@ -898,6 +920,7 @@ fn ours(place: Place) -> impl Iterator<Item = &'static str> {
         Endpoint => (ENDPOINT, &[]),
         Gateway => (GATEWAY, &[]),
         ApiKey => (API_KEY, &[]),
+        Jwt => (JWT, &[]),
         GatewayTls => (GATEWAY_TLS, &[]),
     };
     keys.iter().chain(shared).copied()

@@ -22,7 +22,7 @@ const TRUTH: &str = r"^\s*([Tt][Rr][Uu][Ee]|1|[Yy][Ee][Ss]|[Oo][Nn]|[Ff][Aa][Ll]
 const FILE: &[&str] = &[include_str!("file.rs"), include_str!("named.rs"), include_str!("policy.rs")];
 const GATEWAY: &str = include_str!("gateway/written.rs");
 
-/// One of the gateway's tables: of its own keys, of those of one of its `apiKeys`, and of those of its `tls`.
+/// One of the gateway's tables: of its own keys, of those of one of its `apiKeys`, of one of its `jwt`, and of its `tls`.
 fn table_of_gateway(number: usize) -> &'static str {
     GATEWAY.split("//! In ").nth(number).unwrap_or_default()
 }
@@ -48,7 +48,8 @@ pub fn schema() -> Value {
             },
             "gateway": closed(keys::GATEWAY, table_of_gateway(0), of_gateway),
             "apiKey": of_api_key(),
-            "gatewayTls": closed(keys::GATEWAY_TLS, table_of_gateway(2), |_| text()),
+            "jwt": of_jwt(),
+            "gatewayTls": closed(keys::GATEWAY_TLS, table_of_gateway(3), |_| text()),
             "tools": {
                 "type": "object",
                 "properties": described(keys::TOOLS.iter().map(|key| (*key, of_tools(key)))),
@@ -124,8 +125,9 @@ fn of_gateway(key: &str) -> Value {
         "listen" => text(),
         "cors" | "hosts" => json!({ "anyOf": [text(), defined("texts")] }),
         "apiKeys" => json!({ "type": ["array", "null"], "items": defined("apiKey") }),
+        "jwt" => json!({ "type": ["array", "null"], "items": defined("jwt") }),
         "sse" => defined("truth"),
-        "sessionIdle" | "headerTimeout" => defined("time"),
+        "sessionIdle" | "heldTimeout" | "headerTimeout" => defined("time"),
         "maxBody" => defined("size"),
         "tls" => json!({ "anyOf": [{ "type": "null" }, { "$ref": "#/$defs/gatewayTls", "required": ["certFile"] }] }),
         _ => count(None),
@@ -135,21 +137,46 @@ fn of_gateway(key: &str) -> Value {
 /// One of `apiKeys`, in which there is one key.
 fn of_api_key() -> Value {
     let of = |key: &str| match key {
-        "name" => json!({ "type": "string", "pattern": r"\S" }),
         "keySha256" => {
             json!({ "anyOf": [{ "type": "null" }, { "type": "string", "pattern": r"^\s*[0-9A-Fa-f]{64}\s*$" }] })
         }
+        "capabilityUrl" => defined("truth"),
+        key => of_let_in(key),
+    };
+    let schema = closed(keys::API_KEY, table_of_gateway(1), of);
+    with_one_of(schema, &["name"], &["key", "keyFile", "keySha256"])
+}
+
+/// One of `jwt`, in which the keys are in one place.
+fn of_jwt() -> Value {
+    let of = |key: &str| match key {
+        "audience" => json!({ "anyOf": [
+            { "type": "string" }, { "type": "array", "items": { "type": "string" }, "minItems": 1 },
+        ] }),
+        "issuer" => json!({ "type": "string" }),
+        key => of_let_in(key),
+    };
+    let schema = closed(keys::JWT, table_of_gateway(2), of);
+    with_one_of(schema, &["name", "issuer", "audience"], &["jwksFile", "jwksUrl"])
+}
+
+/// What keys and tokens have in common.
+fn of_let_in(key: &str) -> Value {
+    match key {
+        "name" => json!({ "type": "string", "pattern": r"\S" }),
         "servers" => json!({ "anyOf": [text(), { "type": "array", "items": { "type": "string" }, "minItems": 1 }] }),
         "tools" => json!({ "anyOf": [{ "type": "null" }, defined("tools"), defined("patterns")] }),
-        "capabilityUrl" => defined("truth"),
         _ => text(),
-    };
-    let mut schema = closed(keys::API_KEY, table_of_gateway(1), of);
-    let one = |key: &str| json!({ "properties": { key: { "type": "string" } }, "required": [key] });
+    }
+}
+
+/// An object that has some members, and one of some others.
+fn with_one_of(mut schema: Value, required: &[&str], others: &[&str]) -> Value {
+    let one = |key: &&str| json!({ "properties": { *key: { "type": "string" } }, "required": [key] });
     if let Some(members) = schema.as_object_mut() {
         members.insert("type".to_owned(), json!("object"));
-        members.insert("required".to_owned(), json!(["name"]));
-        members.insert("oneOf".to_owned(), json!(["key", "keyFile", "keySha256"].map(one)));
+        members.insert("required".to_owned(), json!(required));
+        members.insert("oneOf".to_owned(), others.iter().map(one).collect());
     }
     schema
 }

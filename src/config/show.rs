@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -179,6 +180,9 @@ impl Table<'_> {
             Some((_, place)) => Row { from: of(&place), ..listen },
             None => listen,
         };
+        let servers = |names: Option<&[Arc<str>]>| {
+            names.map_or_else(|| json!("all"), |names| names.iter().map(|name| json!(&**name)).collect())
+        };
         let keys = spec.api_keys.iter().map(|key| {
             let written = file.gateway.iter().flat_map(|entry| &entry.api_keys);
             let source = written.into_iter().find(|entry| entry.name.value.trim() == &*key.name);
@@ -187,13 +191,23 @@ impl Table<'_> {
                 Some(gateway::Source::Hash(_)) => ("keySha256", "…".to_owned()),
                 Some(gateway::Source::Text(_)) | None => ("key", "…".to_owned()),
             };
-            let servers = key
-                .servers
-                .as_ref()
-                .map_or_else(|| json!("all"), |names| names.iter().map(|name| json!(&**name)).collect());
             json!({
-                "name": &*key.name, source: value, "servers": servers, "tools": tools(&key.tools),
+                "name": &*key.name, source: value, "servers": servers(key.servers.as_deref()), "tools": tools(&key.tools),
                 "capabilityUrl": key.capability_url,
+            })
+        });
+        let jwt = spec.jwt.iter().map(|issuer| {
+            let written = file.gateway.iter().flat_map(|entry| &entry.jwt);
+            let jwks = written.into_iter().find(|entry| entry.name.value.trim() == &*issuer.name);
+            let (source, value) = match jwks.map(|entry| &entry.jwks) {
+                Some(gateway::Jwks::File(path)) => ("jwksFile", &*path.value),
+                Some(gateway::Jwks::Url(url)) => ("jwksUrl", &*url.value),
+                None => ("jwksUrl", "…"),
+            };
+            let audience: Vec<&str> = issuer.audience.iter().map(|one| &**one).collect();
+            json!({
+                "name": &*issuer.name, "issuer": &*issuer.issuer, "audience": audience, source: value,
+                "servers": servers(issuer.servers.as_deref()), "tools": tools(&issuer.tools),
             })
         });
         let tls = spec.tls.as_ref().map(|tls| {
@@ -208,10 +222,13 @@ impl Table<'_> {
             row("cors", json!(spec.cors)),
             row("hosts", spec.hosts.iter().map(ToString::to_string).collect()),
             row("apiKeys", keys.collect()),
+            row("jwt", jwt.collect()),
             row("sse", json!(spec.sse)),
             row("sessionIdle", time(spec.session_idle)),
             row("maxSessions", json!(spec.max_sessions)),
             row("maxStreams", json!(spec.max_streams)),
+            row("maxHeld", json!(spec.max_held)),
+            row("heldTimeout", time(spec.held_timeout)),
             row("maxBody", bytes(spec.max_body)),
             row("headerTimeout", time(spec.header_timeout)),
             row("maxConnections", json!(spec.max_connections)),

@@ -19,6 +19,7 @@ mod foreign;
 mod gateway;
 mod hints;
 mod instances;
+mod jwt;
 mod misplaced;
 mod policy;
 mod sharing;

@@ -1,4 +1,4 @@
-//! Who is let in: by a key in a header, or in the path where a key may stand there; and how often. Pure but for the time.
+//! Who is let in: by a key in a header, or in the path where a key may stand there; by which token somebody wants to be; and how often. Pure but for the time.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -9,6 +9,7 @@ use percent_encoding::percent_decode_str;
 use tokio::time::Instant;
 
 use crate::config::{ApiKeySpec, sha256};
+use crate::jwt;
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
@@ -30,6 +31,18 @@ pub(super) enum Denied {
     Malformed,
     /// It shows another one.
     Unknown,
+    /// It shows a token that is not good.
+    Token,
+    /// It shows a token of which nobody can say now whether it is good.
+    Unready,
+}
+
+/// What a request shows that is a JSON Web Token by its form, and not in the place of a key.
+pub(super) fn token(headers: &HeaderMap) -> Option<&str> {
+    match shown(headers) {
+        Shown::Text(text) if headers.contains_key(AUTHORIZATION) && jwt::has_form(text) => Some(text),
+        Shown::Text(_) | Shown::Nothing | Shown::Nonsense => None,
+    }
 }
 
 /// Which of these keys a request shows. `in_path`: what stands in the path in place of a key, as it was sent.

@@ -210,7 +210,7 @@ impl Gateway {
         };
         let resumes = board.resumes();
         drop(board);
-        reply::events(Events::of(Reading::of(&found.session, stream), resumes))
+        reply::until(reply::events(Events::of(Reading::of(&found.session, stream), resumes)), gate.until)
     }
 }
 

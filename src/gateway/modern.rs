@@ -19,7 +19,6 @@ mod talk;
 mod turn;
 
 use std::future::poll_fn;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -28,8 +27,8 @@ use tokio::time::{Instant, timeout};
 use self::call::{Call, Print};
 use self::envelope::{Asked, Fault, Wanted, check};
 use self::flow::{Flow, Source};
-pub(super) use self::held::Held;
 use self::held::Leg;
+pub(super) use self::held::{Held, Limits};
 use self::listening::{Listening, Wish};
 use self::stamp::Last;
 use self::talk::Talk;
@@ -43,11 +42,6 @@ use crate::mcp::envelope::Scanned;
 use crate::mcp::era::Era;
 use crate::mcp::object;
 use crate::mcp::reply::{INTERNAL, INVALID_PARAMS, INVALID_REQUEST};
-
-/// Most requests of clients with one key that wait for answers to a server's questions: each keeps a call open at the server.
-pub(super) const MAX_HELD: usize = 8;
-/// Longest time for a client to come with such answers: a person may have to be asked.
-pub(super) const HELD: Duration = Duration::from_secs(300);
 
 impl Gateway {
     /// A message of the modern era that was posted to an address.
@@ -111,7 +105,7 @@ impl Gateway {
         match self.guest(gate).await {
             Ok(talk) => {
                 let listening = Listening::begin(talk, wish, &asked.caller.hello(), &self.over);
-                reply::pieces(Flow::of(Source::News(Box::new(listening)), None))
+                reply::until(reply::pieces(Flow::of(Source::News(Box::new(listening)), None)), gate.until)
             }
             Err(fault) => refuse(&fault, asked.id),
         }

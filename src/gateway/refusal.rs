@@ -33,11 +33,18 @@ pub(super) fn too_often(headers: &HeaderMap, wait: Duration) -> Answer {
 /// That a client is not let in (RFC 6750 section 3).
 pub(super) fn denied_as(denied: Denied, headers: &HeaderMap) -> Answer {
     let (challenge, why) = match denied {
-        Denied::NoKey => ("Bearer", "a key is needed: Authorization: Bearer KEY, or X-API-Key: KEY"),
+        Denied::NoKey => ("Bearer", "a key or a token is needed: Authorization: Bearer KEY, or X-API-Key: KEY"),
         Denied::Malformed => (
             "Bearer error=\"invalid_request\"",
             "no key is written like that: Authorization: Bearer KEY, or X-API-Key: KEY, and one of them",
         ),
+        // Which check it was is for the log: whoever makes up tokens need not know.
+        Denied::Token => ("Bearer error=\"invalid_token\"", "this token is not good here, or not any more"),
+        Denied::Unready => {
+            let why = "whether this token is good can't be looked up now; try again later";
+            let answer = refused(headers, StatusCode::SERVICE_UNAVAILABLE, (INTERNAL, "unavailable"), why);
+            return later(answer, LATER);
+        }
         Denied::Unknown => ("Bearer error=\"invalid_token\"", "this key is not known here"),
     };
     let mut answer = refused(headers, StatusCode::UNAUTHORIZED, (NOT_ALLOWED, "unauthorized"), why);

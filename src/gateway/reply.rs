@@ -10,6 +10,7 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{HeaderName, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::events::Events;
 use crate::mcp::reply;
@@ -24,6 +25,8 @@ pub(crate) enum Reply {
     Events(Box<Events>),
     /// Events that are no part of a session.
     Pieces(Box<dyn Pieces>),
+    /// A stream that ends at some time, whatever is left of it: `None` from then on.
+    Until(Option<Box<Reply>>, Pin<Box<Sleep>>),
 }
 
 /// What makes a body, piece by piece.
@@ -41,20 +44,26 @@ impl Body for Reply {
             Reply::Whole(whole) => Pin::new(whole).poll_frame(cx),
             Reply::Events(events) => events.poll_chunk(cx).map(|chunk| chunk.map(|bytes| Ok(Frame::data(bytes)))),
             Reply::Pieces(pieces) => pieces.poll_piece(cx).map(|chunk| chunk.map(|bytes| Ok(Frame::data(bytes)))),
+            Reply::Until(stream, end) => {
+                if end.as_mut().poll(cx).is_ready() {
+                    *stream = None;
+                }
+                stream.as_mut().map_or(Poll::Ready(None), |stream| Pin::new(&mut **stream).poll_frame(cx))
+            }
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Reply::Whole(whole) => whole.is_end_stream(),
-            Reply::Events(_) | Reply::Pieces(_) => false,
+            Reply::Events(_) | Reply::Pieces(_) | Reply::Until(..) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Reply::Whole(whole) => whole.size_hint(),
-            Reply::Events(_) | Reply::Pieces(_) => SizeHint::default(),
+            Reply::Events(_) | Reply::Pieces(_) | Reply::Until(..) => SizeHint::default(),
         }
     }
 }
@@ -94,6 +103,14 @@ pub(super) fn events(events: Events) -> Answer {
 /// The same, of no session.
 pub(super) fn pieces(pieces: impl Pieces + 'static) -> Answer {
     stream(Reply::Pieces(Box::new(pieces)))
+}
+
+/// A stream that has no end of its own, and ends at this time.
+pub(super) fn until(answer: Answer, end: Option<Instant>) -> Answer {
+    match end {
+        Some(end) => answer.map(|body| Reply::Until(Some(Box::new(body)), Box::pin(sleep_until(end)))),
+        None => answer,
+    }
 }
 
 fn stream(body: Reply) -> Answer {

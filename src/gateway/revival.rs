@@ -120,7 +120,7 @@ impl Gateway {
 
     /// For what an id at an address is sealed.
     pub(super) fn bound(&self, gate: &Gate) -> Vec<u8> {
-        gate.scope.bound(self.terms().hash_of(gate))
+        gate.scope.bound(&self.terms().proof_of(gate))
     }
 
     /// What an id tells that was sealed for an address, with the turn of whoever wants to know it.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rand::Rng as _;
+use serde::Serialize;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -19,16 +20,33 @@ use super::session::Session;
 pub(super) struct Scope {
     /// The server whose address it is; `None`: that of all.
     pub(super) server: Option<Arc<str>>,
-    /// The name of the key by which the client was let in.
+    /// Who has let the client in: the name of a key; or of an issuer, with whom its token speaks for behind it ([`owner`]).
     pub(super) key: Option<Arc<str>>,
 }
 
+/// What stands between an issuer's name, which can't hold it, and whom the token of a client speaks for.
+const OF_ISSUER: char = '\n';
+
+/// Whoever has a token of this issuer that speaks for them; with no subject all that have one.
+pub(super) fn owner(issuer: &str, subject: &str) -> Arc<str> {
+    format!("{issuer}{OF_ISSUER}{subject}").into()
+}
+
 impl Scope {
-    /// What an id is sealed for. `key`: the SHA-256 of the key, so that another key of the same name opens nothing.
-    pub(super) fn bound(&self, key: Option<[u8; 32]>) -> Vec<u8> {
+    /// What an id is sealed for. `proof`: by what its client is let in, so that another key of the same name opens nothing.
+    pub(super) fn bound(&self, proof: &impl Serialize) -> Vec<u8> {
         let Scope { server, key: name } = self;
         // A list of texts and numbers always becomes JSON.
-        serde_json::to_vec(&(server.as_deref(), name.as_deref(), key)).unwrap_or_default()
+        serde_json::to_vec(&(server.as_deref(), name.as_deref(), proof)).unwrap_or_default()
+    }
+
+    /// Whether another one is this, or that of one of all for whom this is.
+    pub(super) fn covers(&self, other: &Scope) -> bool {
+        let is_owner = match (&self.key, &other.key) {
+            (Some(all), Some(one)) if all.ends_with(OF_ISSUER) => one.starts_with(&**all),
+            (one, other) => one == other,
+        };
+        self.server == other.server && is_owner
     }
 }
 
@@ -163,7 +181,7 @@ impl Sessions {
 
     /// Ends those of an address and a key.
     pub(super) fn end_of(&self, scope: &Scope) {
-        self.keep(|_, entry| entry.scope != *scope);
+        self.keep(|_, entry| !scope.covers(&entry.scope));
     }
 
     /// Ends those that nobody has used for so long, and forgets what is kept of the others for nobody.

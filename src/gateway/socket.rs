@@ -192,6 +192,8 @@ enum End {
     Breach(CloseCode, Cow<'static, str>),
     /// No sign of the client.
     Silent,
+    /// The token by which the client was let in has ended.
+    Expired,
     /// The pipe has ended the conversation.
     Over,
 }
@@ -205,20 +207,25 @@ impl Gateway {
         };
         let Some(counted) = self.place() else { return refusal::full(None) };
         let Some(lines) = self.receive(gate, "/ws").await else { return refusal::closed(None) };
-        let (max_message, seat) = (gate.max_body, head.extensions.remove::<Seat>());
+        let (max_message, until, seat) = (gate.max_body, gate.until, head.extensions.remove::<Seat>());
         let upgrade = hyper::upgrade::on(Request::from_parts(head, ()));
         let connection = Connection::of(gate.scope.clone());
         self.sockets.add(&connection);
         self.sockets.tasks().spawn(async move {
-            converse(upgrade, lines, &connection, max_message).await;
+            converse(upgrade, lines, &connection, (max_message, until)).await;
             drop((seat, counted));
         });
         accepted
     }
 }
 
-/// Serves a connection until it ends.
-async fn converse(upgrade: OnUpgrade, lines: DuplexStream, connection: &Connection, max_message: usize) {
+/// Serves a connection until it ends. `until`: when at the latest.
+async fn converse(
+    upgrade: OnUpgrade,
+    lines: DuplexStream,
+    connection: &Connection,
+    (max_message, until): (usize, Option<Instant>),
+) {
     let upgraded = match upgrade.await {
         Ok(upgraded) => TokioIo::new(upgraded),
         Err(error) => return debug!(event = "GATEWAY", "a connection did not become one of WebSocket: {error}"),
@@ -238,6 +245,7 @@ async fn converse(upgrade: OnUpgrade, lines: DuplexStream, connection: &Connecti
         end = reader.run() => end,
         end = write(&mut sink, from, ours) => end,
         () = connection.end.cancelled() => End::Over,
+        end = expired(until) => end,
     };
     debug!(event = "GATEWAY", "a WebSocket connection ends: {end:?}");
     let Reader { stream, to, .. } = reader;
@@ -246,6 +254,7 @@ async fn converse(upgrade: OnUpgrade, lines: DuplexStream, connection: &Connecti
     let (code, why) = match end {
         End::Left => return,
         End::Breach(code, why) => (code, why),
+        End::Expired => (CloseCode::Policy, "the token has ended".into()),
         End::Silent => (CloseCode::Policy, "no pong came".into()),
         End::Over => (CloseCode::Away, "mcp-pipe has ended the conversation".into()),
     };
@@ -253,6 +262,14 @@ async fn converse(upgrade: OnUpgrade, lines: DuplexStream, connection: &Connecti
         let reason = Utf8Bytes::from(why.into_owned());
         let _late = timeout(CLOSE, close(socket, CloseFrame { code, reason })).await;
     }
+}
+
+async fn expired(until: Option<Instant>) -> End {
+    match until {
+        Some(until) => sleep_until(until).await,
+        None => std::future::pending().await,
+    }
+    End::Expired
 }
 
 /// Says why a connection ends, and waits for its end: what is dropped with bytes unread takes the close frame along.

@@ -39,7 +39,7 @@ impl Gateway {
         let reading = Reading::of(&session, stream);
         let lease = self.sse.lease(scope.clone(), VERSION, session);
         let address = address(path, lease.id());
-        reply::events(Events::with_address(reading, &address, lease))
+        reply::until(reply::events(Events::with_address(reading, &address, lease)), gate.until)
     }
 
     /// Takes a message for a session, whose stream the answer goes into.

@@ -2,26 +2,35 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
+use serde::Serialize;
 use tokio::time::Instant;
 
-use super::door::{self, Bucket};
+use super::door::{self, Bucket, Denied};
 use super::guard::Guard;
+use super::issuers::{self, Complaints, Issuer, Why};
 use super::path::Place;
 use super::refusal::{denied_as, nowhere};
 use super::reply::Answer;
-use super::sessions::Scope;
+use super::sessions::{Scope, owner};
 use super::tools::Tools;
-use crate::config::{ApiKeySpec, GatewaySpec, ServerSpec};
+use crate::config::{ApiKeySpec, GatewaySpec, JwtSpec, ServerSpec};
+use crate::jwt::Flaw;
 use crate::pipe::membership::{Manner, Shown};
 use crate::tools::{self, ToolPolicy};
 
+/// Longest time for which a token counts as good without being shown again: what is far beyond any clock can't be waited for.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// An address with servers, for whoever may use it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Gate {
     pub(super) scope: Scope,
     pub(super) shown: Arc<Shown>,
+    /// When whoever was let in is so no more: their token ends then.
+    pub(super) until: Option<Instant>,
     /// Most streams of a session that are read at a time.
     pub(super) max_streams: usize,
     /// Largest body of a request, in bytes.
@@ -44,6 +53,54 @@ pub(super) struct Opened {
     pub(super) bucket: Bucket,
 }
 
+/// What a request opens.
+#[derive(Debug)]
+pub(super) struct Admitted<'a> {
+    opened: &'a Opened,
+    /// By a token: whom that speaks for, and when it ends.
+    bearer: Option<(Arc<str>, Instant)>,
+}
+
+impl<'a> Admitted<'a> {
+    fn by_key(opened: &'a Opened) -> Self {
+        Admitted { opened, bearer: None }
+    }
+
+    /// What there is for it.
+    pub(super) fn gates(&self) -> &'a Gates {
+        &self.opened.gates
+    }
+
+    /// How often there may be another one.
+    pub(super) fn bucket(&self) -> &'a Bucket {
+        &self.opened.bucket
+    }
+
+    /// The address of all servers.
+    pub(super) fn all(&self) -> Gate {
+        self.own(&self.opened.gates.all)
+    }
+
+    /// What is at a place, if there is anything.
+    pub(super) fn at(&self, place: &Place) -> Option<Gate> {
+        self.opened.gates.at(place).map(|gate| self.own(gate))
+    }
+
+    /// An address, for whoever the token speaks for and nobody else.
+    fn own(&self, gate: &Gate) -> Gate {
+        let Some((owner, until)) = &self.bearer else { return gate.clone() };
+        let scope = Scope { key: Some(owner.clone()), ..gate.scope.clone() };
+        Gate { scope, until: Some(*until), ..gate.clone() }
+    }
+}
+
+/// An issuer of tokens with what these open.
+#[derive(Debug)]
+pub(super) struct Trusted {
+    pub(super) issuer: Arc<Issuer>,
+    pub(super) opens: Opened,
+}
+
 /// A key with what it opens.
 #[derive(Debug)]
 pub(super) struct Key {
@@ -56,47 +113,87 @@ pub(super) struct Key {
 pub(super) struct Terms {
     pub(super) spec: Arc<GatewaySpec>,
     pub(super) guard: Guard,
-    /// Without one everybody is let in.
+    /// Without one, and without an issuer, everybody is let in.
     pub(super) keys: Vec<Key>,
+    pub(super) issuers: Vec<Trusted>,
+    /// What was logged of tokens that are not good.
+    complaints: Arc<Complaints>,
     /// What is there for those who need no key.
     pub(super) open: Opened,
 }
 
 impl Terms {
-    pub(super) fn of(spec: &Arc<GatewaySpec>, servers: &[ServerSpec]) -> Self {
+    /// `before`: what has counted so far.
+    pub(super) fn of(spec: &Arc<GatewaySpec>, servers: &[ServerSpec], before: Option<&Terms>) -> Self {
         let now = Instant::now();
         let is_local = spec.listen.ip().is_loopback();
         let guard = Guard { hosts: spec.hosts.clone(), origins: spec.cors.clone(), is_local };
-        let opened = |key: Option<&ApiKeySpec>| Opened {
-            gates: Gates::of(spec, servers, key),
+        let opened = |whose: Option<Whose<'_>>| Opened {
+            gates: Gates::of(spec, servers, whose.as_ref()),
             bucket: Bucket::new(spec.requests_per_second, now),
         };
-        let keys = spec.api_keys.iter().map(|key| Key { spec: key.clone(), opens: opened(Some(key)) });
-        Terms { guard, keys: keys.collect(), open: opened(None), spec: spec.clone() }
+        let keys = spec.api_keys.iter().enumerate().map(|(at, key)| {
+            let ApiKeySpec { name, servers, tools, .. } = key;
+            let place = format!("gateway.apiKeys[{at}].tools (key {name})");
+            let whose = Whose { scope: name.clone(), place, servers: servers.as_deref(), tools };
+            Key { spec: key.clone(), opens: opened(Some(whose)) }
+        });
+        let known: Vec<_> = before.iter().flat_map(|terms| &terms.issuers).map(|one| one.issuer.clone()).collect();
+        let issuers = Issuer::all(&spec.jwt, &known).into_iter().enumerate().map(|(at, issuer)| {
+            let JwtSpec { name, servers, tools, .. } = &issuer.spec;
+            let place = format!("gateway.jwt[{at}].tools ({name})");
+            let whose = Whose { scope: owner(name, ""), place, servers: servers.as_deref(), tools };
+            Trusted { opens: opened(Some(whose)), issuer }
+        });
+        let (keys, issuers) = (keys.collect(), issuers.collect());
+        let complaints = before.map(|terms| terms.complaints.clone()).unwrap_or_default();
+        Terms { guard, keys, issuers, complaints, open: opened(None), spec: spec.clone() }
+    }
+
+    /// Fetches keys of issuers aside, where they are missing or old.
+    pub(super) fn refresh(&self) {
+        let now = Instant::now();
+        self.issuers.iter().for_each(|trusted| trusted.issuer.keys.refresh(Why::Age, now));
+    }
+
+    /// Whether everybody is let in.
+    pub(super) fn is_open(&self) -> bool {
+        self.keys.is_empty() && self.issuers.is_empty()
     }
 }
 
+/// For whom something is opened.
+struct Whose<'a> {
+    /// As sessions know them.
+    scope: Arc<str>,
+    /// Where the config says which tools they see.
+    place: String,
+    /// The servers that they see; all if `None`.
+    servers: Option<&'a [Arc<str>]>,
+    tools: &'a ToolPolicy,
+}
+
 impl Gates {
-    /// What is shown to whoever has this key.
-    pub(super) fn of(spec: &GatewaySpec, servers: &[ServerSpec], key: Option<&ApiKeySpec>) -> Self {
-        let name = key.map(|key| key.name.clone());
+    /// What is shown to somebody.
+    fn of(spec: &GatewaySpec, servers: &[ServerSpec], whose: Option<&Whose<'_>>) -> Self {
+        let name = whose.map(|whose| whose.scope.clone());
         let gate = |server: Option<Arc<str>>, shown: Shown| Gate {
             scope: Scope { server, key: name.clone() },
             shown: Arc::new(shown),
+            until: None,
             max_streams: spec.max_streams,
             max_body: spec.max_body,
             tools: Arc::default(),
         };
         let is_seen = |server: &&ServerSpec| {
-            let of_key = key.and_then(|key| key.servers.as_ref());
-            of_key.is_none_or(|names| names.contains(&server.name))
+            let of_them = whose.and_then(|whose| whose.servers);
+            of_them.is_none_or(|names| names.contains(&server.name))
         };
         let sharing = servers.first().map(|server| server.sharing).unwrap_or_default();
-        let let_through = key.filter(|key| key.tools.chooses()).map(|key| {
-            let ToolPolicy { allow, deny, .. } = (*key.tools).clone();
+        let let_through = whose.filter(|whose| whose.tools.chooses()).map(|whose| {
+            let ToolPolicy { allow, deny, .. } = whose.tools.clone();
             let names = servers.iter().filter(is_seen).map(|server| server.name.clone()).collect();
-            let of_keys = spec.api_keys.iter().position(|one| one.name == key.name).unwrap_or_default();
-            let place = format!("gateway.apiKeys[{of_keys}].tools (key {})", key.name).into();
+            let place = whose.place.as_str().into();
             Arc::new(tools::Gate { place, allow, deny, servers: names })
         });
         let policy = |server: &ServerSpec| match &let_through {
@@ -134,27 +231,68 @@ impl Gates {
 impl Terms {
     /// All gates, for everybody.
     pub(super) fn gates(&self) -> impl Iterator<Item = &Gate> {
-        let open = self.keys.is_empty().then_some(&self.open);
-        open.into_iter().chain(self.keys.iter().map(|key| &key.opens)).flat_map(|opened| opened.gates.each())
+        let open = self.is_open().then_some(&self.open);
+        let of_issuers = self.issuers.iter().map(|trusted| &trusted.opens);
+        let all = open.into_iter().chain(self.keys.iter().map(|key| &key.opens)).chain(of_issuers);
+        all.flat_map(|opened| opened.gates.each())
     }
 
-    /// What a request opens by its key, and how often that may be asked.
-    pub(super) fn opened(&self, headers: &HeaderMap, in_path: Option<&str>) -> Result<&Opened, Box<Answer>> {
-        match (&*self.keys, in_path) {
-            ([], None) => Ok(&self.open),
+    /// What a request opens by its key, or by its token. Waits for the keys of a token's issuer where these are missing.
+    pub(super) async fn opened(&self, headers: &HeaderMap, in_path: Option<&str>) -> Result<Admitted<'_>, Box<Answer>> {
+        let token = if self.issuers.is_empty() || in_path.is_some() { None } else { door::token(headers) };
+        let denied = |denied| Box::new(denied_as(denied, headers));
+        match (&*self.keys, token, in_path) {
+            (_, Some(token), _) => self.by_token(token).await.map_err(denied),
+            ([], None, None) if self.is_open() => Ok(Admitted::by_key(&self.open)),
             // Where there are no keys, none is in the path.
-            ([], Some(_)) => Err(Box::new(nowhere())),
-            (keys, in_path) => {
-                let admitted = door::admitted(keys.iter().map(|key| &key.spec), headers, in_path);
-                let at = admitted.map_err(|denied| Box::new(denied_as(denied, headers)))?;
-                Ok(&keys[at].opens)
+            ([], None, Some(_)) => Err(Box::new(nowhere())),
+            (keys, None, in_path) => {
+                let at = door::admitted(keys.iter().map(|key| &key.spec), headers, in_path).map_err(denied)?;
+                Ok(Admitted::by_key(&keys[at].opens))
             }
         }
     }
 
-    /// The key of a gate, as far as anybody knows.
-    pub(super) fn hash_of(&self, gate: &Gate) -> Option<[u8; 32]> {
-        let name = gate.scope.key.as_ref()?;
-        self.keys.iter().find(|key| key.spec.name == *name).map(|key| key.spec.hash)
+    async fn by_token(&self, token: &str) -> Result<Admitted<'_>, Denied> {
+        let issuers: Vec<_> = self.issuers.iter().map(|trusted| trusted.issuer.clone()).collect();
+        let mut admitted = issuers::admitted(&issuers, token, SystemTime::now());
+        let missing = admitted.as_ref().err().and_then(issuers::Refused::missing);
+        if let Some((at, why)) = missing
+            && issuers[at].keys.refreshed(why, Instant::now()).await
+        {
+            admitted = issuers::admitted(&issuers, token, SystemTime::now());
+        }
+        match admitted {
+            Ok((at, good)) => {
+                let Trusted { issuer, opens } = &self.issuers[at];
+                let left = good.until.duration_since(SystemTime::now()).unwrap_or_default();
+                let until = Instant::now() + left.min(LONGEST);
+                Ok(Admitted { opened: opens, bearer: Some((owner(&issuer.spec.name, &good.subject), until)) })
+            }
+            Err(refused) => {
+                self.complaints.log(&issuers, &refused, Instant::now());
+                Err(if refused.flaw == Flaw::NoKeys { Denied::Unready } else { Denied::Token })
+            }
+        }
     }
+
+    /// By what whoever uses a gate is let in, as far as anybody knows.
+    pub(super) fn proof_of(&self, gate: &Gate) -> Option<Proof<'_>> {
+        let name = gate.scope.key.as_ref()?;
+        let key = self.keys.iter().find(|key| key.spec.name == *name).map(|key| Proof::Key(key.spec.hash));
+        key.or_else(|| {
+            let is_it = |trusted: &&Trusted| name.starts_with(&*owner(&trusted.issuer.spec.name, ""));
+            let JwtSpec { issuer, audience, .. } = &self.issuers.iter().find(is_it)?.issuer.spec;
+            Some(Proof::Token(issuer, audience.iter().map(|one| &**one).collect()))
+        })
+    }
+}
+
+/// By what somebody is let in.
+#[derive(Debug, PartialEq, Serialize)]
+pub(super) enum Proof<'a> {
+    /// A key with this SHA-256.
+    Key([u8; 32]),
+    /// A token by this issuer, for one of these.
+    Token(&'a str, Vec<&'a str>),
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD;
 use http::Response;
 use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
@@ -9,8 +11,10 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::issuers::tests::{claims, file, jwt};
 use super::*;
-use crate::config::{ApiKeySpec, sha256};
+use crate::config::{ApiKeySpec, JwtSpec, sha256};
+use crate::jwt::tests::Issuer as Key;
 use crate::pipe::orders::PipeOrder;
 use crate::tools::{Glob, ToolPolicy};
 
@@ -23,10 +27,13 @@ pub(crate) fn spec() -> GatewaySpec {
         cors: vec!["https://app.example".into()],
         hosts: Vec::new(),
         api_keys: Vec::new(),
+        jwt: Vec::new(),
         sse: false,
         session_idle: Duration::from_secs(60),
         max_sessions: 3,
         max_streams: 2,
+        max_held: 8,
+        held_timeout: Duration::from_secs(300),
         max_body: 100_000,
         header_timeout: HANG,
         max_connections: 10,
@@ -527,6 +534,194 @@ async fn a_session_is_its_keys_alone_and_ends_with_it() {
     assert_eq!(whole(stream).await, "");
 }
 
+/// A gateway with keys and two kinds of tokens: those for `staff` see both servers, those for `guests` one. And what signs them.
+fn trusting() -> (GatewaySpec, Key) {
+    let key = Key::es256();
+    let guests = JwtSpec { servers: Some(vec!["calc".into()]), ..jwt("guests", file(&key)) };
+    (GatewaySpec { api_keys: keys(), jwt: vec![jwt("staff", file(&key)), guests], max_sessions: 100, ..spec() }, key)
+}
+
+fn bearing(ask: Ask, token: &str) -> Ask {
+    ask.with("authorization", &format!("Bearer {token}"))
+}
+
+#[tokio::test]
+async fn a_token_lets_in_whom_it_is_for_and_nobody_else() {
+    let (spec, key) = trusting();
+    let gateway = gateway_of(spec);
+    let first = || post(&initialize("2025-06-18"));
+    let token = |audience: &str, left: i64| key.token("k", &claims(audience, "me", left));
+    let staff = token("staff", 60);
+    let signed = |header: Value, claims: &Value| {
+        let text = [header, claims.clone()].map(|part| URL_SAFE_NO_PAD.encode(part.to_string())).join(".");
+        let public = key.jwk("k").to_string();
+        let hmac = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, public.as_bytes());
+        let signature = URL_SAFE_NO_PAD.encode(ring::hmac::sign(&hmac, text.as_bytes()));
+        (text, signature)
+    };
+    let (text, _) = signed(json!({"alg": "none"}), &claims("staff", "me", 60));
+    let none = format!("{text}.");
+    let (text, signature) = signed(json!({"alg": "HS256", "kid": "k"}), &claims("staff", "me", 60));
+    let confused = format!("{text}.{signature}");
+    let mut foreign = claims("staff", "me", 60);
+    foreign["iss"] = json!("https://evil.example");
+    let early = {
+        let mut early = claims("staff", "me", 600);
+        early["nbf"] = json!(early["exp"].as_f64().unwrap() - 300.0);
+        early
+    };
+    let other = Key::es256().token("k", &claims("staff", "me", 60));
+    let rows = [
+        (200, bearing(first(), &staff)),
+        (200, first().with("authorization", &format!("bearer  {staff}"))),
+        (200, bearing(first(), &staff).at("/mcp/my%20clock")),
+        (200, bearing(first(), &token("guests", 60))),
+        (200, bearing(first(), &token("guests", 60)).at("/mcp/calc")),
+        (404, bearing(first(), &token("guests", 60)).at("/mcp/my%20clock")),
+        (404, bearing(first(), &token("guests", 60)).at("/mcp/unknown")),
+        (401, bearing(first(), &token("staff", -1))),
+        (401, bearing(first(), &token("others", 60))),
+        (401, bearing(first(), &key.token("k", &foreign))),
+        (401, bearing(first(), &key.token("k", &early))),
+        (401, bearing(first(), &key.token("new", &claims("staff", "me", 60)))),
+        (401, bearing(first(), &key.token("k", &claims("staff", "", 60)))),
+        (401, bearing(first(), &other)),
+        (401, bearing(first(), &none)),
+        (401, bearing(first(), &confused)),
+        (401, bearing(first(), &format!("{staff}x"))),
+        // A key still lets in; but not both, as they may speak for different people; and a token is no key.
+        (200, bearing(first(), "key-of-all-0123456")),
+        (401, bearing(first(), &staff).with("x-api-key", "key-of-all-0123456")),
+        (401, bearing(first(), &staff).with("x-api-key", "wrong-key-0123456789")),
+        (401, first().with("x-api-key", &staff)),
+        (401, first()),
+        (401, bearing(get().by("DELETE"), &none)),
+        (403, bearing(first(), &staff).with("origin", "http://evil.example")),
+        (403, bearing(first(), &staff).with("host", "evil.example")),
+        (401, bearing(get().at("/ws"), &none)),
+        (200, get().at("/livez")),
+    ];
+    let mut told = std::collections::HashSet::new();
+    for (at, (status, ask)) in rows.into_iter().enumerate() {
+        let answer = ask.send(&gateway).await;
+        let (got, challenge) = (answer.status().as_u16(), of(&answer, "www-authenticate"));
+        let body = whole(answer).await;
+        assert_eq!(got, status, "row {at}: {body}");
+        assert_eq!(challenge.starts_with("Bearer"), status == 401, "row {at}");
+        assert!(!body.contains("eyJ"), "{body}");
+        if (7..=16).contains(&at) {
+            assert_eq!(challenge, "Bearer error=\"invalid_token\"", "row {at}");
+            told.insert(body.clone());
+        }
+        if at == 3 {
+            assert!(body.contains(r#""seen":"calc""#), "{body}");
+        }
+    }
+    assert_eq!(told.len(), 1, "whoever makes up tokens learns nothing: {told:?}");
+    // Names of servers are for those who may see them.
+    assert!(!whole(bearing(get().at("/"), &none).send(&gateway).await).await.contains("clock"));
+    assert!(!whole(bearing(get().at("/"), &token("guests", 60)).send(&gateway).await).await.contains("clock"));
+    assert!(whole(bearing(get().at("/"), &staff).send(&gateway).await).await.contains("/mcp/my%20clock"));
+    // Where no issuer is trusted, a token is a key like another one.
+    let key = ApiKeySpec { hash: sha256(&staff), ..keys()[1].clone() };
+    let gateway = gateway_of(GatewaySpec { api_keys: vec![key], ..self::spec() });
+    assert_eq!(bearing(first(), &staff).send(&gateway).await.status(), 200);
+    // And where there are no keys, nobody gets in without one.
+    let (spec, _) = trusting();
+    let gateway = gateway_of(GatewaySpec { api_keys: Vec::new(), ..spec });
+    for ask in [first(), first().with("x-api-key", "key-of-all-0123456"), get().at("/ws"), get()] {
+        assert_eq!(ask.send(&gateway).await.status(), 401);
+    }
+    assert_eq!(first().at("/mcp/~key-of-all-0123456").send(&gateway).await.status(), 404);
+}
+
+#[tokio::test]
+async fn a_session_is_of_whom_the_token_speaks_for_whichever_token_that_is() {
+    let (spec, key) = trusting();
+    let gateway = gateway_of(spec.clone());
+    let token = |audience: &str, subject: &str, left: i64| key.token("k", &claims(audience, subject, left));
+    let answer = bearing(post(&initialize("2025-06-18")), &token("staff", "me", 60)).send(&gateway).await;
+    let id = of(&answer, "mcp-session-id");
+    let ping = || post(&json!({"jsonrpc": "2.0", "id": 1, "method": "ping"})).with("mcp-session-id", &id);
+    let ends = || get().by("DELETE").with("mcp-session-id", &id);
+    for (status, ask) in [
+        (200, bearing(ping(), &token("staff", "me", 60))),
+        (200, bearing(ping(), &token("staff", "me", 61))),
+        (401, bearing(ping(), &token("staff", "me", -1))),
+        (404, bearing(ping(), &token("staff", "you", 60))),
+        (404, bearing(ping(), &token("staff", "m", 60))),
+        (404, bearing(ping(), &token("guests", "me", 60))),
+        (404, bearing(ping(), "key-of-all-0123456")),
+        (404, bearing(ends(), &token("staff", "you", 60))),
+        (404, bearing(get().with("mcp-session-id", &id), &token("staff", "you", 60))),
+        (200, bearing(ping(), &token("staff", "me", 60))),
+    ] {
+        assert_eq!(ask.send(&gateway).await.status(), status);
+    }
+    // A reload that has other keys for the same issuer ends nothing; a token for others from then on does.
+    let stream = bearing(get().with("mcp-session-id", &id), &token("staff", "me", 60)).send(&gateway).await;
+    let new = Key::es256();
+    let jwt = |audience: &str| JwtSpec { audience: vec![audience.into()], ..jwt("staff", file(&new)) };
+    let both = ["calc", "my clock"];
+    gateway.change(&Arc::new(GatewaySpec { jwt: vec![jwt("staff")], ..spec.clone() }), &servers(&both)).await;
+    let mine = |audience: &str| new.token("k", &claims(audience, "me", 60));
+    assert_eq!(bearing(ping(), &token("staff", "me", 60)).send(&gateway).await.status(), 401);
+    assert_eq!(bearing(ping(), &mine("staff")).send(&gateway).await.status(), 200);
+    gateway.change(&Arc::new(GatewaySpec { jwt: vec![jwt("more")], ..spec }), &servers(&both)).await;
+    assert_eq!(whole(stream).await, "");
+    assert_eq!(bearing(ping(), &mine("more")).send(&gateway).await.status(), 404);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_ends_with_the_token_that_was_shown_for_it_and_its_session_stays() {
+    let (spec, key) = trusting();
+    let gateway = gateway_of(GatewaySpec { sse: true, ..spec });
+    let token = |left: i64| key.token("k", &claims("staff", "me", left));
+    let answer = bearing(post(&initialize("2025-11-25")), &token(60)).send(&gateway).await;
+    let id = of(&answer, "mcp-session-id");
+    let news = json!({"jsonrpc": "2.0", "id": 1, "method": "subscriptions/listen", "params": {
+        "notifications": {"toolsListChanged": true},
+        "_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {},
+            "io.modelcontextprotocol/clientInfo": {"name": "c", "version": "1"}}}});
+    let news = post(&news).with("mcp-protocol-version", "2026-07-28").with("mcp-method", "subscriptions/listen");
+    for (what, ask) in [("session", get().with("mcp-session-id", &id)), ("sse", get().at("/sse")), ("news", news)] {
+        let mut stream = bearing(ask, &token(60)).send(&gateway).await;
+        assert_eq!(stream.status(), 200, "{what}");
+        let before = Instant::now();
+        let whole = async { while let Some(Ok(_)) = stream.body_mut().frame().await {} };
+        assert!(timeout(Duration::from_secs(100), whole).await.is_ok(), "{what} does not end");
+        let lasted = before.elapsed().as_secs_f64();
+        assert!((50.0..=60.1).contains(&lasted), "{what}: {lasted}");
+    }
+    let ping = post(&json!({"jsonrpc": "2.0", "id": 1, "method": "ping"})).with("mcp-session-id", &id);
+    assert_eq!(bearing(ping, &token(60)).send(&gateway).await.status(), 200);
+    // What is without an end is so for a key.
+    let mut stream = get().at("/sse").with("x-api-key", "key-of-all-0123456").send(&gateway).await;
+    let ended =
+        timeout(Duration::from_secs(3600), async { while let Some(Ok(_)) = stream.body_mut().frame().await {} });
+    assert!(ended.await.is_err());
+}
+
+#[tokio::test]
+async fn while_the_keys_of_an_issuer_can_not_be_had_its_tokens_are_not_called_wrong() {
+    let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/keys", nobody.local_addr().unwrap());
+    drop(nobody);
+    let key = Key::es256();
+    let jwt = vec![jwt("staff", crate::config::JwksSource::Url(url.parse().unwrap()))];
+    let gateway = gateway_of(GatewaySpec { jwt, ..spec() });
+    let first = || post(&initialize("2025-06-18"));
+    for (status, ask) in [
+        (503, bearing(first(), &key.token("k", &claims("staff", "me", 60)))),
+        (401, bearing(first(), &key.token("k", &claims("others", "me", 60)))),
+        (401, first()),
+    ] {
+        let answer = ask.send(&gateway).await;
+        assert_eq!(answer.status(), status);
+        assert_eq!(of(&answer, "retry-after").is_empty(), status != 503);
+    }
+}
+
 #[tokio::test]
 async fn a_key_that_is_taken_away_while_a_body_comes_lets_nobody_in() {
     let gateway = guarded();
@@ -628,7 +823,8 @@ async fn a_client_over_websocket_is_told_where_to_dial() {
 async fn a_client_of_one_server_is_named_by_its_address_and_the_log_adds_the_server() {
     let (pipe, mut orders) = mpsc::channel::<Box<PipeOrder>>(4);
     let status = Status::default();
-    let gateway = Arc::new(Gateway::new(&Arc::new(spec()), &servers(&["calc"]), Reception::of(pipe), status));
+    let (spec, servers, survival) = (Arc::new(spec()), servers(&["calc"]), Survival::default());
+    let gateway = Arc::new(Gateway::new(&spec, &servers, Reception::of(pipe), status, survival));
     let asking = tokio::spawn(async move { post(&initialize("2025-06-18")).at("/mcp/calc").send(&gateway).await });
     let PipeOrder::Receive(guest, ..) = *timeout(HANG, orders.recv()).await.unwrap().unwrap() else {
         panic!("a guest")
@@ -643,7 +839,7 @@ fn patterns_of_a_key_are_told_of_by_their_place_in_the_config() {
     let mut keys = keys();
     keys[1].tools = Arc::new(ToolPolicy { deny: vec![Glob::new("x*")], ..ToolPolicy::default() });
     let spec = GatewaySpec { api_keys: keys, ..spec() };
-    let terms = Terms::of(&Arc::new(spec), &servers(&["calc"]));
+    let terms = Terms::of(&Arc::new(spec), &servers(&["calc"]), None);
     let (_, policy) = &terms.keys[1].opens.gates.all.shown.servers[0];
     assert_eq!(&*policy.gate.as_ref().unwrap().place, "gateway.apiKeys[1].tools (key all)");
 }

@@ -29,6 +29,8 @@ mod gateway_fronts;
 mod gateway_load;
 #[cfg(target_os = "linux")]
 mod gateway_sessions;
+#[cfg(target_os = "linux")]
+mod gateway_tokens;
 mod half_open;
 mod handshake;
 mod house;

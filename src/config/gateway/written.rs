@@ -6,10 +6,13 @@
 //! | `cors` | origins | none | web pages that may use the gateway besides those of this machine: `https://app.example.com`, no path |
 //! | `hosts` | names | none | further names under which the gateway is reached, as behind a reverse proxy: `mcp.example.com`, with a port or for any |
 //! | `apiKeys` | objects | none | the keys of which a client needs one; a must where other machines reach the address |
+//! | `jwt` | objects | none | whose JSON Web Tokens let clients in, in the place of a key |
 //! | `sse` | `true`/`false` | false | whether the transport of MCP 2024-11-05 (HTTP+SSE) is offered, too |
 //! | `sessionIdle` | time | `30m` | how long a session lives without a request or an open stream |
 //! | `maxSessions` | number | 1000 | the most sessions at a time |
 //! | `maxStreams` | number | 16 | the most open streams of a session |
+//! | `maxHeld` | number | 8 | the most calls of a key that are held until their client has answered a server's question |
+//! | `heldTimeout` | time | `5m` | how long such a call is held |
 //! | `maxBody` | size | `16MiB` | the largest request |
 //! | `headerTimeout` | time | `10s` | how long a client may take to send the head of a request |
 //! | `maxConnections` | number | 1024 | the most connections at a time |
@@ -28,6 +31,18 @@
 //! | `servers` | names | all | the servers that the key's clients see |
 //! | `tools` | object, or patterns | all | `allow` and `deny`: which of their tools; matched against the name that a client would see, and `SERVER__TOOL` |
 //! | `capabilityUrl` | `true`/`false` | false | whether the key may stand in the path, for clients that can send no header |
+//!
+//! In one of `jwt`, with exactly one of `jwksFile` and `jwksUrl`:
+//!
+//! | key | value | default | meaning |
+//! |---|---|---|---|
+//! | `name` | text | | what its clients are called in the log |
+//! | `issuer` | text `$` | | who issues the tokens: their `iss`, letter for letter |
+//! | `audience` | texts `$` | | for whom the tokens are: one of these has to be in their `aud` |
+//! | `jwksFile` | path `$` | | a file with the issuer's public keys, as a JSON Web Key Set |
+//! | `jwksUrl` | address `$` | | where such a set is fetched: by https, or on this machine |
+//! | `servers` | names | all | the servers that clients with such a token see |
+//! | `tools` | object, or patterns | all | `allow` and `deny`, as of a key |
 //!
 //! In `tls`, whose files are in PEM form:
 //!
@@ -52,6 +67,8 @@ use super::sha256;
 use crate::error::{Code, Place};
 use crate::tools::ToolPolicy;
 
+/// What to write as one of `jwt`.
+const AN_ISSUER: &str = r#"{"name": "…", "issuer": "https://…", "audience": "…", "jwksUrl": "https://…"}"#;
 /// What to write as one of `apiKeys`.
 const A_KEY: &str = r#"{"name": "…", "key": "${API_KEY}"}"#;
 
@@ -67,10 +84,15 @@ pub(crate) struct GatewayEntry {
     pub(crate) has_api_keys: bool,
     /// Where the list of them stands, if there are none in it.
     pub(crate) no_api_keys: Option<Place>,
+    pub(crate) jwt: Vec<JwtEntry>,
+    /// The same of these.
+    pub(crate) has_jwt: bool,
     pub(crate) sse: Option<bool>,
     pub(crate) session_idle: Option<Duration>,
     pub(crate) max_sessions: Option<usize>,
     pub(crate) max_streams: Option<usize>,
+    pub(crate) max_held: Option<usize>,
+    pub(crate) held_timeout: Option<Duration>,
     pub(crate) max_body: Option<usize>,
     pub(crate) header_timeout: Option<Duration>,
     pub(crate) max_connections: Option<usize>,
@@ -111,6 +133,26 @@ impl Source {
     }
 }
 
+/// One of `jwt`.
+#[derive(Debug)]
+pub(crate) struct JwtEntry {
+    pub(crate) name: Located<String>,
+    pub(crate) issuer: Located<String>,
+    /// One at least.
+    pub(crate) audience: Vec<Located<String>>,
+    pub(crate) jwks: Jwks,
+    /// `None`: nothing is said of servers.
+    pub(crate) servers: Option<Vec<Located<String>>>,
+    pub(crate) tools: ToolPolicy,
+}
+
+/// Where an issuer's keys are.
+#[derive(Debug)]
+pub(crate) enum Jwks {
+    File(Located<String>),
+    Url(Located<String>),
+}
+
 /// The value of `tls`.
 #[derive(Debug)]
 pub(crate) struct TlsEntry {
@@ -132,10 +174,14 @@ pub(crate) fn read(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Option<
         api_keys: Vec::new(),
         has_api_keys: false,
         no_api_keys: None,
+        jwt: Vec::new(),
+        has_jwt: false,
         sse: None,
         session_idle: None,
         max_sessions: None,
         max_streams: None,
+        max_held: None,
+        held_timeout: None,
         max_body: None,
         header_timeout: None,
         max_connections: None,
@@ -158,15 +204,22 @@ pub(crate) fn read(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Option<
             "hosts" => entry.hosts = each(r, value, &path, listen::host),
             "apiKeys" => {
                 let before = r.mistakes.len();
-                entry.api_keys = api_keys(r, value, &path);
+                entry.api_keys = objects(r, value, &path, ("keys", A_KEY), api_key);
                 entry.has_api_keys = !entry.api_keys.is_empty() || r.mistakes.len() > before;
                 let is_list = matches!(value, Value::Array(_));
                 entry.no_api_keys = (is_list && !entry.has_api_keys).then(|| r.place(value, &path));
+            }
+            "jwt" => {
+                let before = r.mistakes.len();
+                entry.jwt = objects(r, value, &path, ("issuers", AN_ISSUER), jwt);
+                entry.has_jwt = !entry.jwt.is_empty() || r.mistakes.len() > before;
             }
             "sse" => entry.sse = r.boolean(value, &path),
             "sessionIdle" => entry.session_idle = r.parsed(value, &path, units::duration_from_1s),
             "maxSessions" => entry.max_sessions = r.parsed(value, &path, units::count),
             "maxStreams" => entry.max_streams = r.parsed(value, &path, units::count),
+            "maxHeld" => entry.max_held = r.parsed(value, &path, units::count),
+            "heldTimeout" => entry.held_timeout = r.parsed(value, &path, units::duration_from_1s),
             "maxBody" => entry.max_body = r.parsed(value, &path, units::frame_size),
             "headerTimeout" => entry.header_timeout = r.parsed(value, &path, units::duration_from_1s),
             "maxConnections" => entry.max_connections = r.parsed(value, &path, units::count),
@@ -204,12 +257,20 @@ fn each<T>(
     all.filter_map(|(i, value)| r.parsed(value, &format!("{path}[{i}]"), &parse)).collect()
 }
 
-fn api_keys(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Vec<ApiKeyEntry> {
+/// What `read` makes of each object of a list. `what`: what these are, and how one is written.
+fn objects<T>(
+    r: &mut Reader<'_>,
+    value: &Value<'_>,
+    path: &str,
+    (what, one): (&str, &str),
+    read: fn(&mut Reader<'_>, &Value<'_>, &str) -> Option<T>,
+) -> Vec<T> {
     let list = match value {
         Value::Array(list) => list,
         Value::NullKeyword(_) => return Vec::new(),
         Value::StringLit(_) | Value::NumberLit(_) | Value::BooleanLit(_) | Value::Object(_) => {
-            r.mistake(value, path, Code::WrongType.says("is no list of keys"), format!("write [{A_KEY}]"));
+            let what = Code::WrongType.says(format!("is no list of {what}"));
+            r.mistake(value, path, what, format!("write [{one}]"));
             return Vec::new();
         }
     };
@@ -217,9 +278,9 @@ fn api_keys(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Vec<ApiKeyEntr
     for (i, value) in list.elements.iter().enumerate() {
         let path = format!("{path}[{i}]");
         if let Value::Object(_) = value {
-            all.extend(api_key(r, value, &path));
+            all.extend(read(r, value, &path));
         } else {
-            r.mistake(value, &path, Code::WrongType.says("is no object"), format!("write {A_KEY}"));
+            r.mistake(value, &path, Code::WrongType.says("is no object"), format!("write {one}"));
         }
     }
     all
@@ -238,15 +299,7 @@ fn api_key(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Option<ApiKeyEn
             "key" => found.push((key, r.place(prop, &path), secret(r, value, &path).map(Source::Text))),
             "keyFile" => found.push((key, r.place(prop, &path), r.string(value, &path).map(Source::File))),
             "keySha256" => found.push((key, r.place(prop, &path), hash(r, value, &path).map(Source::Hash))),
-            "servers" => {
-                let is_said = !matches!(value, Value::NullKeyword(_));
-                let names = r.one_or_more(value, &path);
-                if is_said && names.is_empty() && matches!(value, Value::Array(list) if list.elements.is_empty()) {
-                    let what = Code::WrongValue.says("is empty, so the key would be good for nothing");
-                    r.mistake(value, &path, what, "name the servers, or leave it out for all");
-                }
-                servers = is_said.then_some(names);
-            }
+            "servers" => servers = servers_of(r, value, &path),
             "tools" => (tools, _) = named::tools(r, value, &path),
             "capabilityUrl" => capability_url = r.boolean(value, &path),
             _ => keys::foreign(r, &key, prop, &path, Where::ApiKey),
@@ -262,20 +315,89 @@ fn api_key(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Option<ApiKeyEn
         let what = Code::MissingKey.says("has neither a key nor a keyFile nor a keySha256");
         r.mistake(value, path, what, "add \"key\": \"${API_KEY}\", and set API_KEY in the environment or in .env");
     }
-    match &name {
-        None if is_whole => {
-            let what = Code::MissingKey.says("has no name");
-            r.mistake(value, path, what, "add \"name\": what the log is to call whoever has the key");
-        }
-        Some(name) if name.value.trim().is_empty() || name.value.chars().any(char::is_control) => {
-            let what = Code::WrongName.says("is no name for a key: it is empty, or has a control character");
-            r.mistake_at(&name.place, what, "use letters, digits, - and _");
-        }
-        Some(_) | None => {}
+    if let Some(name) = &name {
+        check_name(r, name);
+    } else if is_whole {
+        let what = Code::MissingKey.says("has no name");
+        r.mistake(value, path, what, "add \"name\": what the log is to call whoever has the key");
     }
     let (_, _, source) = found.pop()?;
     let (name, source) = (name?, source?);
     (r.mistakes.len() == mistakes).then_some(ApiKeyEntry { name, source, servers, tools, capability_url })
+}
+
+/// Notes what is wrong with the name of a key, or of whoever has no key but a token.
+fn check_name(r: &mut Reader<'_>, name: &Located<String>) {
+    if name.value.trim().is_empty() || name.value.chars().any(char::is_control) {
+        let what = Code::WrongName.says("is no name for a key: it is empty, or has a control character");
+        r.mistake_at(&name.place, what, "use letters, digits, - and _");
+    }
+}
+
+/// The servers that somebody sees. `None`: nothing is said of them.
+fn servers_of(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Option<Vec<Located<String>>> {
+    if matches!(value, Value::NullKeyword(_)) {
+        return None;
+    }
+    let names = r.one_or_more(value, path);
+    if matches!(value, Value::Array(list) if list.elements.is_empty()) {
+        let what = Code::WrongValue.says("is empty, so the key would be good for nothing");
+        r.mistake(value, path, what, "name the servers, or leave it out for all");
+    }
+    Some(names)
+}
+
+/// Reads one of `jwt`. `None` where it can't be used, which has been noted.
+fn jwt(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Option<JwtEntry> {
+    let mistakes = r.mistakes.len();
+    let (mut name, mut issuer, mut audience) = (None, None, Vec::new());
+    let (mut servers, mut tools) = (None, ToolPolicy::default());
+    let mut found: Vec<(String, Place, Option<Jwks>)> = Vec::new();
+    for (key, path, prop) in keys::members(r, value, path, Where::Jwt) {
+        let value = &prop.value;
+        match key.as_str() {
+            "name" => name = r.string(value, &path),
+            "issuer" => issuer = r.string(value, &path),
+            "audience" => audience = r.one_or_more(value, &path),
+            "jwksFile" | "jwksUrl" if matches!(value, Value::NullKeyword(_)) => {}
+            "jwksFile" => found.push((key, r.place(prop, &path), r.string(value, &path).map(Jwks::File))),
+            "jwksUrl" => found.push((key, r.place(prop, &path), r.string(value, &path).map(Jwks::Url))),
+            "servers" => servers = servers_of(r, value, &path),
+            "tools" => (tools, _) = named::tools(r, value, &path),
+            _ => keys::foreign(r, &key, prop, &path, Where::Jwt),
+        }
+    }
+    if let [(first, ..), (second, place, _), ..] = found.as_slice() {
+        let what = format!("stands beside {first}, and one of them is all that can count");
+        r.mistake_at(place, Code::Contradiction.says(what), format!("remove {first} or {second}"));
+    }
+    if let Some(name) = &name {
+        check_name(r, name);
+    }
+    // What a slip was meant for is not missed as well.
+    if r.mistakes.len() == mistakes {
+        for (is_missing, what, remedy) in [
+            (name.is_none(), "has no name", "add \"name\": what the log is to call whoever has such a token"),
+            (issuer.is_none(), "has no issuer", "add \"issuer\": what stands in the tokens as \"iss\""),
+            (
+                audience.is_empty(),
+                "has no audience",
+                "add \"audience\": what stands in the tokens as \"aud\" if they are for mcp-pipe",
+            ),
+            (
+                found.is_empty(),
+                "has neither a jwksFile nor a jwksUrl",
+                "add \"jwksUrl\": where the issuer has its keys; its metadata calls that jwks_uri",
+            ),
+        ] {
+            if is_missing {
+                r.mistake(value, path, Code::MissingKey.says(what), remedy);
+            }
+        }
+    }
+    let (_, _, jwks) = found.pop()?;
+    let (name, issuer, jwks) = (name?, issuer?, jwks?);
+    (r.mistakes.len() == mistakes).then_some(JwtEntry { name, issuer, audience, jwks, servers, tools })
 }
 
 /// A text that is not to be repeated, also where it was written without quotes.

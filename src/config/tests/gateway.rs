@@ -35,10 +35,13 @@ fn a_gateway_of_which_nothing_is_said_has_every_default() {
         cors: Vec::new(),
         hosts: Vec::new(),
         api_keys: Vec::new(),
+        jwt: Vec::new(),
         sse: false,
         session_idle: Duration::from_secs(1800),
         max_sessions: 1000,
         max_streams: 16,
+        max_held: 8,
+        held_timeout: Duration::from_secs(300),
         max_body: 16 << 20,
         header_timeout: Duration::from_secs(10),
         max_connections: 1024,
@@ -62,6 +65,7 @@ fn every_key_of_the_gateway_arrives() {
           {{"name": "two", "keyFile": "two.key", "servers": "b", "tools": ["y"]}},
           {{"name": "three", "keySha256": "{}", "key": null, "_note": 1}}],
         "sse": true, "sessionIdle": "5m", "maxSessions": 10, "maxStreams": "2", "maxBody": "1MiB", "headerTimeout": "3s",
+        "maxHeld": 3, "heldTimeout": "90s",
         "maxConnections": 20, "maxConnectionsPerAddress": 4, "requestsPerSecond": 50,
         "tls": {{"certFile": "c.pem", "clientCaFile": "${{CA}}.pem"}}"#,
         hex(sha256("three")).to_uppercase()
@@ -93,10 +97,13 @@ fn every_key_of_the_gateway_arrives() {
             ApiKeySpec { tools: allow("y", &[]), ..api_key("two", OTHER, Some(&["b"])) },
             api_key("three", "three", None),
         ],
+        jwt: Vec::new(),
         sse: true,
         session_idle: Duration::from_secs(300),
         max_sessions: 10,
         max_streams: 2,
+        max_held: 3,
+        held_timeout: Duration::from_secs(90),
         max_body: 1 << 20,
         header_timeout: Duration::from_secs(3),
         max_connections: 20,
@@ -177,6 +184,8 @@ fn what_is_wrong_with_a_gateway_is_told_with_its_place_and_remedy() {
         (r#"{"maxStreams": -1}"#, "gateway.maxStreams: is -1, and that is no whole number above 0"),
         (r#"{"maxBody": "10"}"#, "gateway.maxBody: is \"10\", and it must lie between 1KiB and 1GiB"),
         (r#"{"maxConnections": "many"}"#, "gateway.maxConnections: is \"many\", and that is no whole number"),
+        (r#"{"maxHeld": 0}"#, "gateway.maxHeld: is 0, and that is no whole number above 0"),
+        (r#"{"heldTimeout": "0s"}"#, "gateway.heldTimeout: is "),
         (r#"{"maxConnectionsPerAddress": 0}"#, "gateway.maxConnectionsPerAddress: is 0, and"),
         (r#"{"requestsPerSecond": 0}"#, "gateway.requestsPerSecond: is 0, and that is no whole number above 0"),
         (r#"{"requestsPerSecond": 0.5}"#, "gateway.requestsPerSecond: is 0.5, and that is no whole number above 0"),
@@ -521,6 +530,8 @@ fn a_gateway_is_another_one_if_anything_of_it_is() {
         r#", "sse": true"#,
         r#", "sessionIdle": "1m""#,
         r#", "maxBody": "1MiB""#,
+        r#", "maxHeld": 1"#,
+        r#", "heldTimeout": "1m""#,
         r#", "requestsPerSecond": 1"#,
         r#", "tls": {"certFile": "c"}"#,
     ] {
@@ -585,6 +596,7 @@ fn the_schema_and_the_reader_agree_about_the_gateway() {
     let schema = jsonschema::validator_for(&value).unwrap();
     let hash = hex(sha256(KEY));
     let key = |members: serde_json::Value| json!({"apiKeys": [members]});
+    let issuer = |members: serde_json::Value| json!({"jwt": [members]});
     for (gateway, is_taken) in [
         (json!({}), true),
         (json!(null), true),
@@ -597,6 +609,9 @@ fn the_schema_and_the_reader_agree_about_the_gateway() {
         (json!({"hosts": {}}), false),
         (json!({"sse": "yes", "sessionIdle": "5m", "maxSessions": 5, "maxStreams": "5", "maxBody": "1MiB"}), true),
         (json!({"headerTimeout": "10s", "maxConnections": 5, "maxConnectionsPerAddress": null}), true),
+        (json!({"maxHeld": 5, "heldTimeout": "10m"}), true),
+        (json!({"maxHeld": 0}), false),
+        (json!({"heldTimeout": 300}), false),
         (json!({"requestsPerSecond": null}), true),
         (json!({"requestsPerSecond": 0}), false),
         (json!({"sessionIdle": 5}), false),
@@ -615,6 +630,31 @@ fn the_schema_and_the_reader_agree_about_the_gateway() {
         (key(json!({"name": "n", "keySha256": "x"})), false),
         (key(json!({"name": "n", "key": KEY, "servers": []})), false),
         (key(json!({"name": "n", "token": KEY})), false),
+        (issuer(json!({"name": "n", "issuer": "i", "audience": "a", "jwksUrl": "https://h/keys"})), true),
+        (
+            issuer(
+                json!({"name": "n", "issuer": "i", "audience": ["a"], "jwksUrl": "https://h", "tools": ["t"], "servers": "a"}),
+            ),
+            true,
+        ),
+        (issuer(json!({"name": "n", "issuer": "i", "audience": "a", "jwksUrl": "https://h", "jwksFile": null})), true),
+        (issuer(json!({"name": "n", "issuer": "i", "audience": "a"})), false),
+        (issuer(json!({"name": "n", "issuer": "i", "jwksUrl": "https://h"})), false),
+        (issuer(json!({"name": "n", "issuer": "i", "audience": [], "jwksUrl": "https://h"})), false),
+        (issuer(json!({"name": "n", "issuer": "i", "audience": null, "jwksUrl": "https://h"})), false),
+        (issuer(json!({"name": "n", "audience": "a", "jwksUrl": "https://h"})), false),
+        (issuer(json!({"issuer": "i", "audience": "a", "jwksUrl": "https://h"})), false),
+        (issuer(json!({"name": "n", "issuer": null, "audience": "a", "jwksUrl": "https://h"})), false),
+        (issuer(json!({"name": "n", "issuer": "i", "audience": "a", "jwksUrl": "https://h", "jwksFile": "f"})), false),
+        (
+            issuer(
+                json!({"name": "n", "issuer": "i", "audience": "a", "jwksUrl": "https://h", "algorithms": ["HS256"]}),
+            ),
+            false,
+        ),
+        (issuer(json!({"name": "n", "issuer": "i", "audience": "a", "jwksUrl": "https://h", "servers": []})), false),
+        (json!({"jwt": {}}), false),
+        (json!({"jwt": null}), true),
         (json!({"tls": {"certFile": "c", "keyFile": "k", "clientCaFile": "ca"}}), true),
         (json!({"tls": {"certFile": "c", "keyFile": null}}), true),
         (json!({"tls": {"keyFile": "k"}}), false),
@@ -626,12 +666,15 @@ fn the_schema_and_the_reader_agree_about_the_gateway() {
         let read = Case::new(&file.to_string()).run(&[]).is_ok();
         assert_eq!((schema.is_valid(&file), read), (is_taken, is_taken), "{file}");
     }
-    for (name, keys) in [("gateway", keys::GATEWAY), ("apiKey", keys::API_KEY), ("gatewayTls", keys::GATEWAY_TLS)] {
+    for (name, keys) in
+        [("gateway", keys::GATEWAY), ("apiKey", keys::API_KEY), ("jwt", keys::JWT), ("gatewayTls", keys::GATEWAY_TLS)]
+    {
         let properties = &value["$defs"][name]["properties"];
         for key in keys {
             assert!(properties[key]["description"].as_str().is_some_and(|text| !text.is_empty()), "{name}.{key}");
         }
     }
+    assert_eq!(value["$defs"]["jwt"]["properties"]["tools"]["description"], "`allow` and `deny`, as of a key");
     let described = |name: &str| value["$defs"][name]["properties"]["keyFile"]["description"].clone();
     assert_eq!(
         (described("apiKey"), described("gatewayTls")),

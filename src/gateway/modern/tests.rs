@@ -10,9 +10,9 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::config::ServerSpec;
+use crate::config::{ApiKeySpec, GatewaySpec, sha256};
 use crate::control::status::Status;
-use crate::gateway::tests::spec;
+use crate::gateway::tests::{servers, spec};
 use crate::gateway::{Gateway, Survival};
 use crate::pipe::orders::PipeOrder;
 use crate::pipe::reception::Reception;
@@ -23,28 +23,27 @@ const HANG: Duration = Duration::from_secs(400);
 type Heard = mpsc::UnboundedReceiver<(usize, Value)>;
 
 fn gateway() -> (Arc<Gateway>, Heard) {
+    gateway_of(spec())
+}
+
+fn gateway_of(spec: GatewaySpec) -> (Arc<Gateway>, Heard) {
     let (pipe, mut orders) = mpsc::channel::<Box<PipeOrder>>(4);
     let (told, heard) = mpsc::unbounded_channel();
     tokio::spawn(async move {
         let mut number = 0;
         while let Some(order) = orders.recv().await {
+            if let PipeOrder::ShowGuests { .. } = *order {
+                continue;
+            }
             let PipeOrder::Receive(_, arrival, reply) = *order else { panic!("nothing else is ordered") };
             let _gone = reply.send(());
             number += 1;
             tokio::spawn(play(arrival.lines, number, told.clone()));
         }
     });
-    let servers = ["calc", "clock"].map(|name| ServerSpec::sample(name, "true", &[]));
-    (
-        Arc::new(Gateway::new(
-            &Arc::new(spec()),
-            &servers,
-            Reception::of(pipe),
-            Status::default(),
-            Survival::default(),
-        )),
-        heard,
-    )
+    let servers = servers(&["calc", "clock"]);
+    let (reception, status) = (Reception::of(pipe), Status::default());
+    (Arc::new(Gateway::new(&Arc::new(spec), &servers, reception, status, Survival::default())), heard)
 }
 
 /// What a peer of a router is told, more or less.
@@ -621,7 +620,7 @@ async fn whoever_cannot_be_asked_is_told_what_is_missing() {
 async fn so_many_are_waited_for_and_so_long() {
     let (gateway, mut heard) = gateway();
     let mut states = Vec::new();
-    for id in 0..MAX_HELD {
+    for id in 0..spec().max_held {
         states.push(asked(&gateway, call(id, "ask")).await);
         tokio::time::advance(Duration::from_millis(1)).await;
     }
@@ -632,14 +631,55 @@ async fn so_many_are_waited_for_and_so_long() {
     let answers = json!({"input-1": {"action": "accept"}});
     let again = |state: &str| retry(call(1, "ask"), state, answers.clone()).with("accept", "application/json");
     assert_eq!(again(&states[0]).told(&gateway).await.1["error"]["code"], -32602);
-    tokio::time::advance(HELD - Duration::from_secs(2)).await;
+    tokio::time::advance(spec().held_timeout - Duration::from_secs(2)).await;
     gateway.sweep();
     assert_eq!(again(&states[1]).told(&gateway).await.1["result"]["told"], answers["input-1"]);
     tokio::time::advance(Duration::from_secs(2)).await;
     let (_, told) = again(&states[2]).told(&gateway).await;
     assert_eq!(told["error"]["code"], -32602, "{told}");
     gateway.sweep();
-    until_gone(&mut heard, MAX_HELD).await;
+    until_gone(&mut heard, spec().max_held).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_key_has_its_own_calls_that_are_waited_for_and_a_reload_changes_how_many() {
+    let key = |name: &str| ApiKeySpec {
+        name: name.into(),
+        hash: sha256(name),
+        servers: None,
+        tools: Arc::default(),
+        capability_url: false,
+    };
+    let with = |max_held, held_timeout| GatewaySpec {
+        api_keys: vec![key("one"), key("two")],
+        max_held,
+        held_timeout,
+        ..spec()
+    };
+    let minute = Duration::from_secs(60);
+    let (gateway, mut heard) = gateway_of(with(2, minute));
+    let mut states = Vec::new();
+    for name in ["one", "two", "one", "two"] {
+        states.push(asked(&gateway, call(1, "ask").with("x-api-key", name)).await);
+        tokio::time::advance(Duration::from_secs(1)).await;
+    }
+    let again = async |name: &str, state: &str| {
+        let answers = json!({"input-1": {"action": "accept"}});
+        let ask = retry(call(1, "ask"), state, answers).with("accept", "application/json").with("x-api-key", name);
+        ask.told(&gateway).await.1
+    };
+    // One more of a key takes the place of that key's oldest, and of nobody else's.
+    let third = asked(&gateway, call(1, "ask").with("x-api-key", "two")).await;
+    until_gone(&mut heard, 2).await;
+    assert_eq!(again("two", &states[1]).await["error"]["code"], -32602);
+    assert_eq!(again("one", &states[0]).await["result"]["told"]["action"], "accept");
+    // Fewer from now on, and for longer.
+    gateway.change(&Arc::new(with(1, 2 * minute)), &servers(&["calc", "clock"])).await;
+    until_gone(&mut heard, 4).await;
+    tokio::time::advance(minute + minute / 2).await;
+    gateway.sweep();
+    assert_eq!(again("two", &third).await["result"]["told"]["action"], "accept");
+    assert_eq!(again("one", &states[2]).await["result"]["told"]["action"], "accept");
 }
 
 #[tokio::test]

@@ -46,8 +46,13 @@ impl Asker {
         Asker { origin: spec.url.origin(), tls: spec.tls.clone(), connect_timeout: spec.connect_timeout }
     }
 
+    /// Asks on behalf of nobody, at this address.
+    pub(crate) fn at(url: &RemoteUrl) -> Self {
+        Asker { origin: url.origin(), tls: TlsSpec::default(), connect_timeout: PATIENCE }
+    }
+
     /// Reads a document. An error is the end of a sentence that begins with whom was asked, as all of these are.
-    pub(super) async fn get(&self, url: &RemoteUrl) -> Result<Said, String> {
+    pub(crate) async fn get(&self, url: &RemoteUrl) -> Result<Said, String> {
         self.whole(url, Method::GET, headers(None), Bytes::new()).await
     }
 
