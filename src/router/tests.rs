@@ -124,8 +124,10 @@ struct Served {
     initialized: bool,
     /// Calls: the id and token that the server was given, and the mark of the call.
     calls: Vec<(Value, String)>,
-    /// Those that it was told to stop and works on all the same, as the first server does.
+    /// Those that it was told to stop. Nobody knows which it works on all the same.
     cancelled: Vec<(Value, String)>,
+    /// It works on all of them, and answers.
+    is_stubborn: bool,
     /// Questions under way: the id, and its mark.
     questions: BTreeMap<u64, String>,
     asked: u64,
@@ -136,7 +138,8 @@ struct Served {
 impl Served {
     /// What it talks about: all that it works on.
     fn said(&self) -> String {
-        self.calls.iter().chain(&self.cancelled).map(|(_, mark)| format!("{mark} ")).collect()
+        let cancelled = self.cancelled.iter().filter(|_| self.is_stubborn);
+        self.calls.iter().chain(cancelled).map(|(_, mark)| format!("{mark} ")).collect()
     }
 }
 
@@ -475,7 +478,7 @@ impl World {
                     assert_eq!(call.1, why, "another call is cancelled");
                 }
                 let over = it.calls.extract_if(.., |(id, _)| id == cancelled);
-                it.cancelled.extend(over.filter(|_| server == 0));
+                it.cancelled.extend(over);
                 return;
             }
             Some(_) => return,
@@ -488,7 +491,7 @@ impl World {
     }
 
     fn server_up(&mut self, server: ServerIndex) {
-        self.servers[server] = Served { alive: true, ..Served::default() };
+        self.servers[server] = Served { alive: true, is_stubborn: server == 0, ..Served::default() };
         self.router.it().on_server_up(server, self.now, &mut self.sink);
         self.settle();
     }
@@ -536,7 +539,7 @@ impl World {
         owners(&self.servers[server].calls)
     }
 
-    /// Whose everything is that a server works on, whether or not anybody waits for it.
+    /// Whose everything is that a server may work on, whether or not anybody waits for it.
     fn concerned(&self, server: ServerIndex) -> BTreeSet<String> {
         let cancelled = owners(&self.servers[server].cancelled);
         self.callers(server).union(&cancelled).cloned().collect()
@@ -584,8 +587,9 @@ impl World {
             }
             Happening::Answer(s, n) => {
                 let s = s % servers;
-                let Served { calls, cancelled, .. } = &mut self.servers[s];
-                let from = if calls.is_empty() { cancelled } else { calls };
+                let Served { calls, cancelled, is_stubborn, .. } = &mut self.servers[s];
+                let is_stubborn = *is_stubborn;
+                let from = if calls.is_empty() && is_stubborn { cancelled } else { calls };
                 if from.is_empty() {
                     return;
                 }
