@@ -10,6 +10,7 @@
 mod body;
 mod cors;
 mod door;
+mod endpoint;
 mod era;
 mod events;
 mod guard;
@@ -25,6 +26,7 @@ mod socket;
 mod sse;
 mod stall;
 mod terms;
+mod tokens;
 mod tools;
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -45,6 +47,7 @@ use self::reply::Answer;
 use self::sessions::Sessions;
 use self::socket::Sockets;
 use self::terms::{Gate, Gates, Opened, Terms};
+use self::tokens::Token;
 use crate::config::{GatewaySpec, GatewayTls, ServerSpec};
 use crate::control::status::{CountedClient, Status};
 use crate::mcp::reply::INVALID_REQUEST;
@@ -87,9 +90,10 @@ impl Encryption {
 impl Gateway {
     /// A gateway to these servers.
     pub(crate) fn new(spec: &Arc<GatewaySpec>, servers: &[ServerSpec], reception: Reception, status: Status) -> Self {
-        let terms = RwLock::new(Arc::new(Terms::of(spec, servers)));
+        let terms = Terms::of(spec, servers, &[]);
+        status.set_tokens(tokens::counts(&terms.tokens));
         Gateway {
-            terms,
+            terms: RwLock::new(Arc::new(terms)),
             sessions: Sessions::default(),
             sse: Arc::default(),
             sockets: Sockets::default(),
@@ -127,7 +131,8 @@ impl Gateway {
 
     /// Has other terms, or other servers, count from now on. Conversations go on as far as their keys and servers are still there.
     pub(crate) async fn change(&self, spec: &Arc<GatewaySpec>, servers: &[ServerSpec]) {
-        let terms = Arc::new(Terms::of(spec, servers));
+        let terms = Arc::new(Terms::of(spec, servers, &self.terms().tokens));
+        self.status.set_tokens(tokens::counts(&terms.tokens));
         let before = {
             let mut now = self.terms.write().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *now, terms.clone())
@@ -142,6 +147,7 @@ impl Gateway {
             }
             self.reception.show(gate.shown.clone(), after.map(|gate| gate.shown.clone())).await;
         }
+        self.change_tokens(&before.tokens, &terms.tokens).await;
     }
 
     /// Answers one request.
@@ -187,6 +193,7 @@ impl Gateway {
             Place::Ready => return self.ready(terms.keys.is_empty()),
             Place::Offer => return offer(self.gates(terms, &head.headers, None).ok(), terms.spec.sse),
             Place::Nowhere => return nowhere(),
+            Place::Endpoint(caller) => return self.endpoint(&terms.tokens, *caller, head).await,
             Place::Events(_) | Place::Messages if !terms.spec.sse => return nowhere(),
             Place::ByKey(key) => self.gates(terms, &head.headers, Some(key)),
             Place::All | Place::Server(_) | Place::Socket(_) | Place::Events(_) | Place::Messages => {
@@ -203,7 +210,7 @@ impl Gateway {
             Place::Events(_) => self.begin_sse(gate, &gates.all.scope, &head.method, head.uri.path()).await,
             Place::Messages => self.post_sse(gate, head, body).await,
             Place::All | Place::Server(_) | Place::ByKey(_) => self.mcp(gate, &place, head, body).await,
-            Place::Offer | Place::Live | Place::Ready | Place::Nowhere => nowhere(),
+            Place::Endpoint(_) | Place::Offer | Place::Live | Place::Ready | Place::Nowhere => nowhere(),
         }
     }
 
@@ -268,11 +275,16 @@ impl Gateway {
             Some(server) => format!("a client at {at}/{server}").into(),
             None => format!("a client at {at}").into(),
         };
-        let guest = NewGuest { name, shown: gate.shown.clone(), judges };
+        self.receive_guest(NewGuest { name, shown: gate.shown.clone(), judges }).await
+    }
+
+    async fn receive_guest(&self, guest: NewGuest) -> Option<DuplexStream> {
+        let shown = guest.shown.clone();
         let lines = self.reception.receive(guest).await?.lines;
         // What it is shown may have been taken away meanwhile, and then nobody would tell it.
-        let is_shown = self.terms().gates().any(|now| Arc::ptr_eq(&now.shown, &gate.shown));
-        is_shown.then_some(lines)
+        let terms = self.terms();
+        let mut all = terms.gates().map(|gate| &gate.shown).chain(terms.tokens.iter().map(|token| &token.shown));
+        all.any(|now| Arc::ptr_eq(now, &shown)).then_some(lines)
     }
 
     /// A place for another conversation, if there is one left.
@@ -309,6 +321,7 @@ impl Gateway {
     /// Ends all sessions, and all streams besides.
     pub(crate) fn end_all(&self) {
         self.over.cancel();
+        self.terms().tokens.iter().for_each(Token::end);
         self.held.end_all();
         self.sessions.end_all();
         self.sse.end_all();

@@ -22,7 +22,7 @@ const TRUTH: &str = r"^\s*([Tt][Rr][Uu][Ee]|1|[Yy][Ee][Ss]|[Oo][Nn]|[Ff][Aa][Ll]
 const FILE: &[&str] = &[include_str!("file.rs"), include_str!("named.rs"), include_str!("policy.rs")];
 const GATEWAY: &str = include_str!("gateway/written.rs");
 
-/// One of the gateway's tables: of its own keys, of those of one of its `apiKeys`, and of those of its `tls`.
+/// One of the gateway's tables: of its own keys, of those of one of its `apiKeys`, of one of its `endpointTokens`, and of its `tls`.
 fn table_of_gateway(number: usize) -> &'static str {
     GATEWAY.split("//! In ").nth(number).unwrap_or_default()
 }
@@ -48,7 +48,8 @@ pub fn schema() -> Value {
             },
             "gateway": closed(keys::GATEWAY, table_of_gateway(0), of_gateway),
             "apiKey": of_api_key(),
-            "gatewayTls": closed(keys::GATEWAY_TLS, table_of_gateway(2), |_| text()),
+            "endpointToken": of_endpoint_token(),
+            "gatewayTls": closed(keys::GATEWAY_TLS, table_of_gateway(3), |_| text()),
             "tools": {
                 "type": "object",
                 "properties": described(keys::TOOLS.iter().map(|key| (*key, of_tools(key)))),
@@ -124,6 +125,11 @@ fn of_gateway(key: &str) -> Value {
         "listen" => text(),
         "cors" | "hosts" => json!({ "anyOf": [text(), defined("texts")] }),
         "apiKeys" => json!({ "type": ["array", "null"], "items": defined("apiKey") }),
+        "endpointTokens" => {
+            let one = json!({ "anyOf": [{ "type": "string" }, { "$ref": "#/$defs/endpointToken" }] });
+            json!({ "type": ["array", "null"], "items": one })
+        }
+        "endpointServers" => json!({ "anyOf": [text(), defined("texts")] }),
         "sse" => defined("truth"),
         "sessionIdle" | "headerTimeout" => defined("time"),
         "maxBody" => defined("size"),
@@ -136,20 +142,38 @@ fn of_gateway(key: &str) -> Value {
 fn of_api_key() -> Value {
     let of = |key: &str| match key {
         "name" => json!({ "type": "string", "pattern": r"\S" }),
-        "keySha256" => {
-            json!({ "anyOf": [{ "type": "null" }, { "type": "string", "pattern": r"^\s*[0-9A-Fa-f]{64}\s*$" }] })
-        }
+        "keySha256" => sha256(),
         "servers" => json!({ "anyOf": [text(), { "type": "array", "items": { "type": "string" }, "minItems": 1 }] }),
         "tools" => json!({ "anyOf": [{ "type": "null" }, defined("tools"), defined("patterns")] }),
         "capabilityUrl" => defined("truth"),
         _ => text(),
     };
-    let mut schema = closed(keys::API_KEY, table_of_gateway(1), of);
+    let schema = closed(keys::API_KEY, table_of_gateway(1), of);
+    with_one(schema, &["name"], ["key", "keyFile", "keySha256"])
+}
+
+/// One of `endpointTokens`, in which there is one token.
+fn of_endpoint_token() -> Value {
+    let of = |key: &str| match key {
+        "name" => json!({ "type": "string", "pattern": r"\S" }),
+        "tokenSha256" => sha256(),
+        _ => text(),
+    };
+    let schema = closed(keys::ENDPOINT_TOKEN, table_of_gateway(2), of);
+    with_one(schema, &[], ["token", "tokenFile", "tokenSha256"])
+}
+
+fn sha256() -> Value {
+    json!({ "anyOf": [{ "type": "null" }, { "type": "string", "pattern": r"^\s*[0-9A-Fa-f]{64}\s*$" }] })
+}
+
+/// An object, not null, with these members, and with one of the others.
+fn with_one(mut schema: Value, required: &[&str], others: [&str; 3]) -> Value {
     let one = |key: &str| json!({ "properties": { key: { "type": "string" } }, "required": [key] });
     if let Some(members) = schema.as_object_mut() {
         members.insert("type".to_owned(), json!("object"));
-        members.insert("required".to_owned(), json!(["name"]));
-        members.insert("oneOf".to_owned(), json!(["key", "keyFile", "keySha256"].map(one)));
+        members.insert("required".to_owned(), json!(required));
+        members.insert("oneOf".to_owned(), json!(others.map(one)));
     }
     schema
 }

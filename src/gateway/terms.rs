@@ -12,6 +12,7 @@ use super::path::Place;
 use super::refusal::{denied_as, nowhere};
 use super::reply::Answer;
 use super::sessions::Scope;
+use super::tokens::Token;
 use super::tools::Tools;
 use crate::config::{ApiKeySpec, GatewaySpec, ServerSpec};
 use crate::pipe::membership::{Manner, Shown};
@@ -60,10 +61,13 @@ pub(super) struct Terms {
     pub(super) keys: Vec<Key>,
     /// What is there for those who need no key.
     pub(super) open: Opened,
+    /// The endpoint's tokens; without one there is no endpoint.
+    pub(super) tokens: Vec<Token>,
 }
 
 impl Terms {
-    pub(super) fn of(spec: &Arc<GatewaySpec>, servers: &[ServerSpec]) -> Self {
+    /// `before`: the tokens that counted before, with whoever has come with them.
+    pub(super) fn of(spec: &Arc<GatewaySpec>, servers: &[ServerSpec], before: &[Token]) -> Self {
         let now = Instant::now();
         let is_local = spec.listen.ip().is_loopback();
         let guard = Guard { hosts: spec.hosts.clone(), origins: spec.cors.clone(), is_local };
@@ -72,7 +76,8 @@ impl Terms {
             bucket: Bucket::new(spec.requests_per_second, now),
         };
         let keys = spec.api_keys.iter().map(|key| Key { spec: key.clone(), opens: opened(Some(key)) });
-        Terms { guard, keys: keys.collect(), open: opened(None), spec: spec.clone() }
+        let tokens = Token::all_of(spec, servers, before);
+        Terms { guard, keys: keys.collect(), open: opened(None), tokens, spec: spec.clone() }
     }
 }
 
@@ -104,12 +109,12 @@ impl Gates {
         let seen: Vec<(Arc<str>, Arc<ToolPolicy>)> =
             servers.iter().filter(is_seen).map(|server| (server.name.clone(), policy(server))).collect();
         let alone = |one: &(Arc<str>, Arc<ToolPolicy>)| {
-            let shown = Shown { servers: vec![one.clone()], sharing, manner: Manner::AsOne };
+            let shown = Shown { servers: vec![one.clone()], room: None, sharing, manner: Manner::AsOne };
             (one.0.clone(), gate(Some(one.0.clone()), shown))
         };
         Gates {
             each: seen.iter().map(alone).collect(),
-            all: gate(None, Shown { servers: seen, sharing, manner: Manner::Together }),
+            all: gate(None, Shown { servers: seen, room: None, sharing, manner: Manner::Together }),
         }
     }
 
@@ -123,7 +128,7 @@ impl Gates {
             Place::Server(name) => Some(name),
             Place::Socket(name) | Place::Events(name) => name.as_ref(),
             Place::All | Place::ByKey(_) | Place::Messages => None,
-            Place::Offer | Place::Live | Place::Ready | Place::Nowhere => None,
+            Place::Endpoint(_) | Place::Offer | Place::Live | Place::Ready | Place::Nowhere => None,
         };
         name.map_or(Some(&self.all), |name| self.each.get(&**name))
     }
