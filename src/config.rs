@@ -60,7 +60,7 @@ pub use control::{ControlSocket, Places, control_socket};
 pub use environment::Environment;
 pub(crate) use environment::proxies;
 pub(crate) use gateway::sha256;
-pub use gateway::{ApiKeySpec, GatewaySpec, GatewayTls, HostName, JwksSource, JwtSpec};
+pub use gateway::{ApiKeySpec, EndpointTokenSpec, GatewaySpec, GatewayTls, HostName, JwksSource, JwtSpec, Room};
 pub use instances::{Instances, PerPeer};
 pub(crate) use keys::of_option as key_of_option;
 pub(crate) use missing::{LAUNCHERS, Sought, fetcher, first_line, shell_only};
@@ -270,6 +270,8 @@ pub enum Reach {
     Command(CommandSpec),
     /// Over the network.
     Remote(Arc<RemoteSpec>),
+    /// Not at all: it has come by itself, over a connection with which it goes. No config has such a server.
+    Comer(Room),
 }
 
 impl Reach {
@@ -277,7 +279,7 @@ impl Reach {
     pub fn command(&self) -> Option<&CommandSpec> {
         match self {
             Reach::Command(command) => Some(command),
-            Reach::Remote(_) => None,
+            Reach::Remote(_) | Reach::Comer(_) => None,
         }
     }
 
@@ -484,7 +486,7 @@ impl ServerSpec {
     pub(crate) fn command(&self) -> &CommandSpec {
         match &self.reach {
             Reach::Command(command) => command,
-            Reach::Remote(_) => panic!("a remote server is not started"),
+            Reach::Remote(_) | Reach::Comer(_) => panic!("a remote server is not started"),
         }
     }
 
@@ -492,7 +494,7 @@ impl ServerSpec {
     pub(crate) fn command_mut(&mut self) -> &mut CommandSpec {
         match &mut self.reach {
             Reach::Command(command) => command,
-            Reach::Remote(_) => panic!("a remote server is not started"),
+            Reach::Remote(_) | Reach::Comer(_) => panic!("a remote server is not started"),
         }
     }
 

@@ -11,6 +11,7 @@ mod body;
 mod cors;
 mod door;
 mod ended;
+mod endpoint;
 mod era;
 mod events;
 mod guard;
@@ -31,6 +32,7 @@ mod socket;
 mod sse;
 mod stall;
 mod terms;
+mod tokens;
 mod tools;
 mod turned_away;
 
@@ -55,6 +57,7 @@ use self::sessions::Sessions;
 pub(crate) use self::sessions::Survival;
 use self::socket::Sockets;
 use self::terms::{Admitted, Gate, Gates, Terms};
+use self::tokens::Token;
 use self::turned_away::{Refusal, Refusals};
 use crate::config::{GatewaySpec, GatewayTls, ServerSpec};
 use crate::control::status::{CountedClient, Status};
@@ -123,10 +126,11 @@ impl Gateway {
         status: Status,
         survival: Survival,
     ) -> Self {
-        let terms = RwLock::new(Arc::new(Terms::of(spec, servers, None)));
+        let terms = Terms::of(spec, servers, None);
+        status.set_tokens(tokens::counts(&terms.tokens));
         let held = Arc::new(Held::new(limits_of(spec)));
         Gateway {
-            terms,
+            terms: RwLock::new(Arc::new(terms)),
             sessions: Sessions::surviving(survival.clone()),
             turns: Turns::default(),
             survival,
@@ -169,6 +173,7 @@ impl Gateway {
     pub(crate) async fn change(&self, spec: &Arc<GatewaySpec>, servers: &[ServerSpec]) {
         let terms = Arc::new(Terms::of(spec, servers, Some(&self.terms())));
         terms.refresh();
+        self.status.set_tokens(tokens::counts(&terms.tokens));
         let before = {
             let mut now = self.terms.write().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *now, terms.clone())
@@ -184,6 +189,7 @@ impl Gateway {
             }
             self.reception.show(gate.shown.clone(), after.map(|gate| gate.shown.clone())).await;
         }
+        self.change_tokens(&before.tokens, &terms.tokens).await;
     }
 
     /// Answers one request.
@@ -241,6 +247,7 @@ impl Gateway {
                 return offer(admitted.ok().map(|admitted| admitted.gates()), terms.spec.sse);
             }
             Place::Nowhere => return nowhere(),
+            Place::Endpoint(caller) => return self.endpoint(&terms.tokens, *caller, head).await,
             Place::Events(_) | Place::Messages if !terms.spec.sse => return nowhere(),
             Place::ByKey(key) => self.admit(terms, &head.headers, Some(key)).await,
             Place::All | Place::Server(_) | Place::Socket(_) | Place::Events(_) | Place::Messages => {
@@ -258,7 +265,7 @@ impl Gateway {
             Place::Events(_) => self.begin_sse(gate, &admitted.all().scope, &head.method, head.uri.path()).await,
             Place::Messages => self.post_sse(gate, head, body).await,
             Place::All | Place::Server(_) | Place::ByKey(_) => self.mcp(gate, &place, head, body).await,
-            Place::Offer | Place::Live | Place::Ready | Place::Nowhere => nowhere(),
+            Place::Endpoint(_) | Place::Offer | Place::Live | Place::Ready | Place::Nowhere => nowhere(),
         }
     }
 
@@ -321,11 +328,16 @@ impl Gateway {
     async fn receive_as(&self, gate: &Gate, at: &str, era: Era) -> Option<DuplexStream> {
         // The log names the server besides where it is the only one.
         let name = format!("a client at {at}").into();
-        let guest = NewGuest { name, shown: gate.shown.clone(), era };
+        self.receive_guest(NewGuest { name, shown: gate.shown.clone(), era }).await
+    }
+
+    async fn receive_guest(&self, guest: NewGuest) -> Option<DuplexStream> {
+        let shown = guest.shown.clone();
         let lines = self.reception.receive(guest).await?.lines;
         // What it is shown may have been taken away meanwhile, and then nobody would tell it.
-        let is_shown = self.terms().gates().any(|now| Arc::ptr_eq(&now.shown, &gate.shown));
-        is_shown.then_some(lines)
+        let terms = self.terms();
+        let mut all = terms.gates().map(|gate| &gate.shown).chain(terms.tokens.iter().map(|token| &token.shown));
+        all.any(|now| Arc::ptr_eq(now, &shown)).then_some(lines)
     }
 
     /// A place for another conversation, if there is one left.
@@ -363,6 +375,7 @@ impl Gateway {
     /// Ends all sessions, and all streams besides.
     pub(crate) fn end_all(&self) {
         self.over.cancel();
+        self.terms().tokens.iter().for_each(Token::end);
         self.held.end_all();
         self.sessions.end_all();
         self.sse.end_all();

@@ -18,7 +18,7 @@ use crate::link::{LinkEvent, OnLinkEvent};
 use crate::net::websocket::Outgoing;
 
 /// Most bytes of a conversation that wait between a guest and whoever carries it on, each way, beside those that either holds.
-const BETWEEN: usize = 64 * 1024;
+pub(crate) const BETWEEN: usize = 64 * 1024;
 
 /// Most reads in a row before others have their turn.
 const READS: usize = 2;

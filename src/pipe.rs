@@ -25,6 +25,7 @@
 //! no more once that has ended. Links and servers come and go while the pipe runs (see `membership`).
 
 mod carrier;
+mod comers;
 mod diagnosis;
 mod further;
 mod links;

@@ -13,6 +13,7 @@
 pub(crate) mod auth;
 mod being;
 pub(crate) mod bridge;
+mod comer;
 mod echo;
 mod era;
 mod exit;
@@ -34,10 +35,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use tokio::io::DuplexStream;
 use tokio::time::{Instant, Sleep, sleep};
 
 use self::auth::Auth;
 use self::being::{Being, End};
+use self::comer::Comer;
 use self::echo::{Echo, fingerprint};
 use self::era::Eras;
 use self::living::Living;
@@ -181,6 +184,8 @@ pub struct Server {
     eras: Eras,
     /// How a remote server was last told who asks.
     auth: Option<Arc<Auth>>,
+    /// By what a server has come, until its life begins.
+    lines: Option<DuplexStream>,
 }
 
 enum ServerPhase {
@@ -227,7 +232,13 @@ impl Server {
             notes: Notes::default(),
             echo: Echo::default(),
             auth: None,
+            lines: None,
         }
+    }
+
+    /// A server that has come over these lines, and whose only life ends with them.
+    pub(crate) fn of_comer(spec: Arc<ServerSpec>, lines: DuplexStream, guard: Guard, redactor: Redactor) -> Self {
+        Server { lines: Some(lines), ..Server::new(spec, guard, redactor, None) }
     }
 
     /// Drives everything but stdin: starts the server when that is due, hands out what the server wrote, notices its end.
@@ -306,6 +317,7 @@ impl Server {
     /// Stops the server for good: stdin is closed, then the group is sent TERM, then KILL; with `now` KILL at once. That
     /// takes less than five seconds at worst. The server is to be polled on until it is ready.
     pub fn stop(&mut self, now: bool) {
+        self.lines = None;
         self.state = match std::mem::replace(&mut self.state, ServerPhase::Stopped) {
             ServerPhase::Running(mut living) | ServerPhase::Stopping(mut living) => {
                 living.stop(now);
@@ -419,6 +431,11 @@ impl Server {
                 }
                 Err((fault, why)) => Err((fault, why, format!("still cannot start {}", command.program))),
             },
+            Reach::Comer(_) => match self.lines.take() {
+                Some(lines) => Ok(Being::Comer(Box::new(Comer::new(lines, self.spec.max_frame, now)))),
+                // Its only life has ended; `exited` lets no other follow.
+                None => Err((FaultCode::RemoteLost, "is gone".to_owned(), "is still gone".to_owned())),
+            },
         }
     }
 
@@ -470,6 +487,12 @@ impl Server {
             {
                 let _told = on(ServerEvent::Said(Found::Message { frame: &refusal, envelope: &envelope }));
             }
+        }
+        if let Reach::Comer(_) = self.spec.reach {
+            // It comes again by itself, and is another one then.
+            self.state = ServerPhase::Stopped;
+            let _stopped = on(ServerEvent::Stopped { pid, why });
+            return;
         }
         let restarting = std::mem::take(&mut self.restarting);
         if self.goal.wanted == Wanted::Stopped {
@@ -539,7 +562,7 @@ impl Notes {
 /// As one of which era a server is opened of which nothing is known.
 fn first(spec: &ServerSpec) -> Era {
     match &spec.reach {
-        Reach::Command(_) => Era::Legacy,
+        Reach::Command(_) | Reach::Comer(_) => Era::Legacy,
         Reach::Remote(remote) => {
             if remote.is_sse() {
                 Era::Legacy

@@ -73,6 +73,8 @@ pub(super) fn of_server(spec: &ServerSpec) -> String {
             );
             of_auth(&mut hash, &remote.auth);
         }
+        // Nothing is kept of it.
+        Reach::Comer(_) => {}
     }
     format!("{SERVER}{}.json", hash.finish())
 }
@@ -89,6 +91,7 @@ pub(super) fn of_era(spec: &ServerSpec) -> String {
             }
         }
         Reach::Remote(remote) => hash.part(remote.url.reveal().to_string().as_bytes()),
+        Reach::Comer(_) => {}
     }
     format!("{ERA}{}", hash.finish())
 }

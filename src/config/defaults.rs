@@ -192,7 +192,7 @@ mod tests {
             let keys: Vec<&str> = rows.iter().map(|cells| cells[1]).collect();
             assert_eq!(
                 keys,
-                [keys::GATEWAY, keys::API_KEY, keys::JWT, keys::GATEWAY_TLS].concat(),
+                [keys::GATEWAY, keys::API_KEY, keys::JWT, keys::ENDPOINT_TOKEN, keys::GATEWAY_TLS].concat(),
                 "the tables that begin {begin}"
             );
             for (key, default) in of_gateway() {

@@ -3,6 +3,7 @@
 //! A key's text goes to the redactor, and nowhere else: what is kept of a key is its SHA-256.
 
 mod jwt;
+mod tokens;
 mod written;
 
 use std::fmt;
@@ -28,6 +29,7 @@ use crate::secrecy::Secret;
 use crate::tools::ToolPolicy;
 use crate::words::{brief, brief_path, closest, listed};
 
+pub use tokens::{EndpointTokenSpec, Room};
 pub(crate) use written::{ApiKeyEntry, GatewayEntry, Jwks, Source, TlsEntry, read};
 
 /// The variable that names the address to listen on.
@@ -53,6 +55,13 @@ pub struct GatewaySpec {
     pub api_keys: Vec<ApiKeySpec>,
     /// Whose tokens let clients in, too. Their names differ, also from those of keys, and no two have an issuer and an audience in common.
     pub jwt: Vec<JwtSpec>,
+    /// The tokens with which tools and robots find each other here; without any there is no such endpoint. Their names differ, and so do
+    /// their hashes.
+    pub endpoint_tokens: Vec<EndpointTokenSpec>,
+    /// Servers that every robot sees besides the tools of its token, each one of the config.
+    pub endpoint_servers: Vec<Arc<str>>,
+    /// The largest message of tools and robots, in bytes.
+    pub max_frame: usize,
     /// Whether HTTP+SSE (MCP 2024-11-05) is offered, too.
     pub sse: bool,
     /// Longest life of a session without a request or an open stream.
@@ -154,9 +163,12 @@ pub(crate) fn is_on(ctx: &Context<'_>, entry: Option<&GatewayEntry>) -> bool {
     !ctx.local && (entry.is_some() || ctx.line.serve.is_some())
 }
 
-/// The texts of the keys, in their order, whether they are good ones or not; `None` for one that is not known, or can't be had, which
+/// The texts of keys or tokens, in their order, whether they are good ones or not; `None` for one that is not known, or can't be had, which
 /// has been noted.
-pub(crate) fn keys(ctx: &mut Context<'_>, entry: Option<&GatewayEntry>) -> Vec<Option<Secret>> {
+pub(crate) type Texts = Vec<Option<Secret>>;
+
+/// The texts of the keys, and those of the endpoint's tokens.
+pub(crate) fn keys(ctx: &mut Context<'_>, entry: Option<&GatewayEntry>) -> (Texts, Texts) {
     let before = (ctx.problems.mistakes.len(), ctx.problems.warnings.len());
     let keys = entry.map_or(&[][..], |entry| &entry.api_keys);
     let texts = keys.iter().map(|key| match &key.source {
@@ -165,12 +177,13 @@ pub(crate) fn keys(ctx: &mut Context<'_>, entry: Option<&GatewayEntry>) -> Vec<O
         Source::Hash(_) => None,
     });
     let texts = texts.collect();
+    let tokens = tokens::texts(ctx, entry.map_or(&[][..], |entry| &entry.endpoint_tokens));
     if !is_on(ctx, entry) {
         // A key that nobody can use need not be there.
         ctx.problems.mistakes.truncate(before.0);
         ctx.problems.warnings.truncate(before.1);
     }
-    texts
+    (texts, tokens)
 }
 
 /// The files from which keys and certificates are read.
@@ -178,7 +191,9 @@ pub(crate) fn inputs(ctx: &Context<'_>, entry: &GatewayEntry, spec: &GatewaySpec
     let path = |text: &Located<String>| {
         super::expand::expand(&text.value, |name| ctx.lookup(name)).ok().map(|path| joined(&ctx.base, path.trim()))
     };
-    let of_keys = entry.api_keys.iter().filter_map(|key| match &key.source {
+    let sources = entry.api_keys.iter().map(|key| &key.source);
+    let sources = sources.chain(entry.endpoint_tokens.iter().map(|token| &token.source));
+    let of_keys = sources.filter_map(|source| match source {
         Source::File(text) => path(text),
         Source::Text(_) | Source::Hash(_) => None,
     });
@@ -234,14 +249,16 @@ fn path(ctx: &mut Context<'_>, text: &Located<String>) -> Option<PathBuf> {
     Some(joined(&ctx.base, written))
 }
 
-/// The gateway. `keys`: what [`keys()`] has found; `known`: the names of all servers. `None` where there is none, or it is wrong, which has
-/// been noted.
+/// The gateway. `texts`: what [`keys()`] has found; `known`: the names of all servers; `max_frame`: what counts where a server says nothing
+/// else. `None` where there is none, or it is wrong, which has been noted.
 pub(crate) fn of(
     ctx: &mut Context<'_>,
     entry: Option<&GatewayEntry>,
-    keys: &[Option<Secret>],
+    texts: &(Texts, Texts),
     known: &[&str],
+    max_frame: usize,
 ) -> Option<GatewaySpec> {
+    let (keys, tokens) = texts;
     if !is_on(ctx, entry) {
         return None;
     }
@@ -249,6 +266,9 @@ pub(crate) fn of(
     let (listen, place) = listened_on(ctx, entry);
     let api_keys = entry.map(|entry| api_keys(ctx, &entry.api_keys, keys, known)).unwrap_or_default();
     let jwt = entry.map(|entry| jwt::of(ctx, &entry.jwt, &api_keys, known)).unwrap_or_default();
+    let endpoint_tokens = entry.map(|entry| tokens::of(ctx, &entry.endpoint_tokens, tokens)).unwrap_or_default();
+    let endpoint_servers =
+        entry.map(|entry| servers(ctx, &entry.endpoint_servers, known, "name each of them")).unwrap_or_default();
     let tls = entry.and_then(|entry| entry.tls.as_ref()).and_then(|tls| of_tls(ctx, tls));
     let asks = entry.is_some_and(|entry| {
         entry.has_api_keys || entry.has_jwt || entry.tls.as_ref().is_some_and(|tls| tls.client_ca_file.is_some())
@@ -281,6 +301,9 @@ pub(crate) fn of(
         hosts: entry.map(|entry| entry.hosts.clone()).unwrap_or_default(),
         api_keys,
         jwt,
+        endpoint_tokens,
+        endpoint_servers,
+        max_frame,
         sse: entry.and_then(|entry| entry.sse).unwrap_or(defaults::SSE),
         session_idle: entry.and_then(|entry| entry.session_idle).unwrap_or(defaults::SESSION_IDLE),
         max_sessions: said(|entry| entry.max_sessions).unwrap_or(defaults::MAX_SESSIONS),
@@ -337,11 +360,11 @@ fn api_keys(
     let mut all: Vec<ApiKeySpec> = Vec::new();
     for (entry, text) in entries.iter().zip(texts) {
         let name = entry.name.value.trim();
-        let servers = entry.servers.as_ref().map(|names| servers(ctx, names, known));
+        let servers = entry.servers.as_ref().map(|names| servers(ctx, names, known, "leave servers out for all"));
         let hash = match (&entry.source, text) {
             (Source::Hash(hash), _) => hash.value,
             (Source::Text(_) | Source::File(_), Some(text)) => {
-                if let Some((what, remedy)) = fault(text.reveal()) {
+                if let Some((what, remedy)) = fault(text.reveal(), "key", SHORTEST_KEY) {
                     ctx.mistake(entry.source.place(), what, remedy);
                     continue;
                 }
@@ -369,35 +392,36 @@ fn api_keys(
     all
 }
 
-/// What keeps a text from being a key, and the remedy, without repeating it.
-fn fault(key: &str) -> Option<(What, &'static str)> {
+/// What keeps a text from being a key, or whatever else it is to be, and the remedy, without repeating it. `shortest`: in characters.
+fn fault(key: &str, called: &str, shortest: usize) -> Option<(What, String)> {
     let random = "write a random one, as this prints: openssl rand -base64 32";
-    let written = "write it there, or set the variable";
-    if key.is_empty() {
-        Some((Code::EmptyVariable.says("is empty, or names a variable or a file that is"), written))
+    let alone = format!("write the {called} alone");
+    let (what, remedy) = if key.is_empty() {
+        let what = Code::EmptyVariable.says("is empty, or names a variable or a file that is");
+        (what, "write it there, or set the variable")
     } else if is_variable(key) {
-        let what = "is a variable that is not replaced where it stands";
-        Some((Code::NotReplaced.says(what), "write ${NAME}, and set NAME in the environment or in .env"))
+        let what = Code::NotReplaced.says("is a variable that is not replaced where it stands");
+        (what, "write ${NAME}, and set NAME in the environment or in .env")
     } else if left_open(Some("key"), key).is_some() {
-        Some((Code::Placeholder.says("still holds the placeholder text of an example"), random))
+        (Code::Placeholder.says("still holds the placeholder text of an example"), random)
     } else if key.split_once(' ').is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")) {
-        let what = "begins with a scheme, which clients write before it in any case";
-        Some((Code::WrongValue.says(what), "write the key alone"))
+        (Code::WrongValue.says("begins with a scheme, which clients write before it in any case"), &*alone)
     } else if !key.bytes().all(|b| b.is_ascii_graphic()) {
-        Some((Code::WrongValue.says("holds a blank or another character that no key has"), "write the key alone"))
-    } else if key.len() < SHORTEST_KEY {
-        let what = format!("has less than {SHORTEST_KEY} characters, so that it may be guessed");
-        Some((Code::TokenWeak.says(what), random))
+        let what = format!("holds a blank or another character that no {called} has");
+        (Code::WrongValue.says(what), &*alone)
+    } else if key.len() < shortest {
+        (Code::TokenWeak.says(format!("has less than {shortest} characters, so that it may be guessed")), random)
     } else {
-        None
-    }
+        return None;
+    };
+    Some((what, remedy.to_owned()))
 }
 
-/// The servers that a key is for.
-fn servers(ctx: &mut Context<'_>, names: &[Located<String>], known: &[&str]) -> Vec<Arc<str>> {
+/// Servers that are named. `all`: what to write for all of them.
+fn servers(ctx: &mut Context<'_>, names: &[Located<String>], known: &[&str], all: &str) -> Vec<Arc<str>> {
     for name in names.iter().filter(|name| !known.contains(&&*name.value)) {
         let remedy = if name.value == "*" {
-            "leave servers out for all".to_owned()
+            all.to_owned()
         } else if let Some(meant) = closest(&name.value, known.iter().copied()) {
             format!("did you mean {meant}?")
         } else {

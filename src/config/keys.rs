@@ -95,6 +95,8 @@ pub(crate) const GATEWAY: &[&str] = &[
     "hosts",
     "apiKeys",
     "jwt",
+    "endpointTokens",
+    "endpointServers",
     "sse",
     "sessionIdle",
     "maxSessions",
@@ -109,9 +111,10 @@ pub(crate) const GATEWAY: &[&str] = &[
     "tls",
 ];
 
-/// Keys of one of its `apiKeys`, of one of its `jwt`, and of its `tls`.
+/// Keys of one of its `apiKeys`, of one of its `jwt`, of one of its `endpointTokens`, and of its `tls`.
 pub(crate) const API_KEY: &[&str] = &["name", "key", "keyFile", "keySha256", "servers", "tools", "capabilityUrl"];
 pub(crate) const JWT: &[&str] = &["name", "issuer", "audience", "jwksFile", "jwksUrl", "servers", "tools"];
+pub(crate) const ENDPOINT_TOKEN: &[&str] = &["name", "token", "tokenFile", "tokenSha256"];
 pub(crate) const GATEWAY_TLS: &[&str] = &["certFile", "keyFile", "clientCaFile"];
 
 /// Where a key stands.
@@ -131,6 +134,8 @@ pub(crate) enum Place {
     ApiKey,
     /// In one of the gateway's `jwt`.
     Jwt,
+    /// In one of the gateway's `endpointTokens`.
+    EndpointToken,
     /// In the gateway's `tls`.
     GatewayTls,
 }
@@ -157,7 +162,7 @@ pub(crate) enum Treatment {
     Mistake(&'static str),
 }
 
-use Place::{ApiKey, Endpoint, Gateway, GatewayTls, Jwt, Server, Tools, Top};
+use Place::{ApiKey, Endpoint, EndpointToken, Gateway, GatewayTls, Jwt, Server, Tools, Top};
 use Treatment::{Asking, Harmless, Honoured, Ignored, Meant, Mistake, Off, On};
 
 /// The keys of other programs. Keys that only one program has stand under its name, others by what they are about.
@@ -359,6 +364,8 @@ const FOREIGN: &[(Place, Treatment, &[&str])] = &[
     (Gateway, Meant("hosts"), &["allowedHosts", "allowed_hosts", "trustedHosts", "hostnames", "names"]),
     (Gateway, Meant("apiKeys"), &["apiKey", "api_key", "keys", "tokens", "token", "bearerTokens", "auth", "users"]),
     (Gateway, Meant("jwt"), &["oauth", "oidc", "openid", "issuer", "issuers", "jwks", "jwksUrl", "jwksFile"]),
+    (Gateway, Meant("endpointTokens"), &["endpointToken", "endpoint_tokens", "agentTokens", "robotTokens"]),
+    (Gateway, Meant("endpointServers"), &["endpointServer", "endpoint_servers"]),
     (Gateway, Meant("sessionIdle"), &["sessionTimeout", "session_timeout", "idleTimeout", "sessionTtl", "idle"]),
     (Gateway, Meant("maxBody"), &["maxFrameSize", "maxBodySize", "bodyLimit", "maxRequestSize"]),
     (Gateway, Meant("requestsPerSecond"), &["rateLimit", "rate_limit", "rate", "rps"]),
@@ -368,6 +375,11 @@ const FOREIGN: &[(Place, Treatment, &[&str])] = &[
         Mistake("write it in tls: \"tls\": {\"certFile\": …, \"keyFile\": …, \"clientCaFile\": …}"),
         &["certFile", "cert", "certificate", "keyFile", "key", "caFile", "clientCaFile"],
     ),
+    (EndpointToken, Harmless, NOTES),
+    (EndpointToken, Meant("name"), &["agent", "label", "device", "robot"]),
+    (EndpointToken, Meant("token"), &["key", "value", "secret", "url", "endpoint"]),
+    (EndpointToken, Meant("tokenFile"), &["keyFile", "file", "path"]),
+    (EndpointToken, Meant("tokenSha256"), &["sha256", "hash", "tokenHash", "keySha256"]),
     (ApiKey, Harmless, NOTES),
     (ApiKey, Meant("name"), &["client", "user", "label"]),
     (ApiKey, Meant("key"), &["token", "value", "secret", "apiKey", "api_key", "bearer", "password"]),
@@ -812,7 +824,7 @@ pub(crate) fn foreign(r: &mut Reader<'_>, key: &str, prop: &ObjectProp<'_>, path
 fn is_strict(place: Place) -> bool {
     match place {
         Top | Server | Endpoint => false,
-        Tools | Gateway | ApiKey | Jwt | GatewayTls => true,
+        Tools | Gateway | ApiKey | Jwt | EndpointToken | GatewayTls => true,
     }
 }
 
@@ -900,14 +912,15 @@ fn elsewhere(place: Place) -> &'static [(&'static str, &'static [&'static str])]
     const IN_TOOLS: &str = "in the tools of a server's entry";
     const IN_GATEWAY: &str = "in the gateway, at the top of the file";
     const IN_API_KEY: &str = "in one of the gateway's apiKeys";
+    const IN_TOKEN: &str = "in one of the gateway's endpointTokens";
     const IN_TLS: &str = "in the gateway's tls";
     match place {
         Top => &[(IN_ENTRY, SERVER), (IN_TOOLS, TOOLS), (IN_GATEWAY, GATEWAY)],
         Server => &[(AT_TOP, TOP), (IN_TOOLS, TOOLS)],
         Tools => &[(IN_ENTRY, SERVER), (AT_TOP, TOP)],
         Endpoint => &[(IN_ENTRY, IN_NO_ENDPOINT), (AT_TOP, TOP)],
-        Gateway => &[(IN_API_KEY, API_KEY), (IN_TLS, GATEWAY_TLS), (AT_TOP, TOP)],
-        ApiKey | Jwt | GatewayTls => &[(IN_GATEWAY, GATEWAY)],
+        Gateway => &[(IN_API_KEY, API_KEY), (IN_TOKEN, ENDPOINT_TOKEN), (IN_TLS, GATEWAY_TLS), (AT_TOP, TOP)],
+        ApiKey | Jwt | EndpointToken | GatewayTls => &[(IN_GATEWAY, GATEWAY)],
     }
 }
 
@@ -921,6 +934,7 @@ fn ours(place: Place) -> impl Iterator<Item = &'static str> {
         Gateway => (GATEWAY, &[]),
         ApiKey => (API_KEY, &[]),
         Jwt => (JWT, &[]),
+        EndpointToken => (ENDPOINT_TOKEN, &[]),
         GatewayTls => (GATEWAY_TLS, &[]),
     };
     keys.iter().chain(shared).copied()

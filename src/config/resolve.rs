@@ -72,6 +72,7 @@ fn summary(spec: &ServerSpec) -> String {
     let CommandSpec { program, args, env, cwd, .. } = match &spec.reach {
         Reach::Command(command) => command,
         Reach::Remote(remote) => return format!("is at {}; {limits}", remote.url),
+        Reach::Comer(_) => return format!("comes by itself; {limits}"),
     };
     let args: String = address::shown_arguments(args).map(|arg| format!(" {arg}")).collect();
     let cwd = cwd.as_deref().map_or_else(String::new, |cwd| format!(" in {}", cwd.display()));
@@ -155,7 +156,7 @@ fn inputs(
     let links = servers.iter().map(|server| &server.link).chain(shown);
     let authorities = links.filter_map(|link| link.ca_file.clone());
     let identities = servers.iter().filter_map(|server| match &server.reach {
-        Reach::Command(_) => None,
+        Reach::Command(_) | Reach::Comer(_) => None,
         Reach::Remote(remote) => remote.tls.identity.clone(),
     });
     let identities = identities.flat_map(|(cert, key)| [cert, key]);
@@ -208,18 +209,20 @@ pub(crate) fn draft<'a>(line: &'a CommandLine<'a>, surroundings: &'a Surrounding
     }
     variables::read_files(&mut ctx, &file);
     let keys = gateway::keys(&mut ctx, file.gateway.as_ref());
-    hide_secrets(&mut ctx, &file, &keys);
+    hide_secrets(&mut ctx, &file, &[&keys.0[..], &keys.1].concat());
     let (servers, endpoints) = servers(&mut ctx, &file, target, name.as_deref());
     let known = file.entries.iter().map(|entry| &*entry.name).chain(servers.iter().map(|server| &*server.name));
     let known: BTreeSet<&str> = known.collect();
-    let gateway = gateway::of(&mut ctx, file.gateway.as_ref(), &keys, &known.into_iter().collect::<Vec<_>>());
+    let max_frame = line.options.max_frame_size.or(file.shared.max_frame).unwrap_or(defaults::MAX_FRAME_SIZE);
+    let known = known.into_iter().collect::<Vec<_>>();
+    let gateway = gateway::of(&mut ctx, file.gateway.as_ref(), &keys, &known, max_frame);
     ctx.notes.extend(variables::withheld(&ctx));
     check::tokens_in_names(&mut ctx, &file);
     Draft { ctx, file, name, servers, endpoints, gateway }
 }
 
 /// Learns every endpoint and header that the config, the flags or a variable names, also those of servers that don't run now:
-/// a child must see none of them. `keys`: those of the gateway.
+/// a child must see none of them. `keys`: those of the gateway, and its tokens.
 fn hide_secrets(ctx: &mut Context<'_>, file: &File, keys: &[Option<Secret>]) {
     let more = file.entries.iter().flat_map(|entry| &entry.more);
     let named = file.endpoints.iter().filter_map(|endpoint| endpoint.url.as_ref());
@@ -323,7 +326,7 @@ fn servers(
         let endpoint = if let Own::Named(endpoint) = &own { endpoint.clone() } else { None };
         let link = Arc::new(dial::link(ctx, shared, &none, &file.shared, &own));
         let reach = match reach {
-            Reach::Command(command) => Reach::Command(command),
+            reach @ (Reach::Command(_) | Reach::Comer(_)) => reach,
             // Whom an entry trusts, and for how long it waits, it says once for whatever is dialled.
             Reach::Remote(remote) => Reach::Remote(Arc::new(RemoteSpec {
                 tls: TlsSpec { ca_file: link.ca_file.clone(), ..remote.tls.clone() },

@@ -22,7 +22,8 @@ const TRUTH: &str = r"^\s*([Tt][Rr][Uu][Ee]|1|[Yy][Ee][Ss]|[Oo][Nn]|[Ff][Aa][Ll]
 const FILE: &[&str] = &[include_str!("file.rs"), include_str!("named.rs"), include_str!("policy.rs")];
 const GATEWAY: &str = include_str!("gateway/written.rs");
 
-/// One of the gateway's tables: of its own keys, of those of one of its `apiKeys`, of one of its `jwt`, and of its `tls`.
+/// One of the gateway's tables: of its own keys, and of those of one of its `apiKeys`, of one of its `jwt`, of one of its `endpointTokens`, and of
+/// its `tls`.
 fn table_of_gateway(number: usize) -> &'static str {
     GATEWAY.split("//! In ").nth(number).unwrap_or_default()
 }
@@ -49,7 +50,8 @@ pub fn schema() -> Value {
             "gateway": closed(keys::GATEWAY, table_of_gateway(0), of_gateway),
             "apiKey": of_api_key(),
             "jwt": of_jwt(),
-            "gatewayTls": closed(keys::GATEWAY_TLS, table_of_gateway(3), |_| text()),
+            "endpointToken": of_endpoint_token(),
+            "gatewayTls": closed(keys::GATEWAY_TLS, table_of_gateway(4), |_| text()),
             "tools": {
                 "type": "object",
                 "properties": described(keys::TOOLS.iter().map(|key| (*key, of_tools(key)))),
@@ -126,6 +128,11 @@ fn of_gateway(key: &str) -> Value {
         "cors" | "hosts" => json!({ "anyOf": [text(), defined("texts")] }),
         "apiKeys" => json!({ "type": ["array", "null"], "items": defined("apiKey") }),
         "jwt" => json!({ "type": ["array", "null"], "items": defined("jwt") }),
+        "endpointTokens" => {
+            let one = json!({ "anyOf": [{ "type": "string" }, { "$ref": "#/$defs/endpointToken" }] });
+            json!({ "type": ["array", "null"], "items": one })
+        }
+        "endpointServers" => json!({ "anyOf": [text(), defined("texts")] }),
         "sse" => defined("truth"),
         "sessionIdle" | "heldTimeout" | "headerTimeout" => defined("time"),
         "maxBody" => defined("size"),
@@ -137,9 +144,7 @@ fn of_gateway(key: &str) -> Value {
 /// One of `apiKeys`, in which there is one key.
 fn of_api_key() -> Value {
     let of = |key: &str| match key {
-        "keySha256" => {
-            json!({ "anyOf": [{ "type": "null" }, { "type": "string", "pattern": r"^\s*[0-9A-Fa-f]{64}\s*$" }] })
-        }
+        "keySha256" => sha256(),
         "capabilityUrl" => defined("truth"),
         key => of_let_in(key),
     };
@@ -158,6 +163,20 @@ fn of_jwt() -> Value {
     };
     let schema = closed(keys::JWT, table_of_gateway(2), of);
     with_one_of(schema, &["name", "issuer", "audience"], &["jwksFile", "jwksUrl"])
+}
+
+/// One of `endpointTokens`, in which there is one token.
+fn of_endpoint_token() -> Value {
+    let of = |key: &str| match key {
+        "tokenSha256" => sha256(),
+        key => of_let_in(key),
+    };
+    let schema = closed(keys::ENDPOINT_TOKEN, table_of_gateway(3), of);
+    with_one_of(schema, &[], &["token", "tokenFile", "tokenSha256"])
+}
+
+fn sha256() -> Value {
+    json!({ "anyOf": [{ "type": "null" }, { "type": "string", "pattern": r"^\s*[0-9A-Fa-f]{64}\s*$" }] })
 }
 
 /// What keys and tokens have in common.

@@ -210,6 +210,13 @@ impl Table<'_> {
                 "servers": servers(issuer.servers.as_deref()), "tools": tools(&issuer.tools),
             })
         });
+        // Where none is wrong, each is one of those that are written.
+        let written = file.gateway.iter().flat_map(|entry| &entry.endpoint_tokens);
+        let tokens = spec.endpoint_tokens.iter().zip(written).map(|(token, entry)| match &entry.source {
+            gateway::Source::File(path) => json!({ "name": &*token.name, "tokenFile": path.value }),
+            gateway::Source::Hash(_) => json!({ "name": &*token.name, "tokenSha256": "…" }),
+            gateway::Source::Text(_) => json!({ "name": &*token.name, "token": "…" }),
+        });
         let tls = spec.tls.as_ref().map(|tls| {
             let shown = |path: &std::path::Path| path.display().to_string();
             json!({
@@ -223,6 +230,8 @@ impl Table<'_> {
             row("hosts", spec.hosts.iter().map(ToString::to_string).collect()),
             row("apiKeys", keys.collect()),
             row("jwt", jwt.collect()),
+            row("endpointTokens", tokens.collect()),
+            row("endpointServers", spec.endpoint_servers.iter().map(|name| json!(&**name)).collect()),
             row("sse", json!(spec.sse)),
             row("sessionIdle", time(spec.session_idle)),
             row("maxSessions", json!(spec.max_sessions)),
@@ -352,6 +361,8 @@ impl Table<'_> {
                 );
                 add("cwd", json!(command.cwd.as_ref().map(|cwd| cwd.display().to_string())), from("cwd", None));
             }
+            // No config has one.
+            Reach::Comer(_) => {}
             Reach::Remote(remote) => {
                 let written = |keys: &[&'static str]| {
                     keys.iter().map(|key| from(key, None)).find(|from| from.from != Origin::Default)

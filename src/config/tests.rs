@@ -13,6 +13,7 @@ use crate::secrecy::Redactor;
 
 mod auth;
 mod endpoint;
+mod endpoint_tokens;
 mod endpoints;
 mod everyday;
 mod foreign;

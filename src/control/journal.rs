@@ -28,6 +28,8 @@ pub(crate) enum ServerNews<'a> {
     Started { pid: u32, program: &'a str, fetcher: Option<&'a str> },
     /// It is asked at its address, as a remote server.
     Contacted { url: &'a str },
+    /// It has come by itself, with the token of this name.
+    Came { by: &'a str },
     /// Its process could not be started. `shown`: what the log says, which does not repeat itself; `again`: how long until the next attempt,
     /// if one follows.
     NotStarted { fault: FaultCode, why: &'a str, shown: &'a str, again: Option<Duration> },
@@ -152,6 +154,9 @@ impl ServerNews<'_> {
                 warn!(target: RETRIES, event = "ERROR_SERVER_START", server = %name, "{shown}");
             }
             ServerNews::Contacted { url } => debug!(event = "SERVER_STARTED", server = %name, "is asked at {url}"),
+            ServerNews::Came { by } => {
+                info!(event = "SERVER_STARTED", server = %name, "has come with the token of {by}")
+            }
             ServerNews::NotStarted { shown, again, .. } => {
                 let next =
                     again.map_or_else(|| STOPPING.to_owned(), |again| format!("next attempt in {}", span(again)));
@@ -265,7 +270,7 @@ impl ServerStatus {
                 self.process = Some(Started { pid: *pid, program: clean(program), fetcher, at: now });
                 self.begins_life(now);
             }
-            ServerNews::Contacted { .. } => self.begins_life(now),
+            ServerNews::Contacted { .. } | ServerNews::Came { .. } => self.begins_life(now),
             ServerNews::NotStarted { fault, why, again, .. } => {
                 self.restarts += u64::from(self.retry_at.is_some());
                 self.last_words.clear();
@@ -342,6 +347,7 @@ impl ServerStatus {
             | ServerNews::Stopped { pid, .. } => self.further.retain(|process| Some(process.pid) != *pid),
             // A server that is reached over the network has no processes.
             ServerNews::Contacted { .. }
+            | ServerNews::Came { .. }
             | ServerNews::NotStarted { .. }
             | ServerNews::StillStarting { .. }
             | ServerNews::NotReady { .. }

@@ -15,7 +15,8 @@ use super::memory::Memory;
 use super::picture::Picture;
 use super::protocol::Daemon;
 use super::status::{
-    GatewayStatus, LinkState, LinkStatus, Mistake, Overview, ServerKey, ServerState, ServerStatus, ShownServer, Started,
+    GatewayStatus, LinkState, LinkStatus, Mistake, Overview, ServerKey, ServerState, ServerStatus, ShownServer,
+    Started, TokenStatus,
 };
 use super::wording;
 use crate::error::FaultCode;
@@ -255,8 +256,12 @@ impl Report {
         for Endpoint { name, words, .. } in &self.endpoints {
             let _infallible = writeln!(text, "endpoint {name}: {words}");
         }
-        if let Some(GatewayStatus { url, clients }) = &self.gateway {
+        if let Some(GatewayStatus { url, clients, tokens }) = &self.gateway {
             let _infallible = writeln!(text, "gateway {url}: {}", counted(*clients, "client"));
+            for TokenStatus { name, tools, robots } in tokens {
+                let (tools, robots) = (counted(*tools, "connection"), counted(*robots, "robot"));
+                let _infallible = writeln!(text, "token {name}: {tools} of tools, {robots}");
+            }
         }
         for cause in &self.causes {
             let _infallible = writeln!(text, "{}", cause.words());

@@ -1,8 +1,8 @@
 //! What each server and each link is doing: the fields that `status` and `health` show. They follow from what is written into the
 //! `journal`, through handles; `answers`, `health`, `summary` and `inspect` read them.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -275,6 +275,65 @@ pub(crate) struct GatewayStatus {
     pub url: String,
     /// How many conversations there are, over HTTP with sessions or otherwise.
     pub clients: usize,
+    /// Who has come with the tokens of its endpoint.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tokens: Vec<TokenStatus>,
+}
+
+/// Who has come with one token of the gateway's endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TokenStatus {
+    /// The token's name.
+    pub name: String,
+    /// How many connections of tools there are.
+    pub tools: usize,
+    /// How many robots there are.
+    pub robots: usize,
+}
+
+/// Who comes with a token of the gateway's endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// A connection of tools.
+    Tools,
+    Robot,
+}
+
+/// How many have come with one token.
+#[derive(Debug)]
+pub(crate) struct TokenCount {
+    name: Arc<str>,
+    tools: AtomicUsize,
+    robots: AtomicUsize,
+}
+
+impl TokenCount {
+    /// Nobody has come with the token of this name.
+    pub(crate) fn of(name: Arc<str>) -> Self {
+        TokenCount { name, tools: AtomicUsize::new(0), robots: AtomicUsize::new(0) }
+    }
+
+    fn of_caller(&self, caller: Caller) -> &AtomicUsize {
+        match caller {
+            Caller::Tools => &self.tools,
+            Caller::Robot => &self.robots,
+        }
+    }
+}
+
+/// Somebody who has come with a token, and is counted until this is dropped.
+#[derive(Debug)]
+pub(crate) struct CountedCaller {
+    of: Status,
+    count: Arc<TokenCount>,
+    caller: Caller,
+}
+
+impl Drop for CountedCaller {
+    fn drop(&mut self) {
+        self.count.of_caller(self.caller).fetch_sub(1, Ordering::Relaxed);
+        self.of.tell_clients();
+    }
 }
 
 /// A conversation of a client of the gateway, which is counted until this is dropped.
@@ -380,6 +439,8 @@ pub(crate) struct Status {
     calls: watch::Sender<()>,
     /// How many conversations of clients there are.
     clients: Arc<AtomicUsize>,
+    /// How many have come with each token of the gateway's endpoint.
+    tokens: Arc<Mutex<Vec<Arc<TokenCount>>>>,
     /// How many keys were given away. Sixty-four bits are never used up.
     keys: Arc<AtomicU64>,
     /// Cleans each text that is noted, which servers or endpoints may have said.
@@ -457,8 +518,8 @@ impl Status {
 
     /// Notes where MCP clients are served; `None`: nowhere any more.
     pub(crate) fn set_gateway(&self, url: Option<String>) {
-        let clients = self.clients.load(Ordering::Relaxed);
-        let gateway = url.map(|url| GatewayStatus { url, clients });
+        let (clients, tokens) = self.clients_now();
+        let gateway = url.map(|url| GatewayStatus { url, clients, tokens });
         self.overview.send_modify(|overview| overview.gateway = gateway);
     }
 
@@ -470,9 +531,38 @@ impl Status {
         Some(CountedClient(self.clone()))
     }
 
+    /// Notes which tokens the gateway's endpoint has.
+    pub(crate) fn set_tokens(&self, tokens: Vec<Arc<TokenCount>>) {
+        // Nothing panics while it is held.
+        *self.tokens.lock().unwrap_or_else(PoisonError::into_inner) = tokens;
+        self.tell_clients();
+    }
+
+    /// Counts one more who has come with a token, unless there are `most`.
+    pub(crate) fn count_caller(&self, count: &Arc<TokenCount>, caller: Caller, most: usize) -> Option<CountedCaller> {
+        let one_more = |callers| (callers < most).then_some(callers + 1);
+        count.of_caller(caller).fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
+        self.tell_clients();
+        Some(CountedCaller { of: self.clone(), count: count.clone(), caller })
+    }
+
+    fn clients_now(&self) -> (usize, Vec<TokenStatus>) {
+        let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        let tokens = tokens.iter().map(|count| TokenStatus {
+            name: self.redactor.clean(&count.name).into_owned(),
+            tools: count.tools.load(Ordering::Relaxed),
+            robots: count.robots.load(Ordering::Relaxed),
+        });
+        (self.clients.load(Ordering::Relaxed), tokens.collect())
+    }
+
     fn tell_clients(&self) {
-        let clients = self.clients.load(Ordering::Relaxed);
-        let told = |gateway: &mut GatewayStatus| std::mem::replace(&mut gateway.clients, clients) != clients;
+        let (clients, tokens) = self.clients_now();
+        let told = |gateway: &mut GatewayStatus| {
+            let told = (std::mem::replace(&mut gateway.clients, clients), std::mem::take(&mut gateway.tokens));
+            gateway.tokens = tokens;
+            told != (gateway.clients, gateway.tokens.clone())
+        };
         self.overview.send_if_modified(|overview| overview.gateway.as_mut().is_some_and(told));
     }
 

@@ -2,6 +2,8 @@
 
 use percent_encoding::percent_decode_str;
 
+use crate::control::status::Caller;
+
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Place {
@@ -17,6 +19,8 @@ pub(super) enum Place {
     Events(Option<String>),
     /// Where messages go to for such a stream (`/messages`).
     Messages,
+    /// Where those meet that have the same token, over WebSocket: tools (`/endpoint/mcp`) and robots (`/endpoint/call`).
+    Endpoint(Caller),
     /// What is offered here (`/`).
     Offer,
     /// Whether the program runs (`/livez`).
@@ -44,8 +48,19 @@ pub(super) fn place(path: &str) -> Place {
             let server = |of: &str| path.strip_prefix(of).and_then(name);
             let over_http = server("/mcp/").map(Place::Server);
             let place = over_http.or_else(|| server("/ws/").map(|name| Place::Socket(Some(name))));
-            place.or_else(|| server("/sse/").map(|name| Place::Events(Some(name)))).unwrap_or(Place::Nowhere)
+            let place = place.or_else(|| server("/sse/").map(|name| Place::Events(Some(name))));
+            place.or_else(|| endpoint(path).map(Place::Endpoint)).unwrap_or(Place::Nowhere)
         }
+    }
+}
+
+/// Who calls at a path of the endpoint, as it is called here or by the self-hosted endpoint server.
+fn endpoint(path: &str) -> Option<Caller> {
+    let rest = path.strip_prefix("/endpoint/").or_else(|| path.strip_prefix("/mcp_endpoint/"))?;
+    match rest.strip_suffix('/').unwrap_or(rest) {
+        "mcp" => Some(Caller::Tools),
+        "call" => Some(Caller::Robot),
+        _ => None,
     }
 }
 
@@ -98,6 +113,16 @@ mod tests {
             ("/sse/a/b", Place::Nowhere),
             ("/messages", Place::Messages),
             ("/messages/x", Place::Nowhere),
+            ("/endpoint/mcp", Place::Endpoint(Caller::Tools)),
+            ("/endpoint/mcp/", Place::Endpoint(Caller::Tools)),
+            ("/endpoint/call", Place::Endpoint(Caller::Robot)),
+            ("/mcp_endpoint/mcp/", Place::Endpoint(Caller::Tools)),
+            ("/mcp_endpoint/call", Place::Endpoint(Caller::Robot)),
+            ("/mcp_endpoint/call/", Place::Endpoint(Caller::Robot)),
+            ("/endpoint/mcp//", Place::Nowhere),
+            ("/endpoint/mcp/x", Place::Nowhere),
+            ("/endpoint", Place::Nowhere),
+            ("/mcp/endpoint/mcp", Place::Nowhere),
             ("/.well-known/oauth-protected-resource", Place::Nowhere),
         ] {
             assert_eq!(place(path), want, "{path}");

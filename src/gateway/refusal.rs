@@ -58,6 +58,12 @@ pub(super) fn full(id: Option<&[u8]>) -> Answer {
     later(reply::error(StatusCode::SERVICE_UNAVAILABLE, id, INTERNAL, why), LATER)
 }
 
+/// The answer where a token has as many connections of tools as it may.
+pub(super) fn full_of_tools(most: usize) -> Answer {
+    let why = format!("there are {most} connections of tools with this token, and that is all that there may be");
+    later(reply::error(StatusCode::SERVICE_UNAVAILABLE, None, INTERNAL, &why), LATER)
+}
+
 /// The answer where the pipe receives nobody.
 pub(super) fn closed(id: Option<&[u8]>) -> Answer {
     let why = "mcp-pipe is stopping, or its servers are being changed; try again later";

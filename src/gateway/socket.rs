@@ -1,13 +1,14 @@
-//! A client over WebSocket (`/ws`): a message a text frame, each way, in one conversation that is as long as the connection.
+//! Whoever comes over WebSocket: a client (`/ws`), or a robot or tools at the endpoint. A message is a text frame, each way, in one
+//! conversation that is as long as the connection.
 //!
 //! # Theory of operation
 //!
-//! A connection is a guest of the pipe between two halves in one task: one reads frames and says them as lines, the other reads lines
+//! A connection is a guest of the pipe, or a server that has come to it, between two halves in one task: one reads frames and says them as lines, the other reads lines
 //! and sends them as frames; so reading never waits for writing. Neither queues anything: a client that does not read has its
 //! messages wait in the pipe, which ends the conversation of whoever is too far behind.
 //!
-//! What ends a connection: the client; a breach of RFC 6455; silence; or the pipe, which has answered what was under way before it lets
-//! a guest go. Where the client can still be told, it is, by a close frame.
+//! What ends a connection: the client; a breach of RFC 6455; silence; what it was let in by, once that counts no more; or the pipe, which
+//! has answered what was under way before it lets a guest go. Where the client can still be told, it is, by a close frame.
 
 mod offer;
 
@@ -30,7 +31,7 @@ use http::request::Parts;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf, split};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
@@ -41,6 +42,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+pub(super) use self::offer::accept;
 use super::ended::Hash;
 use super::kept::now;
 use super::reply::Answer;
@@ -53,10 +55,13 @@ use crate::frame::{Cut, Line, LineIn};
 use crate::mcp::reply::{INVALID_REQUEST, PARSE_ERROR, error};
 use crate::mcp::{envelope, object};
 
-/// Longest time without a sign of the client before a ping, and between two pings.
-const PING: Duration = Duration::from_secs(30);
-/// Most pings in a row without any sign of the client.
-const UNANSWERED: u32 = 2;
+/// Longest time without a sign of a client before a ping, and between two pings; and most of these in a row without any sign.
+const OF_CLIENT: Pulse = Pulse { ping: Duration::from_secs(30), unanswered: 2 };
+/// The same at the endpoint, where what is dead is in the way of what comes after it: as the self-hosted endpoint server has it.
+const AT_ENDPOINT: Pulse = Pulse { ping: Duration::from_secs(20), unanswered: 1 };
+/// Longest time for tools to give a sign once others have come with their token: a program in Python that works on a call, and hears
+/// nothing meanwhile, mostly is done by then.
+const SIGN: Duration = Duration::from_secs(10);
 /// Longest time for a client to take its close frame, and to close its side.
 const CLOSE: Duration = Duration::from_secs(2);
 /// How many times as long as allowed a message may be so that it is read, and answered by its id, before the connection is closed.
@@ -153,6 +158,36 @@ impl Sockets {
         each.push(Arc::downgrade(connection));
     }
 
+    /// Has a request become a connection, and serves that. `kept` is dropped after its end.
+    pub(super) fn open(&self, mut head: Parts, talk: Talk, kept: impl Send + 'static) {
+        let seat = head.extensions.remove::<Seat>();
+        let upgrade = hyper::upgrade::on(Request::from_parts(head, ()));
+        self.spawn(async move {
+            converse(upgrade, talk).await;
+            drop((seat, kept));
+        });
+    }
+
+    /// Has a request become a connection, and closes that.
+    pub(super) fn turn_away(&self, mut head: Parts, (code, why): (CloseCode, &'static str)) {
+        let seat = head.extensions.remove::<Seat>();
+        let upgrade = hyper::upgrade::on(Request::from_parts(head, ()));
+        self.spawn(async move {
+            if let Some(socket) = upgraded(upgrade, BUFFER).await {
+                let _late =
+                    timeout(CLOSE, close(socket, CloseFrame { code, reason: Utf8Bytes::from_static(why) })).await;
+            }
+            drop(seat);
+        });
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.tasks();
+        // Those that have ended hold memory until somebody asks.
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(task);
+    }
+
     fn tasks(&self) -> MutexGuard<'_, JoinSet<()>> {
         // Nothing panics while it is held.
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
@@ -183,12 +218,81 @@ impl Seats {
     }
 }
 
+/// A conversation over WebSocket.
+#[derive(Debug)]
+pub(super) struct Talk {
+    /// The pipe's side of it.
+    pub(super) lines: DuplexStream,
+    /// Largest message, in bytes.
+    pub(super) max_message: usize,
+    /// Who is on the other side.
+    pub(super) side: Side,
+    /// What ends it besides those who talk.
+    pub(super) ends: Option<Ends>,
+    /// When it ends at the latest.
+    pub(super) until: Option<Instant>,
+    /// How others see it, where they do.
+    pub(super) connection: Option<Arc<Connection>>,
+}
+
+/// Who talks with the pipe.
+#[derive(Debug)]
+pub(super) enum Side {
+    Client,
+    /// A client at the endpoint.
+    Robot,
+    /// A server. It is told when others come with its token.
+    Tools(watch::Receiver<()>),
+}
+
+/// When a conversation is ended, and how.
+#[derive(Debug)]
+pub(super) struct Ends {
+    pub(super) when: CancellationToken,
+    pub(super) code: CloseCode,
+    pub(super) why: &'static str,
+}
+
+/// How often somebody is asked for a sign.
+#[derive(Debug, Clone, Copy)]
+struct Pulse {
+    ping: Duration,
+    unanswered: u32,
+}
+
+impl Side {
+    fn pulse(&self) -> Pulse {
+        match self {
+            Side::Client => OF_CLIENT,
+            Side::Robot | Side::Tools(_) => AT_ENDPOINT,
+        }
+    }
+
+    /// Ready when others have come.
+    async fn others(&mut self) {
+        if let Side::Tools(others) = self
+            && others.changed().await.is_ok()
+        {
+            return;
+        }
+        std::future::pending().await
+    }
+
+    /// Which key of the config limits its messages.
+    fn limit(&self) -> &'static str {
+        match self {
+            Side::Client => "maxBody",
+            Side::Robot | Side::Tools(_) => "maxFrameSize",
+        }
+    }
+}
+
 /// Why a connection ends.
 #[derive(Debug)]
 enum End {
     /// The client has closed it, or is gone.
     Left,
-    /// It breaches RFC 6455, or a limit of ours.
+    /// It breaches RFC 6455 or a limit of ours, or what it was let in by counts no more.
     Breach(CloseCode, Cow<'static, str>),
     /// No sign of the client.
     Silent,
@@ -200,35 +304,36 @@ enum End {
 
 impl Gateway {
     /// Answers a request for a WebSocket connection, and serves that.
-    pub(super) async fn socket(&self, gate: &Gate, mut head: Parts) -> Answer {
-        let accepted = match offer::accept(&head) {
+    pub(super) async fn socket(&self, gate: &Gate, head: Parts) -> Answer {
+        let accepted = match accept(&head) {
             Ok(accepted) => accepted,
             Err(refused) => return *refused,
         };
         let Some(counted) = self.place() else { return refusal::full(None) };
         let Some(lines) = self.receive(gate, "/ws").await else { return refusal::closed(None) };
-        let (max_message, until, seat) = (gate.max_body, gate.until, head.extensions.remove::<Seat>());
-        let upgrade = hyper::upgrade::on(Request::from_parts(head, ()));
         let connection = Connection::of(gate.scope.clone());
         self.sockets.add(&connection);
-        self.sockets.tasks().spawn(async move {
-            converse(upgrade, lines, &connection, (max_message, until)).await;
-            drop((seat, counted));
-        });
+        let talk = Talk {
+            lines,
+            max_message: gate.max_body,
+            side: Side::Client,
+            ends: None,
+            until: gate.until,
+            connection: Some(connection),
+        };
+        self.sockets.open(head, talk, counted);
         accepted
     }
 }
 
-/// Serves a connection until it ends. `until`: when at the latest.
-async fn converse(
-    upgrade: OnUpgrade,
-    lines: DuplexStream,
-    connection: &Connection,
-    (max_message, until): (usize, Option<Instant>),
-) {
+/// Has a request become a connection of WebSocket. `None`: that came to nothing.
+async fn upgraded(upgrade: OnUpgrade, max_message: usize) -> Option<Socket> {
     let upgraded = match upgrade.await {
         Ok(upgraded) => TokioIo::new(upgraded),
-        Err(error) => return debug!(event = "GATEWAY", "a connection did not become one of WebSocket: {error}"),
+        Err(error) => {
+            debug!(event = "GATEWAY", "a connection did not become one of WebSocket: {error}");
+            return None;
+        }
     };
     let most = max_message.saturating_mul(READ);
     let limits = WebSocketConfig::default()
@@ -236,16 +341,40 @@ async fn converse(
         .write_buffer_size(BUFFER)
         .max_message_size(Some(most))
         .max_frame_size(Some(most));
-    let socket = WebSocketStream::from_raw_socket(upgraded, Role::Server, Some(limits)).await;
+    Some(WebSocketStream::from_raw_socket(upgraded, Role::Server, Some(limits)).await)
+}
+
+/// Serves a connection until it ends.
+async fn converse(upgrade: OnUpgrade, talk: Talk) {
+    let Talk { lines, max_message, side, ends, until, connection } = talk;
+    let ended = connection.clone();
+    let Some(socket) = upgraded(upgrade, max_message).await else { return };
     let (mut sink, stream) = socket.split();
     let (from, to) = split(lines);
     let (unsent, ours) = mpsc::channel(UNSENT);
-    let mut reader = Reader { stream, to, unsent, connection, max_message };
+    let mut reader = Reader { stream, to, unsent, connection, max_message, side };
+    let revoked = async {
+        match ends {
+            Some(Ends { when, code, why }) => {
+                when.cancelled().await;
+                End::Breach(code, why.into())
+            }
+            None => std::future::pending().await,
+        }
+    };
+    let over = async {
+        match &ended {
+            Some(connection) => connection.end.cancelled().await,
+            None => std::future::pending().await,
+        }
+    };
     let end = tokio::select! {
+        biased;
+        end = revoked => end,
+        end = expired(until) => end,
+        () = over => End::Over,
         end = reader.run() => end,
         end = write(&mut sink, from, ours) => end,
-        () = connection.end.cancelled() => End::Over,
-        end = expired(until) => end,
     };
     debug!(event = "GATEWAY", "a WebSocket connection ends: {end:?}");
     let Reader { stream, to, .. } = reader;
@@ -284,31 +413,42 @@ async fn close(mut socket: Socket, frame: CloseFrame) {
 }
 
 /// The half that hears the client.
-struct Reader<'a> {
+struct Reader {
     stream: SplitStream<Socket>,
     to: WriteHalf<DuplexStream>,
     unsent: mpsc::Sender<Message>,
-    connection: &'a Connection,
+    connection: Option<Arc<Connection>>,
     max_message: usize,
+    side: Side,
 }
 
-impl Reader<'_> {
+impl Reader {
     async fn run(&mut self) -> End {
         // Only time in which the client is listened to counts.
-        let (mut unanswered, mut due) = (0, Instant::now() + PING);
+        let pulse = self.side.pulse();
+        let (mut unanswered, mut due) = (0, Instant::now() + pulse.ping);
         loop {
             let message = tokio::select! {
                 message = self.stream.next() => message,
                 () = sleep_until(due) => {
-                    if unanswered == UNANSWERED {
+                    if unanswered == pulse.unanswered {
                         return End::Silent;
                     }
-                    (unanswered, due) = (unanswered + 1, Instant::now() + PING);
+                    (unanswered, due) = (unanswered + 1, Instant::now() + pulse.ping);
+                    let _something_waits_already = self.unsent.try_send(Message::Ping(Bytes::new()));
+                    continue;
+                }
+                () = self.side.others() => {
+                    (unanswered, due) = (pulse.unanswered, Instant::now() + SIGN);
                     let _something_waits_already = self.unsent.try_send(Message::Ping(Bytes::new()));
                     continue;
                 }
             };
+            let is_server = matches!(self.side, Side::Tools(_));
             let heard = match message {
+                // A server is no client that could learn from an answer: what it says is judged where all servers' words are.
+                Some(Ok(Message::Text(text))) if is_server => self.take(text.as_bytes()).await,
+                Some(Ok(Message::Binary(bytes))) if is_server => self.take(&bytes).await,
                 Some(Ok(Message::Text(text))) => self.hear(text.as_bytes()).await,
                 Some(Ok(Message::Binary(_))) => self.refuse(b"null", PARSE_ERROR, "a binary frame: messages are text"),
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_))) => Ok(()),
@@ -318,7 +458,7 @@ impl Reader<'_> {
             if let Err(end) = heard {
                 return end;
             }
-            (unanswered, due) = (0, Instant::now() + PING);
+            (unanswered, due) = (0, Instant::now() + pulse.ping);
         }
     }
 
@@ -327,7 +467,7 @@ impl Reader<'_> {
         if text.len() > self.max_message {
             let (size, most) = (text.len(), self.max_message);
             let seen = envelope::scan_cut(Cut { size: size as u64, head: text, tail: text });
-            let why = format!("a message of {size} bytes is above the limit of {most} (maxBody)");
+            let why = format!("a message of {size} bytes is above the limit of {most} ({})", self.side.limit());
             return self.refuse(seen.id.unwrap_or(b"null"), INVALID_REQUEST, &why);
         }
         let line = match memchr::memchr2(b'\n', b'\r', text) {
@@ -340,9 +480,27 @@ impl Reader<'_> {
         if line.trim_ascii().is_empty() {
             return self.refuse(b"null", PARSE_ERROR, "an empty message");
         }
-        self.connection.hear(&line);
+        if let Some(connection) = &self.connection {
+            connection.hear(&line);
+        }
+        self.say(&line).await
+    }
+
+    /// Passes on what a server says, as a line, whatever it is.
+    async fn take(&mut self, text: &[u8]) -> Result<(), End> {
+        let line = match memchr::memchr2(b'\n', b'\r', text) {
+            None => Cow::Borrowed(text),
+            Some(_) => Cow::Owned(envelope::single_line(text).unwrap_or_else(|_| {
+                // It is no message, and one line in the log.
+                text.iter().map(|b| if matches!(b, b'\n' | b'\r') { b' ' } else { *b }).collect()
+            })),
+        };
+        if line.trim_ascii().is_empty() { Ok(()) } else { self.say(&line).await }
+    }
+
+    async fn say(&mut self, line: &[u8]) -> Result<(), End> {
         let said = async {
-            self.to.write_all(&line).await?;
+            self.to.write_all(line).await?;
             self.to.write_all(b"\n").await
         };
         said.await.map_err(|_| End::Over)

@@ -15,6 +15,7 @@ use super::path::Place;
 use super::refusal::{denied_as, nowhere};
 use super::reply::Answer;
 use super::sessions::{Scope, owner};
+use super::tokens::Token;
 use super::tools::Tools;
 use crate::config::{ApiKeySpec, GatewaySpec, JwtSpec, ServerSpec};
 use crate::jwt::Flaw;
@@ -120,6 +121,8 @@ pub(super) struct Terms {
     complaints: Arc<Complaints>,
     /// What is there for those who need no key.
     pub(super) open: Opened,
+    /// The endpoint's tokens; without one there is no endpoint.
+    pub(super) tokens: Vec<Token>,
 }
 
 impl Terms {
@@ -147,7 +150,8 @@ impl Terms {
         });
         let (keys, issuers) = (keys.collect(), issuers.collect());
         let complaints = before.map(|terms| terms.complaints.clone()).unwrap_or_default();
-        Terms { guard, keys, issuers, complaints, open: opened(None), spec: spec.clone() }
+        let tokens = Token::all_of(spec, servers, before.map_or(&[], |terms| &terms.tokens));
+        Terms { guard, keys, issuers, complaints, open: opened(None), tokens, spec: spec.clone() }
     }
 
     /// Fetches keys of issuers aside, where they are missing or old.
@@ -203,12 +207,12 @@ impl Gates {
         let seen: Vec<(Arc<str>, Arc<ToolPolicy>)> =
             servers.iter().filter(is_seen).map(|server| (server.name.clone(), policy(server))).collect();
         let alone = |one: &(Arc<str>, Arc<ToolPolicy>)| {
-            let shown = Shown { servers: vec![one.clone()], sharing, manner: Manner::AsOne };
+            let shown = Shown { servers: vec![one.clone()], room: None, sharing, manner: Manner::AsOne };
             (one.0.clone(), gate(Some(one.0.clone()), shown))
         };
         Gates {
             each: seen.iter().map(alone).collect(),
-            all: gate(None, Shown { servers: seen, sharing, manner: Manner::Together }),
+            all: gate(None, Shown { servers: seen, room: None, sharing, manner: Manner::Together }),
         }
     }
 
@@ -222,7 +226,7 @@ impl Gates {
             Place::Server(name) => Some(name),
             Place::Socket(name) | Place::Events(name) => name.as_ref(),
             Place::All | Place::ByKey(_) | Place::Messages => None,
-            Place::Offer | Place::Live | Place::Ready | Place::Nowhere => None,
+            Place::Endpoint(_) | Place::Offer | Place::Live | Place::Ready | Place::Nowhere => None,
         };
         name.map_or(Some(&self.all), |name| self.each.get(&**name))
     }

@@ -3,11 +3,13 @@
 //! Whoever asks names servers by their names and links by the keys that they were given: places are the pipe's own, and are
 //! used again once nothing names them.
 
+use std::iter::repeat_with;
+
 use tokio::sync::oneshot;
 
 use super::*;
 use crate::catalogue::Memory;
-use crate::config::Sharing;
+use crate::config::{Room, Sharing};
 use crate::guest::{Arrival, Guest};
 use crate::mcp::era::Era;
 use crate::router::hub::Show;
@@ -55,6 +57,8 @@ pub(crate) struct NewGuest {
 pub(crate) struct Shown {
     /// The servers' names, each with what of its tools is shown.
     pub servers: Vec<(Arc<str>, Arc<ToolPolicy>)>,
+    /// Whose servers are shown besides these: all that have come by then.
+    pub room: Option<Room>,
     pub sharing: Sharing,
     pub manner: Manner,
 }
@@ -91,12 +95,17 @@ impl Pipe {
         self.heed(index, now);
     }
 
-    /// A server comes to a place that nobody has.
+    /// A server that is started or asked comes to a place that nobody has.
     pub(super) fn put_server(&mut self, index: ServerIndex, side: Side) {
-        debug_assert!(index <= self.servers.len(), "the router has given away a place before");
         let Run { guard, redactor, .. } = self.run.clone();
         let known = self.run.catalogue.era(&side.spec);
-        let mut server = Server::new(side.spec.clone(), guard, redactor, known);
+        let server = Server::new(side.spec.clone(), guard, redactor, known);
+        self.place_server(index, side, server);
+    }
+
+    /// A server comes to a place that nobody has.
+    pub(super) fn place_server(&mut self, index: ServerIndex, side: Side, mut server: Server) {
+        debug_assert!(index <= self.servers.len(), "the router has given away a place before");
         if !matches!(self.phase, PipePhase::Serving) {
             server.start_no_more();
         }
@@ -142,6 +151,7 @@ impl Pipe {
     pub(super) fn vacate_server(&mut self, index: ServerIndex, now: Instant) {
         let first = self.sides.each[index].first;
         let done = match self.sides.each[index].leaving.take() {
+            None if self.is_gone_comer(index) => None,
             None => return,
             Some(Leaving::Another) => return self.start_further(index, now),
             Some(gone @ Leaving::Gone(_)) if self.further_of(index).next().is_some() => {
@@ -152,6 +162,9 @@ impl Pipe {
             Some(Leaving::Gone(done)) => Some(done),
             Some(Leaving::Further) => None,
         };
+        if let Some(room) = self.sides.each[index].room().cloned() {
+            self.show_room(&room, Some(index), now);
+        }
         if let Some(router) = self.router.turns() {
             router.remove_server(index, now, &mut self.sides);
         }
@@ -171,7 +184,9 @@ impl Pipe {
 
     /// The place of a server.
     fn find(&self, name: &str) -> Option<ServerIndex> {
-        let is_it = |side: &Side| *side.name == *name && side.leaving.is_none() && side.first.is_none();
+        let is_it = |side: &Side| {
+            *side.name == *name && side.leaving.is_none() && side.first.is_none() && side.room().is_none()
+        };
         self.sides.each.iter().position(is_it)
     }
 
@@ -192,7 +207,7 @@ impl Pipe {
     /// An endpoint comes, which is dialled once its servers are there.
     pub(super) fn join(&mut self, endpoint: LinkPeer, now: Instant) -> PeerId {
         let LinkPeer { endpoint, name, status, link, hello, resync, servers, seen } = endpoint;
-        let (names, max_frame) = self.described(&servers);
+        let (names, max_frame) = self.described(&servers, None);
         let names = names.at(name);
         status.shows(servers.iter().map(|server| self.sides.each[*server].status.key()));
         let new = NewPeer { max_frame, hello, resync, sight: None, judges: false };
@@ -219,7 +234,7 @@ impl Pipe {
         let NewGuest { name, shown, era } = new;
         let servers = self.find_all(&shown, era)?;
         let sight = self.sight_of((&shown, era), &servers, now)?;
-        let (names, max_frame) = self.described(&servers);
+        let (names, max_frame) = self.described(&servers, shown.room.as_ref());
         let judges = era == Era::Modern;
         let new = NewPeer { max_frame, hello: None, resync: false, sight: Some(sight), judges };
         let peer = self.router.join(new);
@@ -271,8 +286,8 @@ impl Pipe {
         });
         match sight {
             Some((shown, servers, sight)) => {
+                self.show_as(self.links[place].peer, (servers, shown.0.room.as_ref()), sight, now);
                 self.sides.links.each[place].shown = Some(shown);
-                self.show_as(self.links[place].peer, servers, sight, now);
             }
             None => {
                 self.links[place].carrier.close(&mut self.sides.links.each[place].out);
@@ -304,13 +319,33 @@ impl Pipe {
     pub(super) fn show(&mut self, peer: PeerId, shown: &Shown, now: Instant) {
         let Some(servers) = self.firsts(shown) else { return };
         let Some(sight) = self.sight(shown, &servers, now) else { return };
-        self.show_as(peer, servers, sight, now);
+        self.show_as(peer, (servers, shown.room.as_ref()), sight, now);
     }
 
-    fn show_as(&mut self, peer: PeerId, servers: Vec<ServerIndex>, sight: Sight, now: Instant) {
+    fn show_as(
+        &mut self,
+        peer: PeerId,
+        (servers, room): (Vec<ServerIndex>, Option<&Room>),
+        sight: Sight,
+        now: Instant,
+    ) {
         let Some(place) = self.sides.links.place(peer) else { return };
         let before = self.router.turns().and_then(|router| router.hub.sight(peer));
-        let (names, max_frame) = self.described(&servers);
+        self.note_shown(place, servers, room);
+        if let Some(router) = self.router.turns() {
+            router.hub.change_sight(peer, sight, now, &mut self.sides);
+            if let Some(Sight::Merged(view)) = before {
+                router.hub.remove_view(view);
+            }
+        }
+        self.woken.links.insert(place);
+        self.touched.insert(place);
+        self.restart_due = true;
+    }
+
+    /// Notes which servers a peer sees.
+    pub(super) fn note_shown(&mut self, place: usize, servers: Vec<ServerIndex>, room: Option<&Room>) {
+        let (names, max_frame) = self.described(&servers, room);
         let names = names.at(self.sides.links.each[place].names.endpoint());
         let link = &mut self.sides.links.each[place];
         link.max_frame = max_frame;
@@ -321,15 +356,6 @@ impl Pipe {
             link.set_max_frame(max_frame);
         }
         self.sides.links.change(place, servers, names);
-        if let Some(router) = self.router.turns() {
-            router.hub.change_sight(peer, sight, now, &mut self.sides);
-            if let Some(Sight::Merged(view)) = before {
-                router.hub.remove_view(view);
-            }
-        }
-        self.woken.links.insert(place);
-        self.touched.insert(place);
-        self.restart_due = true;
     }
 
     /// Ends a link for good, once what is under way on it is answered, and tells `done` when it is gone.
@@ -395,9 +421,16 @@ impl Pipe {
         }
     }
 
-    /// The first processes of the servers that are to be shown; `None` if one is not here.
+    /// The first processes of the servers that are to be shown, and those that have come by themselves; `None` if one is not here.
     pub(super) fn firsts(&self, shown: &Shown) -> Option<Vec<ServerIndex>> {
-        shown.servers.iter().map(|(name, _)| self.find(name)).collect()
+        self.firsts_but(shown, None)
+    }
+
+    /// The same without one that is about to be gone.
+    pub(super) fn firsts_but(&self, shown: &Shown, gone: Option<ServerIndex>) -> Option<Vec<ServerIndex>> {
+        let named = shown.servers.iter().map(|(name, _)| self.find(name));
+        let come = shown.room.iter().flat_map(|room| self.comers_of(room)).filter(|index| Some(*index) != gone);
+        named.chain(come.map(Some)).collect()
     }
 
     /// The processes of the servers that are to be shown to a guest of this era.
@@ -417,7 +450,7 @@ impl Pipe {
             let sight = match is_untouched {
                 true => Sight::Alone(server),
                 false => {
-                    let max_list = self.described(&[server]).1;
+                    let max_list = self.described(&[server], None).1;
                     let servers = vec![(server, policy.clone())];
                     self.view(Show { servers, sharing: shown.sharing, max_list, grows: false }, now)?
                 }
@@ -429,23 +462,24 @@ impl Pipe {
 
     /// What an endpoint sees that is shown this as one.
     fn sight(&mut self, shown: &Shown, servers: &[ServerIndex], now: Instant) -> Option<Sight> {
+        let show = self.show_of(shown, servers);
         if let ([server], [(_, policy)]) = (servers, &*shown.servers)
             && policy.is_untouched()
-            && !matches!(shown.manner, Manner::Together)
+            && !show.grows
         {
             return Some(Sight::Alone(*server));
         }
-        let show = self.show_of(shown, servers);
         self.view(show, now)
     }
 
-    /// Servers as one.
-    fn show_of(&self, shown: &Shown, servers: &[ServerIndex]) -> Show {
-        let policies = shown.servers.iter().map(|(_, policy)| policy.clone());
+    /// These servers as one.
+    pub(super) fn show_of(&self, shown: &Shown, servers: &[ServerIndex]) -> Show {
+        let policies = shown.servers.iter().map(|(_, policy)| policy.clone()).chain(repeat_with(Arc::default));
+        let (_, max_list) = self.described(servers, shown.room.as_ref());
         Show {
             servers: servers.iter().copied().zip(policies).collect(),
             sharing: shown.sharing,
-            max_list: self.described(servers).1,
+            max_list,
             grows: matches!(shown.manner, Manner::Together),
         }
     }
@@ -482,10 +516,11 @@ impl Pipe {
         Some(Sight::Merged(self.router.turns()?.hub.add_view(show, now, &mut self.sides)))
     }
 
-    /// The names of servers, and their largest message in bytes.
-    fn described(&self, servers: &[ServerIndex]) -> (Names, usize) {
+    /// The names of servers, and their largest message in bytes, also that of those which may come.
+    fn described(&self, servers: &[ServerIndex], room: Option<&Room>) -> (Names, usize) {
         let specs = || servers.iter().map(|server| &self.sides.each[*server].spec);
-        let max_frame = specs().map(|spec| spec.max_frame).max().unwrap_or_default();
+        let of_comers = room.map(Room::max_frame);
+        let max_frame = specs().map(|spec| spec.max_frame).chain(of_comers).max().unwrap_or_default();
         (specs().map(|spec| spec.name.clone()).collect(), max_frame)
     }
 }

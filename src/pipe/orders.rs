@@ -3,10 +3,12 @@
 //! What is wanted of a server is a level, not an event: the pipe looks at it whenever it is told to look, and at its own start.
 //! So an order that was overtaken costs nothing, and one given while there is no pipe (between two layouts) is not lost.
 
+use tokio::io::DuplexStream;
 use tokio::sync::{mpsc, oneshot};
 
 use super::membership::{NewGuest, NewLink, NewServer, Shown};
 use super::*;
+use crate::config::Room;
 use crate::guest::Arrival;
 use crate::router::Bar;
 use crate::router::bar::argument;
@@ -39,6 +41,8 @@ pub(crate) enum PipeOrder {
     Open,
     /// To receive a guest, whose messages come over this, one a line each way, and to say that it is received.
     Receive(NewGuest, Arrival, oneshot::Sender<()>),
+    /// To run a server that has come to a room over these lines, and to say that it does.
+    Come(Room, DuplexStream, oneshot::Sender<()>),
     /// To show guests something else, or to end their conversations.
     ShowGuests { before: Arc<Shown>, after: Option<Arc<Shown>> },
     /// To show a peer something else.
@@ -92,6 +96,10 @@ impl Pipe {
                     }
                 }
                 PipeOrder::Receive(new, arrival, reply) => self.welcome(new, arrival, reply, now),
+                PipeOrder::Come(room, lines, reply) => {
+                    self.add_comer(&room, lines, now);
+                    let _nobody_waits = reply.send(());
+                }
                 PipeOrder::ShowGuests { before, after } => self.show_guests(&before, after.as_ref(), now),
                 PipeOrder::Show(peer, shown) => self.show(peer, &shown, now),
                 PipeOrder::Limit(limits) => {

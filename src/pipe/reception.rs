@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use tokio::io::{DuplexStream, duplex};
 use tokio::sync::{mpsc, oneshot};
 
 use super::membership::{NewGuest, Shown};
 use super::orders::PipeOrder;
-use crate::guest::{Visitor, ends};
+use crate::config::Room;
+use crate::guest::{BETWEEN, Visitor, ends};
 
 /// See the module's documentation. Cloning gives another handle.
 #[derive(Debug, Clone)]
@@ -26,6 +28,15 @@ impl Reception {
         self.0.send(Box::new(PipeOrder::Receive(guest, arrival, reply))).await.ok()?;
         received.await.ok()?;
         Some(visitor)
+    }
+
+    /// Has a server run that has come to a room. Returns the end at which the server is; `None`: the pipe has ended.
+    pub(crate) async fn come(&self, room: Room) -> Option<DuplexStream> {
+        let (ours, theirs) = duplex(BETWEEN);
+        let (reply, runs) = oneshot::channel();
+        self.0.send(Box::new(PipeOrder::Come(room, ours, reply))).await.ok()?;
+        runs.await.ok()?;
+        Some(theirs)
     }
 
     /// Has the guests that are shown `before` shown something else, or their conversations ended. Nobody waits for a pipe that has

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tracing::{debug, enabled, info, warn};
 
 use crate::catalogue::{Catalogue, Memory};
-use crate::config::{Reach, ServerSpec};
+use crate::config::{Reach, Room, ServerSpec};
 use crate::control::journal::{LinkNews, ServerNews};
 use crate::control::status::{ServerEntry, TurnState};
 use crate::frame::LineOut;
@@ -187,6 +187,14 @@ impl Side {
         Side { first: Some(first), ..side }
     }
 
+    /// Whose servers it is one of, if it has come by itself and is there.
+    pub(super) fn room(&self) -> Option<&Room> {
+        match &self.spec.reach {
+            Reach::Comer(room) => Some(room).filter(|_| !self.name.is_empty()),
+            Reach::Command(_) | Reach::Remote(_) => None,
+        }
+    }
+
     /// Writes what has happened to the server into the journal.
     pub(super) fn write(&self, news: ServerNews<'_>) {
         if self.tried {
@@ -205,6 +213,7 @@ impl Side {
                 self.write(ServerNews::Started { pid, program: &command.program, fetcher });
             }
             (Reach::Remote(remote), _) => self.write(ServerNews::Contacted { url: &remote.url.to_string() }),
+            (Reach::Comer(room), _) => self.write(ServerNews::Came { by: room.name() }),
             // Another way was configured while this life began.
             (Reach::Command(_), None) => {}
         }
@@ -487,6 +496,7 @@ impl Sides {
                 let (what, remedy) = match side.spec.reach {
                     Reach::Command(_) => ("stdout line", "; a server must log to stderr"),
                     Reach::Remote(_) => ("event", ""),
+                    Reach::Comer(_) => ("message", ""),
                 };
                 let remedy = notation.map_or_else(|| remedy.to_owned(), |notation| format!("; {notation}"));
                 match side.noise {
@@ -622,9 +632,11 @@ impl Out for Sides {
     }
 
     fn remember(&mut self, server: ServerIndex, memory: &Memory) {
-        // What is remembered is told before there are processes, and so it is the first one's.
-        if self.each[server].first.is_none() {
-            self.catalogue.save(&self.each[server].spec, memory);
+        let Side { spec, first, .. } = &self.each[server];
+        // What is remembered is told before there are processes, and so it is the first one's; and what came by itself may be somebody else
+        // the next time.
+        if first.is_none() && !matches!(spec.reach, Reach::Comer(_)) {
+            self.catalogue.save(spec, memory);
         }
     }
 

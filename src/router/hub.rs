@@ -61,7 +61,7 @@ use super::{
     Account, Bar, Gone, Greeting, Note, Out, Reconnect, Router, SHUTTING_DOWN, ServerIndex, Start, What, task,
 };
 use crate::catalogue::Memory;
-use crate::config::{Handshake, ServerSpec, Sharing};
+use crate::config::{Handshake, Reach, ServerSpec, Sharing};
 use crate::frame::Cut;
 use crate::mcp::envelope::{self, Envelope, Kind, Lost};
 use crate::mcp::handshake::{Hello, Welcome};
@@ -85,6 +85,10 @@ pub struct Show {
 /// Why a list is not given for which a peer has waited.
 const SEES_OTHERS: &str = "the connection shows other servers now: ask for the list again";
 
+/// What has become of a server after which nobody asks any more, and of one that had come by itself.
+const REMOVED: &str = "is not in the config any more";
+const LEFT: &str = "has closed its connection";
+
 /// A server of a router.
 #[derive(Debug)]
 struct Hosted {
@@ -100,6 +104,8 @@ struct Hosted {
     start_timeout: Duration,
     /// Nothing more of the server is waited for in this life: it has refused, or somebody has waited long enough.
     silent: bool,
+    /// What has become of the server once it is gone for good, in words that follow its name.
+    farewell: &'static str,
 }
 
 impl Hosted {
@@ -114,6 +120,7 @@ impl Hosted {
             role: Role::Shared,
             start_timeout: spec.start_timeout,
             silent: false,
+            farewell: if matches!(spec.reach, Reach::Comer(_)) { LEFT } else { REMOVED },
         }
         .with(spec.instances)
     }
@@ -129,6 +136,7 @@ impl Hosted {
             role: Role::Shared,
             start_timeout: Duration::ZERO,
             silent: true,
+            farewell: REMOVED,
         }
     }
 

@@ -1,4 +1,4 @@
-//! What carries the messages of one life: a process, or a conversation over HTTP.
+//! What carries the messages of one life: a process, a conversation over HTTP, or a connection by which the server has come.
 
 use std::borrow::Cow;
 use std::task::{Context, Poll};
@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::comer::Comer;
 use super::remote::Remote;
 use super::stderr::Noted;
 use super::stdio::Process;
@@ -17,6 +18,7 @@ use crate::frame::LineOut;
 pub(super) enum Being {
     Process(Box<Process>),
     Remote(Box<Remote>),
+    Comer(Box<Comer>),
 }
 
 /// How a life of a server has ended.
@@ -43,6 +45,7 @@ impl Being {
         match self {
             Being::Process(process) => process.poll(cx, now, read, on, log),
             Being::Remote(remote) => remote.poll(cx, now, read, on),
+            Being::Comer(comer) => comer.poll(cx, now, read, on),
         }
     }
 
@@ -50,6 +53,7 @@ impl Being {
         match self {
             Being::Process(process) => process.poll_write(cx, out),
             Being::Remote(remote) => remote.poll_write(cx, out),
+            Being::Comer(comer) => comer.poll_write(cx, out),
         }
     }
 
@@ -57,6 +61,7 @@ impl Being {
         match self {
             Being::Process(process) => process.stop(now),
             Being::Remote(remote) => remote.stop(now),
+            Being::Comer(comer) => comer.stop(),
         }
     }
 
@@ -64,6 +69,7 @@ impl Being {
         match self {
             Being::Process(process) => process.fail(fault),
             Being::Remote(remote) => remote.fail(fault),
+            Being::Comer(comer) => comer.fail(fault),
         }
     }
 
@@ -71,13 +77,14 @@ impl Being {
         match self {
             Being::Process(process) => process.is_up(),
             Being::Remote(remote) => remote.is_up(),
+            Being::Comer(comer) => comer.is_up(),
         }
     }
 
     pub(super) fn pid(&self) -> Option<u32> {
         match self {
             Being::Process(process) => Some(process.pid()),
-            Being::Remote(_) => None,
+            Being::Remote(_) | Being::Comer(_) => None,
         }
     }
 
@@ -91,6 +98,9 @@ impl Being {
                 let end = remote.obituary();
                 let of_remote = Some((end.fault, remote.has_begun()));
                 End { why: end.why, tail: String::new(), remote: of_remote, retry_after: end.retry_after }
+            }
+            Being::Comer(comer) => {
+                End { why: comer.obituary(), tail: String::new(), remote: None, retry_after: Duration::ZERO }
             }
         }
     }

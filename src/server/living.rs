@@ -158,7 +158,7 @@ impl Living {
         }
         let (is_http, extension) = match &self.being {
             Being::Remote(remote) => (true, remote.extension()),
-            Being::Process(_) => (false, None),
+            Being::Process(_) | Being::Comer(_) => (false, None),
         };
         // At an address the exchange has a time of its own.
         let patience = patience.filter(|_| !is_http);
@@ -194,7 +194,7 @@ impl Living {
         let Some((hello, _)) = &self.hello else { return };
         match (&mut self.stage, &mut self.being) {
             (Stage::Bridged(middle), _) => middle.take_line(hello, &mut self.stdin),
-            (Stage::Asked | Stage::Passing, Being::Process(_)) => self.stdin.push(&[hello]),
+            (Stage::Asked | Stage::Passing, Being::Process(_) | Being::Comer(_)) => self.stdin.push(&[hello]),
             (Stage::Asked | Stage::Passing, Being::Remote(remote)) => remote.send(hello.clone(), Instant::now()),
         }
     }
@@ -377,7 +377,7 @@ impl Living {
     /// Gives what the bridge has for the server to what carries it.
     fn flush(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
         match (&mut self.being, &mut self.stage) {
-            (Being::Process(process), _) => process.poll_write(cx, &mut self.stdin),
+            (being @ (Being::Process(_) | Being::Comer(_)), _) => being.poll_write(cx, &mut self.stdin),
             (Being::Remote(remote), Stage::Bridged(middle)) => {
                 middle.posts.drain(..).for_each(|post| remote.post(post, now));
                 middle.withdrawn.drain(..).for_each(|number| remote.withdraw(number));
@@ -410,9 +410,9 @@ impl Living {
                 } else {
                     self.tried_other = true;
                     match &mut self.being {
-                        Being::Process(process) => {
+                        being @ (Being::Process(_) | Being::Comer(_)) => {
                             self.again = Some(Era::Legacy);
-                            process.stop(false);
+                            being.stop(false);
                         }
                         Being::Remote(remote) => {
                             remote.be_modern(false);
@@ -454,7 +454,7 @@ impl Living {
             Stage::Bridged(middle) => {
                 while let Some(line) = first_line(out.pending()) {
                     let has_room = match &mut self.being {
-                        Being::Process(_) => self.stdin.len() < MAX_WAITING,
+                        Being::Process(_) | Being::Comer(_) => self.stdin.len() < MAX_WAITING,
                         Being::Remote(remote) => remote.takes_posts(),
                     };
                     if !has_room {

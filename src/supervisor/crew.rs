@@ -103,7 +103,7 @@ impl Member {
 fn shown(members: &[Member], manner: Manner) -> Option<Shown> {
     let sharing = members.first()?.spec.sharing;
     let servers = members.iter().map(|member| (member.spec.name.clone(), member.spec.tools.clone())).collect();
-    Some(Shown { servers, sharing, manner })
+    Some(Shown { servers, room: None, sharing, manner })
 }
 
 /// The servers of a group that there are.

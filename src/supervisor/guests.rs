@@ -67,6 +67,11 @@ impl Guests {
         let sharing = servers.first().map(|server| server.sharing).unwrap_or_default();
         let is_seen = |spec: &&ServerSpec| server.is_none_or(|name| *spec.name == *name);
         let seen = servers.iter().filter(is_seen).map(|spec| (spec.name.clone(), spec.tools.clone()));
-        Shown { servers: seen.collect(), sharing, manner: if server.is_some() { Manner::AsOne } else { self.manner } }
+        Shown {
+            servers: seen.collect(),
+            room: None,
+            sharing,
+            manner: if server.is_some() { Manner::AsOne } else { self.manner },
+        }
     }
 }

@@ -25,6 +25,7 @@ mod frames;
 #[cfg(target_os = "linux")]
 mod gateway;
 mod gateway_clients;
+mod gateway_endpoint;
 mod gateway_fronts;
 mod gateway_load;
 #[cfg(target_os = "linux")]

@@ -20,7 +20,7 @@ pub(super) fn of(ctx: &mut Context<'_>, entries: &[JwtEntry], keys: &[ApiKeySpec
             let what = format!("is \"{}\", as another one, or a key, is called", brief(name));
             ctx.mistake(&entry.name.place, Code::Duplicate.says(what), "give each its own name");
         }
-        let servers = entry.servers.as_ref().map(|names| servers(ctx, names, known));
+        let servers = entry.servers.as_ref().map(|names| servers(ctx, names, known, "leave servers out for all"));
         let issuer = text(ctx, &entry.issuer);
         let audience: Vec<Arc<str>> = entry.audience.iter().filter_map(|one| text(ctx, one)).collect();
         let jwks = match &entry.jwks {

@@ -7,6 +7,8 @@
 //! | `hosts` | names | none | further names under which the gateway is reached, as behind a reverse proxy: `mcp.example.com`, with a port or for any |
 //! | `apiKeys` | objects | none | the keys of which a client needs one; a must where other machines reach the address |
 //! | `jwt` | objects | none | whose JSON Web Tokens let clients in, in the place of a key |
+//! | `endpointTokens` | texts `$`, or objects | none | the tokens with which tools and robots find each other at the gateway's endpoint |
+//! | `endpointServers` | names | none | servers of ours that all robots see there, too |
 //! | `sse` | `true`/`false` | false | whether the transport of MCP 2024-11-05 (HTTP+SSE) is offered, too |
 //! | `sessionIdle` | time | `30m` | how long a session lives without a request or an open stream |
 //! | `maxSessions` | number | 1000 | the most sessions at a time |
@@ -44,6 +46,15 @@
 //! | `servers` | names | all | the servers that clients with such a token see |
 //! | `tools` | object, or patterns | all | `allow` and `deny`, as of a key |
 //!
+//! In one of `endpointTokens`, with exactly one of `token`, `tokenFile` and `tokenSha256`:
+//!
+//! | key | value | default | meaning |
+//! |---|---|---|---|
+//! | `name` | text | by its place | what the token is called in the log and in `status` |
+//! | `token` | text `$` | | the token, of at least 8 characters |
+//! | `tokenFile` | path `$` | | a file with the token |
+//! | `tokenSha256` | 64 hexadecimal digits | | the SHA-256 of the token, in its place |
+//!
 //! In `tls`, whose files are in PEM form:
 //!
 //! | key | value | default | meaning |
@@ -69,6 +80,8 @@ use crate::tools::ToolPolicy;
 
 /// What to write as one of `jwt`.
 const AN_ISSUER: &str = r#"{"name": "…", "issuer": "https://…", "audience": "…", "jwksUrl": "https://…"}"#;
+/// What to write as one of `endpointTokens`.
+const A_TOKEN: &str = r#""${ENDPOINT_TOKEN}""#;
 /// What to write as one of `apiKeys`.
 const A_KEY: &str = r#"{"name": "…", "key": "${API_KEY}"}"#;
 
@@ -87,6 +100,8 @@ pub(crate) struct GatewayEntry {
     pub(crate) jwt: Vec<JwtEntry>,
     /// The same of these.
     pub(crate) has_jwt: bool,
+    pub(crate) endpoint_tokens: Vec<EndpointTokenEntry>,
+    pub(crate) endpoint_servers: Vec<Located<String>>,
     pub(crate) sse: Option<bool>,
     pub(crate) session_idle: Option<Duration>,
     pub(crate) max_sessions: Option<usize>,
@@ -110,6 +125,13 @@ pub(crate) struct ApiKeyEntry {
     pub(crate) servers: Option<Vec<Located<String>>>,
     pub(crate) tools: ToolPolicy,
     pub(crate) capability_url: Option<bool>,
+}
+
+/// One of `endpointTokens`.
+#[derive(Debug)]
+pub(crate) struct EndpointTokenEntry {
+    pub(crate) name: Option<Located<String>>,
+    pub(crate) source: Source,
 }
 
 /// Where a key is.
@@ -176,6 +198,8 @@ pub(crate) fn read(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Option<
         no_api_keys: None,
         jwt: Vec::new(),
         has_jwt: false,
+        endpoint_tokens: Vec::new(),
+        endpoint_servers: Vec::new(),
         sse: None,
         session_idle: None,
         max_sessions: None,
@@ -214,6 +238,10 @@ pub(crate) fn read(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Option<
                 entry.jwt = objects(r, value, &path, ("issuers", AN_ISSUER), jwt);
                 entry.has_jwt = !entry.jwt.is_empty() || r.mistakes.len() > before;
             }
+            "endpointTokens" => {
+                entry.endpoint_tokens = list(r, value, &path, ("tokens", A_TOKEN), endpoint_token);
+            }
+            "endpointServers" => entry.endpoint_servers = r.one_or_more(value, &path),
             "sse" => entry.sse = r.boolean(value, &path),
             "sessionIdle" => entry.session_idle = r.parsed(value, &path, units::duration_from_1s),
             "maxSessions" => entry.max_sessions = r.parsed(value, &path, units::count),
@@ -265,32 +293,42 @@ fn objects<T>(
     (what, one): (&str, &str),
     read: fn(&mut Reader<'_>, &Value<'_>, &str) -> Option<T>,
 ) -> Vec<T> {
-    let list = match value {
-        Value::Array(list) => list,
-        Value::NullKeyword(_) => return Vec::new(),
-        Value::StringLit(_) | Value::NumberLit(_) | Value::BooleanLit(_) | Value::Object(_) => {
-            let what = Code::WrongType.says(format!("is no list of {what}"));
-            r.mistake(value, path, what, format!("write [{one}]"));
-            return Vec::new();
-        }
-    };
-    let mut all = Vec::new();
-    for (i, value) in list.elements.iter().enumerate() {
-        let path = format!("{path}[{i}]");
+    list(r, value, path, (what, one), |r, value, path| {
         if let Value::Object(_) = value {
-            all.extend(read(r, value, &path));
-        } else {
-            r.mistake(value, &path, Code::WrongType.says("is no object"), format!("write {one}"));
+            return read(r, value, path);
+        }
+        r.mistake(value, path, Code::WrongType.says("is no object"), format!("write {one}"));
+        None
+    })
+}
+
+/// What `read` makes of each member of a list. `how`: what they are called, and how one is written.
+fn list<T>(
+    r: &mut Reader<'_>,
+    value: &Value<'_>,
+    path: &str,
+    (called, how): (&str, &str),
+    read: impl Fn(&mut Reader<'_>, &Value<'_>, &str) -> Option<T>,
+) -> Vec<T> {
+    match value {
+        Value::Array(list) => {
+            let each = list.elements.iter().enumerate();
+            each.filter_map(|(i, value)| read(r, value, &format!("{path}[{i}]"))).collect()
+        }
+        Value::NullKeyword(_) => Vec::new(),
+        Value::StringLit(_) | Value::NumberLit(_) | Value::BooleanLit(_) | Value::Object(_) => {
+            let what = Code::WrongType.says(format!("is no list of {called}"));
+            r.mistake(value, path, what, format!("write [{how}]"));
+            Vec::new()
         }
     }
-    all
 }
 
 /// Reads one of `apiKeys`. `None` where it can't be used, which has been noted.
 fn api_key(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Option<ApiKeyEntry> {
     let mistakes = r.mistakes.len();
     let (mut name, mut servers, mut tools, mut capability_url) = (None, None, ToolPolicy::default(), None);
-    let mut found: Vec<(String, Place, Option<Source>)> = Vec::new();
+    let mut found: Found<Source> = Vec::new();
     for (key, path, prop) in keys::members(r, value, path, Where::ApiKey) {
         let value = &prop.value;
         match key.as_str() {
@@ -305,10 +343,7 @@ fn api_key(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Option<ApiKeyEn
             _ => keys::foreign(r, &key, prop, &path, Where::ApiKey),
         }
     }
-    if let [(first, ..), (second, place, _), ..] = found.as_slice() {
-        let what = format!("stands beside {first}, and one of them is all that can count");
-        r.mistake_at(place, Code::Contradiction.says(what), format!("remove {first} or {second}"));
-    }
+    refuse_several(r, &found);
     // What a slip was meant for is not missed as well.
     let is_whole = r.mistakes.len() == mistakes;
     if found.is_empty() && is_whole {
@@ -316,7 +351,7 @@ fn api_key(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Option<ApiKeyEn
         r.mistake(value, path, what, "add \"key\": \"${API_KEY}\", and set API_KEY in the environment or in .env");
     }
     if let Some(name) = &name {
-        check_name(r, name);
+        refuse_no_name(r, name, "key");
     } else if is_whole {
         let what = Code::MissingKey.says("has no name");
         r.mistake(value, path, what, "add \"name\": what the log is to call whoever has the key");
@@ -324,14 +359,6 @@ fn api_key(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Option<ApiKeyEn
     let (_, _, source) = found.pop()?;
     let (name, source) = (name?, source?);
     (r.mistakes.len() == mistakes).then_some(ApiKeyEntry { name, source, servers, tools, capability_url })
-}
-
-/// Notes what is wrong with the name of a key, or of whoever has no key but a token.
-fn check_name(r: &mut Reader<'_>, name: &Located<String>) {
-    if name.value.trim().is_empty() || name.value.chars().any(char::is_control) {
-        let what = Code::WrongName.says("is no name for a key: it is empty, or has a control character");
-        r.mistake_at(&name.place, what, "use letters, digits, - and _");
-    }
 }
 
 /// The servers that somebody sees. `None`: nothing is said of them.
@@ -352,7 +379,7 @@ fn jwt(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Option<JwtEntry> {
     let mistakes = r.mistakes.len();
     let (mut name, mut issuer, mut audience) = (None, None, Vec::new());
     let (mut servers, mut tools) = (None, ToolPolicy::default());
-    let mut found: Vec<(String, Place, Option<Jwks>)> = Vec::new();
+    let mut found: Found<Jwks> = Vec::new();
     for (key, path, prop) in keys::members(r, value, path, Where::Jwt) {
         let value = &prop.value;
         match key.as_str() {
@@ -367,12 +394,9 @@ fn jwt(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Option<JwtEntry> {
             _ => keys::foreign(r, &key, prop, &path, Where::Jwt),
         }
     }
-    if let [(first, ..), (second, place, _), ..] = found.as_slice() {
-        let what = format!("stands beside {first}, and one of them is all that can count");
-        r.mistake_at(place, Code::Contradiction.says(what), format!("remove {first} or {second}"));
-    }
+    refuse_several(r, &found);
     if let Some(name) = &name {
-        check_name(r, name);
+        refuse_no_name(r, name, "key");
     }
     // What a slip was meant for is not missed as well.
     if r.mistakes.len() == mistakes {
@@ -398,6 +422,60 @@ fn jwt(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Option<JwtEntry> {
     let (_, _, jwks) = found.pop()?;
     let (name, issuer, jwks) = (name?, issuer?, jwks?);
     (r.mistakes.len() == mistakes).then_some(JwtEntry { name, issuer, audience, jwks, servers, tools })
+}
+
+/// Reads one of `endpointTokens`: an object, or the token alone. `None` where it can't be used, which has been noted.
+fn endpoint_token(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Option<EndpointTokenEntry> {
+    if !matches!(value, Value::Object(_)) {
+        if let Value::NullKeyword(_) | Value::BooleanLit(_) | Value::Array(_) = value {
+            let how = format!("write {A_TOKEN}, or {{\"name\": \"…\", \"token\": {A_TOKEN}}}");
+            r.mistake(value, path, Code::WrongType.says("is neither a text nor an object"), how);
+            return None;
+        }
+        return secret(r, value, path).map(|text| EndpointTokenEntry { name: None, source: Source::Text(text) });
+    }
+    let mistakes = r.mistakes.len();
+    let mut name = None;
+    let mut found: Found<Source> = Vec::new();
+    for (key, path, prop) in keys::members(r, value, path, Where::EndpointToken) {
+        let value = &prop.value;
+        match key.as_str() {
+            "name" => name = r.string(value, &path),
+            "token" | "tokenFile" | "tokenSha256" if matches!(value, Value::NullKeyword(_)) => {}
+            "token" => found.push((key, r.place(prop, &path), secret(r, value, &path).map(Source::Text))),
+            "tokenFile" => found.push((key, r.place(prop, &path), r.string(value, &path).map(Source::File))),
+            "tokenSha256" => found.push((key, r.place(prop, &path), hash(r, value, &path).map(Source::Hash))),
+            _ => keys::foreign(r, &key, prop, &path, Where::EndpointToken),
+        }
+    }
+    refuse_several(r, &found);
+    if found.is_empty() && r.mistakes.len() == mistakes {
+        let what = Code::MissingKey.says("has neither a token nor a tokenFile nor a tokenSha256");
+        r.mistake(value, path, what, format!("add \"token\": {A_TOKEN}, and set that in the environment or in .env"));
+    }
+    if let Some(name) = &name {
+        refuse_no_name(r, name, "token");
+    }
+    let (_, _, source) = found.pop()?;
+    let source = source?;
+    (r.mistakes.len() == mistakes).then_some(EndpointTokenEntry { name, source })
+}
+
+/// What is written of a secret or of a set of keys: by which members, and where.
+type Found<T> = Vec<(String, Place, Option<T>)>;
+
+fn refuse_several<T>(r: &mut Reader<'_>, found: &Found<T>) {
+    if let [(first, ..), (second, place, _), ..] = found.as_slice() {
+        let what = format!("stands beside {first}, and one of them is all that can count");
+        r.mistake_at(place, Code::Contradiction.says(what), format!("remove {first} or {second}"));
+    }
+}
+
+fn refuse_no_name(r: &mut Reader<'_>, name: &Located<String>, of: &str) {
+    if name.value.trim().is_empty() || name.value.chars().any(char::is_control) {
+        let what = format!("is no name for a {of}: it is empty, or has a control character");
+        r.mistake_at(&name.place, Code::WrongName.says(what), "use letters, digits, - and _");
+    }
 }
 
 /// A text that is not to be repeated, also where it was written without quotes.

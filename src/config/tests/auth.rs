@@ -5,6 +5,7 @@ use super::*;
 fn remote(case: &Case) -> Arc<RemoteSpec> {
     match &case.ok(&[]).config.servers[0].reach {
         Reach::Remote(remote) => remote.clone(),
+        Reach::Comer(_) => panic!("a comer is in no config"),
         Reach::Command(_) => panic!("a remote server"),
     }
 }

@@ -36,6 +36,9 @@ fn a_gateway_of_which_nothing_is_said_has_every_default() {
         hosts: Vec::new(),
         api_keys: Vec::new(),
         jwt: Vec::new(),
+        endpoint_tokens: Vec::new(),
+        endpoint_servers: Vec::new(),
+        max_frame: 16 << 20,
         sse: false,
         session_idle: Duration::from_secs(1800),
         max_sessions: 1000,
@@ -64,11 +67,15 @@ fn every_key_of_the_gateway_arrives() {
           {{"name": " one ", "key": "${{KEY}}", "servers": ["a", "off"], "tools": {{"allow": ["a__*"], "deny": ["x"]}}, "capabilityUrl": true}},
           {{"name": "two", "keyFile": "two.key", "servers": "b", "tools": ["y"]}},
           {{"name": "three", "keySha256": "{}", "key": null, "_note": 1}}],
+        "endpointTokens": ["a+b/c=12", {{"name": " desk ", "tokenFile": "two.key"}},
+          {{"name": "hall", "tokenSha256": "{}", "token": null, "_note": 1}}],
+        "endpointServers": ["a", "off"],
         "sse": true, "sessionIdle": "5m", "maxSessions": 10, "maxStreams": "2", "maxBody": "1MiB", "headerTimeout": "3s",
         "maxHeld": 3, "heldTimeout": "90s",
         "maxConnections": 20, "maxConnectionsPerAddress": 4, "requestsPerSecond": 50,
         "tls": {{"certFile": "c.pem", "clientCaFile": "${{CA}}.pem"}}"#,
-        hex(sha256("three")).to_uppercase()
+        hex(sha256("three")).to_uppercase(),
+        hex(sha256("hall")),
     ));
     let case = case.env(&[("KEY", KEY), ("CA", "ca")]).file("two.key", format!("{OTHER}\n"));
     let case = case.file("c.pem", "x").file("ca.pem", "x");
@@ -98,6 +105,13 @@ fn every_key_of_the_gateway_arrives() {
             api_key("three", "three", None),
         ],
         jwt: Vec::new(),
+        endpoint_tokens: vec![
+            EndpointTokenSpec { name: "token 1".into(), hash: sha256("a+b/c=12") },
+            EndpointTokenSpec { name: "desk".into(), hash: sha256(OTHER) },
+            EndpointTokenSpec { name: "hall".into(), hash: sha256("hall") },
+        ],
+        endpoint_servers: vec!["a".into(), "off".into()],
+        max_frame: 16 << 20,
         sse: true,
         session_idle: Duration::from_secs(300),
         max_sessions: 10,

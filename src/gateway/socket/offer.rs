@@ -21,7 +21,7 @@ const PROTOCOL: &str = "mcp";
 const KEY: usize = 16;
 
 /// The answer that makes a connection one of WebSocket; else a refusal that says what is missing.
-pub(super) fn accept(head: &Parts) -> Result<Answer, Box<Answer>> {
+pub(in crate::gateway) fn accept(head: &Parts) -> Result<Answer, Box<Answer>> {
     if head.method != Method::GET {
         return Err(Box::new(reply::other_method("GET")));
     }

@@ -46,7 +46,7 @@ impl House {
 
     fn shown(&self, servers: &[&str]) -> Arc<Shown> {
         let servers = servers.iter().map(|name| (Arc::from(*name), Arc::default())).collect();
-        Arc::new(Shown { servers, sharing: self.spec.sharing, manner: Manner::AsOne })
+        Arc::new(Shown { servers, room: None, sharing: self.spec.sharing, manner: Manner::AsOne })
     }
 
     /// One that wants no answers once it says no more.

@@ -60,7 +60,7 @@ impl Shared {
                 endpoint,
                 link: specs[0].link.clone(),
                 hello: None,
-                shown: Shown { servers, sharing: specs[0].sharing, manner: Manner::AsOne },
+                shown: Shown { servers, room: None, sharing: specs[0].sharing, manner: Manner::AsOne },
                 witness: None,
             };
             pipe.attach(new, Instant::now()).unwrap();

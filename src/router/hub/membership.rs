@@ -3,9 +3,6 @@
 use super::*;
 use crate::mcp::handshake::Welcome;
 
-/// What a server is called after which nobody asks any more.
-const REMOVED: &str = "is not in the config any more";
-
 impl Default for Hub {
     fn default() -> Self {
         Hub::new()
@@ -42,7 +39,8 @@ impl Hub {
             return self.remove_process((server, first), now, out);
         }
         self.end_further(server, now, out);
-        self.servers[server].lane.retire(REMOVED, &mut self.peers, out);
+        let Hosted { lane, farewell, .. } = &mut self.servers[server];
+        lane.retire(farewell, &mut self.peers, out);
         self.deadlines.retain_calls(|of, _| of != server);
         self.search_for_strays(server, now, out);
         self.tasks.forget(server);

@@ -60,6 +60,7 @@ impl Hosted {
             role: Role::Further(self.lane.index),
             start_timeout: self.start_timeout,
             silent: false,
+            farewell: self.farewell,
         }
     }
 }

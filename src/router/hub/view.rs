@@ -137,8 +137,11 @@ impl View {
         self.of(servers).any(|server| server.awaits(kind))
     }
 
-    /// The words of all servers, if all of them refuse to initialize.
+    /// The words of all servers, if all of them refuse to initialize. Where others may come, it is no refusal that there are none.
     fn refusal(&self, servers: &[Hosted]) -> Option<String> {
+        if self.seen.is_empty() && self.grows {
+            return None;
+        }
         let words: Option<Vec<_>> = self.of(servers).map(|server| server.lane.refusal()).collect();
         words.map(|words| words.join("; "))
     }

@@ -1,0 +1,90 @@
+//! The endpoint of the gateway: tools dial in at one address, robots at another, and those with the same token find each other. The
+//! addresses and their manners are those of the self-hosted endpoint server (`mcp-endpoint-server`), so what dials that can dial this.
+//!
+//! # Theory of operation
+//!
+//! A connection of tools is a server of the pipe that comes and goes ([`crate::config::Room`]), a robot is a guest, and what a guest of a token
+//! is shown are the servers of that token. So handshakes, ids, merging, bounds and isolation are those of the pipe, and there is no second
+//! router. What is here is who is let in, and what ends a connection that was: the end of the gateway or of its token.
+//!
+//! A connection that has died without a word is noticed by its silence. Where other tools come with the same token, it most likely is the
+//! same machine, which has dialled again: all others are asked for a sign at once.
+
+mod query;
+
+use http::request::Parts;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use super::Gateway;
+use super::refusal::{closed, full, full_of_tools, nowhere};
+use super::reply::Answer;
+use super::socket::{Ends, Side, Talk, accept};
+use super::tokens::{Meeting, Token};
+use crate::control::status::Caller;
+use crate::mcp::era::Era;
+use crate::pipe::membership::NewGuest;
+
+/// Most connections of tools with one token: each is a server of the pipe, whose tools every robot of the token is shown. The machines and
+/// devices of a household are fewer; what comes beyond is a program that dials anew and never closes.
+const MAX_TOOLS: usize = 32;
+
+/// How a connection ends whose token is not known, as clients of the field expect.
+const UNKNOWN: (CloseCode, &str) = (CloseCode::Policy, "this token is not known here");
+
+impl Gateway {
+    /// Has other tokens count from now on.
+    pub(super) async fn change_tokens(&self, before: &[Token], now: &[Token]) {
+        for token in before {
+            let after = now.iter().find(|other| other.spec == token.spec);
+            if after.is_none() {
+                token.end();
+            }
+            self.reception.show(token.shown.clone(), after.map(|token| token.shown.clone())).await;
+        }
+    }
+
+    /// Answers a request for a connection at the endpoint, and serves that.
+    pub(super) async fn endpoint(&self, tokens: &[Token], caller: Caller, head: Parts) -> Answer {
+        if tokens.is_empty() {
+            return nowhere();
+        }
+        let accepted = match accept(&head) {
+            Ok(accepted) => accepted,
+            Err(refused) => return *refused,
+        };
+        let hashes = query::hashes(head.uri.query().unwrap_or_default());
+        let Some(token) = query::among(&hashes, tokens.iter().map(|token| &token.spec.hash)).map(|at| &tokens[at])
+        else {
+            // That the connection stands first is what clients of the field expect.
+            self.sockets.turn_away(head, UNKNOWN);
+            return accepted;
+        };
+        let Meeting { room, count, over, came } = &token.meeting;
+        let (most, client) = match caller {
+            Caller::Tools => (MAX_TOOLS, None),
+            // No more than there may be clients of any kind.
+            Caller::Robot => match self.place() {
+                Some(client) => (usize::MAX, Some(client)),
+                None => return full(None),
+            },
+        };
+        let Some(counted) = self.status.count_caller(count, caller, most) else { return full_of_tools(MAX_TOOLS) };
+        let (lines, side) = match caller {
+            Caller::Tools => {
+                // The others are asked before this one listens.
+                came.send_replace(());
+                (self.reception.come(room.clone()).await, Side::Tools(came.subscribe()))
+            }
+            Caller::Robot => {
+                let name = format!("a robot of {}", room.name()).into();
+                let guest = NewGuest { name, shown: token.shown.clone(), era: Era::Legacy };
+                (self.receive_guest(guest).await, Side::Robot)
+            }
+        };
+        let Some(lines) = lines else { return closed(None) };
+        let ends = Some(Ends { when: over.clone(), code: UNKNOWN.0, why: "this token is not known here any more" });
+        let talk = Talk { lines, max_message: room.max_frame(), side, ends, until: None, connection: None };
+        self.sockets.open(head, talk, (counted, client));
+        accepted
+    }
+}

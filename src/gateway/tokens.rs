@@ -1,0 +1,65 @@
+//! The tokens of the endpoint, each with what it opens and with whoever has come with it.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{EndpointTokenSpec, GatewaySpec, Room, ServerSpec};
+use crate::control::status::TokenCount;
+use crate::pipe::membership::{Manner, Shown};
+
+/// A token with what it opens.
+#[derive(Debug)]
+pub(super) struct Token {
+    pub(super) spec: EndpointTokenSpec,
+    /// What its robots see: the servers of its room, and some of ours.
+    pub(super) shown: Arc<Shown>,
+    pub(super) meeting: Meeting,
+}
+
+/// Who has come with a token: the same for as long as the config has the token, whatever else changes.
+#[derive(Debug, Clone)]
+pub(super) struct Meeting {
+    pub(super) room: Room,
+    pub(super) count: Arc<TokenCount>,
+    /// Cancelled when the token counts no more.
+    pub(super) over: CancellationToken,
+    /// Tells that tools have come.
+    pub(super) came: watch::Sender<()>,
+}
+
+impl Token {
+    /// The tokens of a config. `before`: those that counted before.
+    pub(super) fn all_of(spec: &GatewaySpec, servers: &[ServerSpec], before: &[Token]) -> Vec<Token> {
+        let ours = servers.iter().filter(|server| spec.endpoint_servers.contains(&server.name));
+        let ours: Vec<_> = ours.map(|server| (server.name.clone(), server.tools.clone())).collect();
+        let sharing = servers.first().map(|server| server.sharing).unwrap_or_default();
+        let token = |token: &EndpointTokenSpec| {
+            let same = before.iter().find(|other| other.spec == *token);
+            let meeting = same.map_or_else(|| Meeting::of(token, spec.max_frame), |same| same.meeting.clone());
+            let room = Some(meeting.room.clone());
+            let shown = Shown { servers: ours.clone(), room, sharing, manner: Manner::Together };
+            Token { spec: token.clone(), shown: Arc::new(shown), meeting }
+        };
+        spec.endpoint_tokens.iter().map(token).collect()
+    }
+
+    /// Ends all that came with it.
+    pub(super) fn end(&self) {
+        self.meeting.over.cancel();
+    }
+}
+
+impl Meeting {
+    fn of(token: &EndpointTokenSpec, max_frame: usize) -> Self {
+        let room = Room::new(token.name.clone(), max_frame);
+        let count = Arc::new(TokenCount::of(token.name.clone()));
+        Meeting { room, count, over: CancellationToken::new(), came: watch::Sender::new(()) }
+    }
+}
+
+/// How many have come with each token.
+pub(super) fn counts(tokens: &[Token]) -> Vec<Arc<TokenCount>> {
+    tokens.iter().map(|token| token.meeting.count.clone()).collect()
+}
