@@ -233,7 +233,7 @@ impl Gateway {
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        if !matches!(place, Place::Socket(_)) && socket::is_wanted(&head.headers) {
+        if !matches!(place, Place::Socket(_) | Place::Endpoint(_)) && socket::is_wanted(&head.headers) {
             let why = "this address is not for WebSocket: its clients use /ws, or /ws/SERVER for one server";
             return reply::error(StatusCode::BAD_REQUEST, None, INVALID_REQUEST, why);
         }

@@ -32,7 +32,7 @@ async fn address(daemon: &Daemon) -> String {
 }
 
 /// Somebody on a WebSocket.
-struct Caller(WebSocketStream<TcpStream>);
+pub(crate) struct Caller(WebSocketStream<TcpStream>);
 
 impl Caller {
     async fn dial(address: &str, path: &str) -> Result<Self, Error> {
@@ -41,7 +41,7 @@ impl Caller {
     }
 
     /// A robot, after its handshake.
-    async fn robot(address: &str, token: &str) -> Self {
+    pub(crate) async fn robot(address: &str, token: &str) -> Self {
         let mut robot = Caller::dial(address, &format!("/mcp_endpoint/call/?token={token}")).await.unwrap();
         robot.begin().await;
         robot
@@ -80,13 +80,13 @@ impl Caller {
         }
     }
 
-    async fn tools(&mut self) -> Vec<String> {
+    pub(crate) async fn tools(&mut self) -> Vec<String> {
         let told = self.ask(json!("list"), "tools/list", json!({})).await;
         names(&told).into_iter().map(str::to_owned).collect()
     }
 
     /// Waits until a list of tools is as it should be, which is told by `list_changed`.
-    async fn tools_until(&mut self, what: &str, is_it: impl Fn(&[String]) -> bool) -> Vec<String> {
+    pub(crate) async fn tools_until(&mut self, what: &str, is_it: impl Fn(&[String]) -> bool) -> Vec<String> {
         let until = Instant::now() + Duration::from_secs(20);
         loop {
             let tools = self.tools().await;
@@ -98,7 +98,7 @@ impl Caller {
         }
     }
 
-    async fn call(&mut self, id: Value, tool: &str, arguments: Value) -> Value {
+    pub(crate) async fn call(&mut self, id: Value, tool: &str, arguments: Value) -> Value {
         self.ask(id, "tools/call", json!({"name": tool, "arguments": arguments})).await
     }
 
@@ -147,7 +147,7 @@ fn encoded(token: &str) -> String {
 }
 
 /// Another mcp-pipe with a fixture server, whose link dials the endpoint.
-fn tools(address: &str, token: &str, server: &str) -> Daemon {
+pub(crate) fn tools(address: &str, token: &str, server: &str) -> Daemon {
     let mut all = config([(server, fixture_entry(&["--name", server]))]);
     all["mcpServers"][server]["endpoint"] = format!("ws://{address}/mcp_endpoint/mcp/?token={token}").into();
     Setup::new().config(&all).start("info")

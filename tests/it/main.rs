@@ -24,6 +24,7 @@ mod files;
 mod frames;
 #[cfg(target_os = "linux")]
 mod gateway;
+mod gateway_chain;
 mod gateway_clients;
 mod gateway_endpoint;
 mod gateway_fronts;

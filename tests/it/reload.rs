@@ -347,8 +347,9 @@ async fn sighup_has_the_config_read_again_where_no_terminal_can_have_been_closed
     run.daemon.signal(Signal::HUP);
     assert_eq!(conn.wait_for_close().await.map(|close| u16::from(close.code)), Some(1000));
     assert!(run.daemon.exit().await.success());
+    run.daemon.wait_for("the signal", |line| line.to_string().contains("SIGHUP")).await;
     let log = run.daemon.log_text();
-    assert!(log.contains("SIGHUP") && !log.contains("read again"), "{log}");
+    assert!(!log.contains("read again"), "{log}");
 }
 
 #[tokio::test]

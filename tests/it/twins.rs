@@ -12,7 +12,7 @@ use crate::eras::script;
 use crate::gateway::url;
 use crate::harness::{Daemon, FakeEndpoint, McpHttp, config, multiplex, text_of};
 
-fn entry(eras: &[&str]) -> Value {
+pub(crate) fn entry(eras: &[&str]) -> Value {
     let args: Vec<_> = [script("both.py")].into_iter().chain(eras.iter().map(ToString::to_string)).collect();
     json!({"command": "python3", "args": args, "startTimeout": "30s"})
 }
@@ -26,7 +26,7 @@ async fn served(runtime: &Runtime, all: &Value) -> (Daemon, McpHttp) {
 }
 
 /// A request of the modern era; its answer.
-async fn modern(at: &McpHttp, method: &str, mut params: Value) -> Value {
+pub(crate) async fn modern(at: &McpHttp, method: &str, mut params: Value) -> Value {
     params["_meta"] = json!({
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
         "io.modelcontextprotocol/clientCapabilities": {},
