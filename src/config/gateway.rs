@@ -274,7 +274,7 @@ pub(crate) fn of(
         entry.has_api_keys || entry.has_jwt || entry.tls.as_ref().is_some_and(|tls| tls.client_ca_file.is_some())
     });
     let is_local = listen.ip().to_canonical().is_loopback();
-    if let Some(place) = entry.and_then(|entry| entry.no_api_keys.clone()).filter(|_| is_local) {
+    if let Some(place) = entry.and_then(|entry| entry.no_api_keys.clone()).filter(|_| is_local && !asks) {
         let what = Code::NoEffect.says("is empty, so nobody needs a key");
         ctx.warning(place, what, "add a key, or leave apiKeys out");
     }

@@ -20,6 +20,7 @@ use super::refusal::{closed, full, full_of_tools, nowhere};
 use super::reply::Answer;
 use super::socket::{Ends, Side, Talk, accept};
 use super::tokens::{Meeting, Token};
+use super::turned_away::Refusal;
 use crate::control::status::Caller;
 use crate::mcp::era::Era;
 use crate::pipe::membership::NewGuest;
@@ -35,7 +36,7 @@ impl Gateway {
     /// Has other tokens count from now on.
     pub(super) async fn change_tokens(&self, before: &[Token], now: &[Token]) {
         for token in before {
-            let after = now.iter().find(|other| other.spec == token.spec);
+            let after = now.iter().find(|other| other.meeting.room == token.meeting.room);
             if after.is_none() {
                 token.end();
             }
@@ -57,6 +58,7 @@ impl Gateway {
         else {
             // That the connection stands first is what clients of the field expect.
             self.sockets.turn_away(head, UNKNOWN);
+            self.refusals.note(Refusal::Token);
             return accepted;
         };
         let Meeting { room, count, over, came } = &token.meeting;

@@ -9,9 +9,11 @@
 //!
 //! Without a folder, or where its files can't be used, ids are random and don't survive the process.
 
+use std::fmt::Display;
 use std::fs::{File, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -54,8 +56,10 @@ struct Shared {
     known: Mutex<Known>,
     /// Whether the thread is at work.
     busy: watch::Sender<bool>,
-    /// Held by whoever looks what others have written: one look serves all who wait for it.
-    looking: tokio::sync::Mutex<()>,
+    /// How many looks at what others have written have begun.
+    looks: AtomicU64,
+    /// Held by whoever looks: the number of the last look that is over, and what has failed. One that began after somebody came serves them.
+    looking: tokio::sync::Mutex<(u64, Option<String>)>,
 }
 
 /// Where the files are.
@@ -93,9 +97,9 @@ impl Kept {
         });
         match opened.await.and_then(|opened| opened) {
             Ok((key, files)) => {
-                let (known, busy, looking) =
-                    (Mutex::default(), watch::Sender::new(false), tokio::sync::Mutex::default());
-                Kept(Some(Arc::new(Shared { key, files, known, busy, looking })))
+                let (known, busy) = (Mutex::default(), watch::Sender::new(false));
+                let (looks, looking) = (AtomicU64::default(), tokio::sync::Mutex::default());
+                Kept(Some(Arc::new(Shared { key, files, known, busy, looks, looking })))
             }
             Err(error) => {
                 warn!(
@@ -126,12 +130,16 @@ impl Kept {
     /// Whether a session has ended before its time. Where nobody can tell, it has.
     pub(super) async fn has_ended(&self, hash: &Hash, issued: u64) -> bool {
         let Some(shared) = &self.0 else { return true };
-        let looked = timeout(PATIENCE, shared.look()).await;
-        if let Err(why) = looked.map_err(io::Error::from).and_then(|looked| looked) {
+        if let Err(why) = shared.look().await {
             shared.known().complain(&why);
             return true;
         }
-        shared.known().ended.has(hash, issued)
+        self.is_known_to_have_ended(hash, issued)
+    }
+
+    /// The same, as far as it is known without a look at what others have written.
+    pub(super) fn is_known_to_have_ended(&self, hash: &Hash, issued: u64) -> bool {
+        self.0.as_ref().is_none_or(|shared| shared.known().ended.has(hash, issued))
     }
 
     /// Notes that a session has ended, by the hash of its id. `until`: when it would have ended anyway.
@@ -196,14 +204,20 @@ impl Shared {
     }
 
     /// Reads what another process has written since.
-    async fn look(self: &Arc<Self>) -> io::Result<()> {
-        let _one_at_a_time = self.looking.lock().await;
-        let shared = self.clone();
-        aside(move || {
-            let mut file = shared.files.open_ended(&shared.files.folder()?)?;
-            shared.read(&mut file)
-        })
-        .await?
+    async fn look(self: &Arc<Self>) -> Result<(), String> {
+        let before = self.looks.load(Ordering::Relaxed);
+        let mut last = self.looking.lock().await;
+        if last.0 <= before {
+            let number = self.looks.fetch_add(1, Ordering::Relaxed) + 1;
+            let shared = self.clone();
+            let looked = aside(move || {
+                let mut file = shared.files.open_ended(&shared.files.folder()?)?;
+                shared.read(&mut file)
+            });
+            let looked = timeout(PATIENCE, looked).await.map_err(io::Error::from).and_then(|looked| looked);
+            *last = (number, looked.and_then(|looked| looked).err().map(|why| why.to_string()));
+        }
+        last.1.clone().map_or(Ok(()), Err)
     }
 
     /// Reads a file that is not as it was.
@@ -266,7 +280,7 @@ impl Shared {
 
 impl Known {
     /// Tells once that nothing can be kept.
-    fn complain(&mut self, error: &io::Error) {
+    fn complain(&mut self, error: &dyn Display) {
         if !std::mem::replace(&mut self.said, true) {
             warn!(
                 event = "SESSIONS_NOT_KEPT",
@@ -294,8 +308,9 @@ fn ends_with_line_break(file: &mut File) -> io::Result<bool> {
 
 impl Files {
     fn of(parent: PathBuf, config: &Path) -> Self {
-        let resolved = config.canonicalize().unwrap_or_else(|_| config.to_path_buf());
-        let hash = digest(&SHA256, resolved.as_os_str().as_encoded_bytes());
+        // Where links lead changes with each release, and the config is still the same one.
+        let named = std::path::absolute(config).unwrap_or_else(|_| config.to_path_buf());
+        let hash = digest(&SHA256, named.as_os_str().as_encoded_bytes());
         Files { parent, of: hash.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect() }
     }
 
@@ -361,6 +376,8 @@ impl Files {
 mod tests {
     use std::fs;
 
+    use futures_util::future::join_all;
+
     use super::super::ended::hash_of;
     use super::*;
 
@@ -379,6 +396,16 @@ mod tests {
         let found: Vec<_> = all.filter(|path| path.extension().is_some_and(|end| end == ending)).collect();
         let [one] = &found[..] else { panic!("{found:?}") };
         one.clone()
+    }
+
+    #[tokio::test]
+    async fn one_look_at_what_others_have_written_serves_all_who_wait_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = kept(dir.path(), "/a.json").await;
+        let ids: Vec<_> = (0..500).map(|n| hash_of(&n.to_string())).collect();
+        let ended = join_all(ids.iter().map(|id| kept.has_ended(id, now()))).await;
+        assert!(ended.iter().all(|ended| !ended));
+        assert!(kept.0.unwrap().looks.load(Ordering::Relaxed) <= 2);
     }
 
     #[tokio::test]

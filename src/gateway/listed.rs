@@ -35,7 +35,7 @@ fn row(
         client: client.map(|client| client.name.to_string()),
         version: client.map(|client| client.version.to_string()),
         path: scope.server.as_ref().map_or_else(|| at.to_owned(), server),
-        key: scope.key.as_ref().map(ToString::to_string),
+        key: scope.holder(),
         age_seconds: wall_clock().saturating_sub(since),
         idle_seconds: heard.elapsed().as_secs(),
         streams: 1,

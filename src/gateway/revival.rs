@@ -143,6 +143,10 @@ impl Gateway {
         let Some(lines) = self.receive(gate, "/mcp").await else { return Err(Box::new(refusal::closed(None))) };
         let session = Arc::new(Session::over(lines, counted));
         let Some(welcome) = greet(&session, &sealed).await else { return Err(Box::new(gone())) };
+        // A person may have ended all sessions meanwhile.
+        if self.survival.kept.is_known_to_have_ended(&hash_of(id), sealed.issued) {
+            return Err(Box::new(gone()));
+        }
         let Sealed { issued, ends, version, params } = sealed;
         session.meet(Client::of(&params));
         announce_changes(&session, &version, &welcome);

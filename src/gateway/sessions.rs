@@ -40,6 +40,11 @@ impl Scope {
         serde_json::to_vec(&(server.as_deref(), name.as_deref(), proof)).unwrap_or_default()
     }
 
+    /// Who has let the client in, for a person; of a token also for whom it speaks.
+    pub(super) fn holder(&self) -> Option<String> {
+        self.key.as_ref().map(|key| key.replace(OF_ISSUER, "/"))
+    }
+
     /// Whether another one is this, or that of one of all for whom this is.
     pub(super) fn covers(&self, other: &Scope) -> bool {
         let is_owner = match (&self.key, &other.key) {

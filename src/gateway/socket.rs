@@ -439,7 +439,10 @@ impl Reader {
                     continue;
                 }
                 () = self.side.others() => {
-                    (unanswered, due) = (pulse.unanswered, Instant::now() + SIGN);
+                    let sign = Instant::now() + SIGN;
+                    // Whoever owes a sign already gets no more time for it.
+                    due = if unanswered == pulse.unanswered { due.min(sign) } else { sign };
+                    unanswered = pulse.unanswered;
                     let _something_waits_already = self.unsent.try_send(Message::Ping(Bytes::new()));
                     continue;
                 }

@@ -36,7 +36,10 @@ impl Token {
         let ours: Vec<_> = ours.map(|server| (server.name.clone(), server.tools.clone())).collect();
         let sharing = servers.first().map(|server| server.sharing).unwrap_or_default();
         let token = |token: &EndpointTokenSpec| {
-            let same = before.iter().find(|other| other.spec == *token);
+            // Another name, or another place where it has none, makes it no other token.
+            let is_same =
+                |other: &&Token| other.spec.hash == token.hash && other.meeting.room.max_frame() == spec.max_frame;
+            let same = before.iter().find(is_same);
             let meeting = same.map_or_else(|| Meeting::of(token, spec.max_frame), |same| same.meeting.clone());
             let room = Some(meeting.room.clone());
             let shown = Shown { servers: ours.clone(), room, sharing, manner: Manner::Together };
@@ -62,4 +65,23 @@ impl Meeting {
 /// How many have come with each token.
 pub(super) fn counts(tokens: &[Token]) -> Vec<Arc<TokenCount>> {
     tokens.iter().map(|token| token.meeting.count.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::sha256;
+
+    #[test]
+    fn a_token_with_another_name_is_the_same_and_one_with_another_limit_is_not() {
+        let token = |name: &str| EndpointTokenSpec { name: name.into(), hash: sha256("token-of-home") };
+        let spec = |name: &str, max_frame| GatewaySpec {
+            endpoint_tokens: vec![token(name)],
+            max_frame,
+            ..crate::gateway::tests::spec()
+        };
+        let before = Token::all_of(&spec("token 2", 1000), &[], &[]);
+        let is_same = |spec: &GatewaySpec| Token::all_of(spec, &[], &before)[0].meeting.room == before[0].meeting.room;
+        assert!(is_same(&spec("token 1", 1000)) && !is_same(&spec("token 2", 2000)));
+    }
 }

@@ -14,15 +14,20 @@ pub(super) enum Refusal {
     Host,
     /// The request comes from a page that may not ask (403).
     Origin,
+    /// The token in the address of the endpoint is none (close code 1008).
+    Token,
 }
 
 impl Refusal {
     /// What the log says of the client.
     fn words(self) -> &'static str {
         match self {
-            Refusal::Key => "a client was refused (401): it showed no key that is known here",
+            Refusal::Key => "a client was refused (401): it showed neither a key nor a token that is good here",
             Refusal::Host => {
                 "a client was refused (403): it asked for a host of a name that is not known here; if that is this one, add it to `hosts` of `gateway`"
+            }
+            Refusal::Token => {
+                "a connection at the endpoint was closed (1008): the token in its address is none of `endpointTokens`"
             }
             Refusal::Origin => {
                 "a client was refused (403): it is a web page of an origin that may not ask; if it may, add it to `cors` of `gateway`"
@@ -33,7 +38,7 @@ impl Refusal {
 
 /// How many there were of each kind.
 #[derive(Debug, Default)]
-pub(super) struct Refusals([AtomicU64; 3]);
+pub(super) struct Refusals([AtomicU64; 4]);
 
 impl Refusals {
     /// Notes another one. Whoever comes again and again doesn't get to fill the disk: it is told that there are 2, 4, 8 and so on.

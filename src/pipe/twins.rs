@@ -126,12 +126,9 @@ impl Pipe {
             if !self.router.is_serving(index) {
                 match self.router.start(index) {
                     Start::Awaited if now < until => continue,
-                    // It has refused, or says nothing where its first process has answered.
-                    Start::Settled | Start::Awaited => {
-                        self.run.catalogue.save_era(&self.sides.each[first].spec, Era::Legacy);
-                    }
-                    // One that ends may have another fault, and is tried again in another run.
-                    Start::Absent => {}
+                    Start::Settled => self.run.catalogue.save_era(&self.sides.each[first].spec, Era::Legacy),
+                    // One that ends or is slow may have another fault, and is tried again in another run.
+                    Start::Absent | Start::Awaited => {}
                 }
             }
             self.twins.tried.remove(at);
@@ -139,6 +136,9 @@ impl Pipe {
             changed = true;
         }
         for waiting in std::mem::take(&mut self.twins.waiting) {
+            if waiting.reply.is_closed() {
+                continue; // it waits no longer
+            }
             let firsts = self.firsts(&waiting.new.shown).unwrap_or_default();
             if self.twins.is_awaited(&firsts, now) {
                 self.twins.waiting.push(waiting);

@@ -293,6 +293,7 @@ async fn an_unknown_token_is_let_in_and_shown_out_and_without_tokens_there_is_no
         let closed = Caller::dial(&at, path).await.unwrap().closed().await;
         assert_eq!((u16::from(closed.code), closed.reason.as_str()), (1008, "this token is not known here"), "{path}");
     }
+    assert!(daemon.wait_for_event("CLIENT_REFUSED").await.to_string().contains("endpointTokens"));
     // A page of somebody else, and a name that leads here.
     for (host, origin) in [("evil.example", None), ("localhost", Some("https://evil.example"))] {
         let stream = TcpStream::connect(&at).await.unwrap();
