@@ -500,7 +500,8 @@ mod tests {
             redactor.clean(&text);
             redactor.beginning(&text, 100);
         }
-        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+        // It takes a second, or some where much else runs; and without a bound longer than anybody waits.
+        assert!(begun.elapsed() < Duration::from_secs(120), "{:?}", begun.elapsed());
     }
 
     proptest! {
