@@ -257,7 +257,7 @@ async fn clients_that_are_refused_stand_in_the_log_a_few_times_and_without_what_
     daemon.wait_for("the eighth", |line| is_refused(line) && told(line).contains("8 times so far")).await;
     let lines: Vec<String> = daemon.log_lines().iter().filter(|line| is_refused(line)).map(told).collect();
     assert_eq!(lines.len(), 4, "the first, second, fourth and eighth: {lines:?}");
-    assert!(lines[0].contains("(401): it showed no key that is known here"), "{lines:?}");
+    assert!(lines[0].contains("(401): it showed neither a key nor a token that is good here"), "{lines:?}");
     assert!(!daemon.log_text().contains("nearly-my-key"));
     daemon.stop().await;
 }
