@@ -95,7 +95,7 @@ impl fmt::Display for Flaw {
             Flaw::UnknownKey(Some(id)) => {
                 write!(f, "its issuer has no key of its name and algorithm (kid is {})", brief(id))
             }
-            Flaw::AnyKey => f.write_str("its issuer has several keys that fit, and it names none (kid)"),
+            Flaw::AnyKey => f.write_str("several keys of its issuer fit, and it names none of them alone (kid)"),
             Flaw::Signature => f.write_str("its signature is not by the issuer's key"),
         }
     }

@@ -458,6 +458,16 @@ pub(super) fn keys() -> Vec<ApiKeySpec> {
     vec![key("calc", Some(&["calc"]), false), key("all", None, false), key("path", None, true)]
 }
 
+/// Sends what a row of a table asks, which is to be answered with this status. Returns how it is to be let in, and the body.
+async fn answered(gateway: &Gateway, ask: Ask, (at, status): (usize, u16)) -> (String, String) {
+    let answer = ask.send(gateway).await;
+    let (got, challenge) = (answer.status().as_u16(), of(&answer, "www-authenticate"));
+    let body = whole(answer).await;
+    assert_eq!(got, status, "row {at}: {body}");
+    assert_eq!(challenge.starts_with("Bearer"), status == 401, "row {at}");
+    (challenge, body)
+}
+
 #[tokio::test]
 async fn with_keys_nobody_gets_in_without_one_and_each_sees_what_it_may() {
     let gateway = guarded();
@@ -500,11 +510,7 @@ async fn with_keys_nobody_gets_in_without_one_and_each_sees_what_it_may() {
         (404, first().at("/token")),
     ];
     for (at, (status, ask)) in rows.into_iter().enumerate() {
-        let answer = ask.send(&gateway).await;
-        let (got, challenge) = (answer.status().as_u16(), of(&answer, "www-authenticate"));
-        let body = whole(answer).await;
-        assert_eq!(got, status, "row {at}: {body}");
-        assert_eq!(challenge.starts_with("Bearer"), status == 401, "row {at}");
+        let (_, body) = answered(&gateway, ask, (at, status)).await;
         assert!(!body.contains("0123456"), "{body}");
         if status == 200 && at == 6 {
             assert!(body.contains(r#""seen":"calc""#), "{body}");
@@ -606,11 +612,7 @@ async fn a_token_lets_in_whom_it_is_for_and_nobody_else() {
     ];
     let mut told = std::collections::HashSet::new();
     for (at, (status, ask)) in rows.into_iter().enumerate() {
-        let answer = ask.send(&gateway).await;
-        let (got, challenge) = (answer.status().as_u16(), of(&answer, "www-authenticate"));
-        let body = whole(answer).await;
-        assert_eq!(got, status, "row {at}: {body}");
-        assert_eq!(challenge.starts_with("Bearer"), status == 401, "row {at}");
+        let (challenge, body) = answered(&gateway, ask, (at, status)).await;
         assert!(!body.contains("eyJ"), "{body}");
         if (7..=16).contains(&at) {
             assert_eq!(challenge, "Bearer error=\"invalid_token\"", "row {at}");

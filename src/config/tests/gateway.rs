@@ -229,7 +229,10 @@ fn an_empty_list_of_keys_is_told_to_ask_for_none() {
     let told = with(r#""apiKeys": []"#).warnings(&[]);
     let want = "mcp_config.json:1:25 gateway.apiKeys: is empty, so nobody needs a key; add a key, or leave apiKeys out";
     assert_eq!(told, [want]);
-    assert_eq!(with(r#""sse": true"#).warnings(&[]), Vec::<String>::new());
+    let others = r#""apiKeys": [], "jwt": [{"name": "s", "issuer": "i", "audience": "a", "jwksUrl": "https://h/k"}]"#;
+    for unremarkable in [r#""sse": true"#, others] {
+        assert_eq!(with(unremarkable).warnings(&[]), Vec::<String>::new());
+    }
     // Where others reach it that is a mistake.
     let told = with(r#""apiKeys": [], "listen": ":80""#).mistakes(&[]);
     assert!(told.len() == 1 && told[0].contains("the gateway asks for no key"), "{told:#?}");
