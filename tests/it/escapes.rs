@@ -28,13 +28,7 @@ fn said(arguments: &[&str], stdout: Option<OwnedFd>) -> (String, String) {
 
 /// A terminal: what is shown on it, and the side that a program gets.
 pub(crate) fn terminal() -> (File, OwnedFd) {
-    use rustix::fs::{Mode, OFlags, open};
-    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-    let screen = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&screen).unwrap();
-    unlockpt(&screen).unwrap();
-    let name = ptsname(&screen, Vec::new()).unwrap();
-    let program = open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
+    let (screen, program) = crate::terminal::terminal();
     (File::from(screen), program)
 }
 

@@ -17,7 +17,7 @@ use crate::control::Runtime;
 use crate::harness::{Agent, Setup, Takes, calculator_entry, config, example, field, fixture_entry, within};
 
 /// A terminal: the end that a person looks at, and the one that a program writes to.
-fn terminal() -> (OwnedFd, OwnedFd) {
+pub(crate) fn terminal() -> (OwnedFd, OwnedFd) {
     let person = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
     grantpt(&person).and_then(|()| unlockpt(&person)).unwrap();
     let name = ptsname(&person, Vec::new()).unwrap();
