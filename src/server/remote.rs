@@ -440,14 +440,15 @@ impl Remote {
             };
             let line = match &exchange.aim {
                 Aim::Request(wanted) if wanted.kind == WantedKind::Initialize => LineKind::Initialize,
+                Aim::Renewal => LineKind::Initialize,
                 Aim::Message { announces: true } => LineKind::Initialized,
                 Aim::Message { announces: false } => LineKind::Message,
-                Aim::Request(_) | Aim::Renewal | Aim::Probe | Aim::Listening { .. } | Aim::Stream | Aim::End => {
-                    LineKind::Request
-                }
+                Aim::Request(_) | Aim::Probe | Aim::Listening { .. } | Aim::Stream | Aim::End => LineKind::Request,
             };
-            // `initialize` may be sent again, by the other way.
-            let is_admitted = self.session.admits(line) || line == LineKind::Initialize && !self.session.has_begun();
+            let is_renewal = matches!(exchange.aim, Aim::Renewal);
+            // `initialize` may be sent again, by the other way, or for another session.
+            let is_again = line == LineKind::Initialize && (is_renewal || !self.session.has_begun());
+            let is_admitted = self.session.admits(line) || is_again;
             let has_to_wait = at_work >= MAX_AT_WORK || self.stream_until.is_some();
             if !is_reachable || !is_admitted || line == LineKind::Request && has_to_wait {
                 // A cancellation goes past requests that wait for others to end; nothing goes past the handshake.
@@ -460,7 +461,9 @@ impl Remote {
             self.queue.remove(at);
             if let Some(exchange) = self.each[place].as_mut() {
                 at_work += 1;
-                self.session.sends(line, &exchange.body);
+                if !is_renewal {
+                    self.session.sends(line, &exchange.body);
+                }
                 exchange.io = Io::Pausing(exchange.moved);
                 self.woken.insert(place);
                 self.wakers.waker(place).wake_by_ref();

@@ -18,8 +18,6 @@ type Answers = Box<dyn Fn(&Asked) -> Vec<Part> + Send + Sync>;
 /// A session can end in many ways: each costs the calls that were under way an error, and nothing else.
 #[tokio::test]
 async fn a_session_that_is_over_costs_the_calls_under_way_an_error_and_the_next_call_works() {
-    let gone =
-        |status: &'static str, body: &'static str| move |_: &Asked| whole(status, &["content-type: text/plain"], body);
     let told = |parts: Vec<Part>| move |_: &Asked| Transport::Sse.events(parts.clone());
     let ends: Vec<(&str, Answers)> = vec![
         // The stream ends: between events, in one, and in a character of one.
@@ -29,10 +27,8 @@ async fn a_session_that_is_over_costs_the_calls_under_way_an_error_and_the_next_
             Box::new(told(vec![Part::Write("data: {\"jsonrpc\":\"2.0\",\"id\":".into()), Part::Close])),
         ),
         ("has closed its event stream", Box::new(told(vec![Part::Write(b"data: \"\xc3".into()), Part::Close]))),
-        // The stream stands, and the server knows nothing of it.
-        ("knows its session no more", Box::new(gone("404 Not Found", "Could not find session"))),
-        ("knows its session no more", Box::new(gone("400 Bad Request", "No transport found for sessionId"))),
-        ("it wants to know who asks", Box::new(gone("401 Unauthorized", ""))),
+        // The stream stands, and what is sent is refused.
+        ("it wants to know who asks", Box::new(|_| whole("401 Unauthorized", &[], ""))),
     ];
     let words: Vec<&str> = ends.iter().map(|(words, _)| *words).collect();
     let at = Arc::new(AtomicUsize::new(0));
@@ -66,6 +62,48 @@ async fn a_session_that_is_over_costs_the_calls_under_way_an_error_and_the_next_
         assert_eq!(text_of(&conn.call(id + 2, "echo", json!({})).await), "echo", "{n}");
     }
     assert_eq!((endpoint.accepted(), web.calls("x"), web.sessions()), (1, 2 * words.len(), words.len() + 1));
+    daemon.stop_closing([&mut conn]).await;
+}
+
+/// The stream stands, and the server knows nothing of it: what is sent is refused, so it may be sent again.
+#[tokio::test]
+async fn a_session_that_is_forgotten_costs_the_calls_under_way_an_error_and_those_that_find_out_nothing() {
+    let refusals =
+        [("404 Not Found", "Could not find session"), ("400 Bad Request", "No transport found for sessionId")];
+    let due = Arc::new(AtomicUsize::new(0));
+    let next = due.clone();
+    let script = on_x(move |asked| {
+        if asked.body["params"]["arguments"]["how"] == "hang" {
+            return Transport::Sse.events(vec![]);
+        }
+        match next.swap(0, Ordering::SeqCst) {
+            0 => Transport::Sse.events(vec![Part::Write(format!("data: {}\n\n", result(asked, "x")).into())]),
+            n => whole(refusals[n - 1].0, &["content-type: text/plain"], refusals[n - 1].1),
+        }
+    });
+    let web = Web::start_by(Transport::Sse, script).await;
+    let (endpoint, daemon, mut conn) = start(&web.url(), json!({})).await;
+    conn.handshake().await;
+    for n in 0..refusals.len() {
+        let id = 1000 * (n as u64 + 1);
+        conn.send_call(id, "x", json!({"how": "hang"})).await;
+        within("the call to be there", async {
+            while web.calls("x") <= 3 * n {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+        due.store(n + 1, Ordering::SeqCst);
+        conn.send_call(id + 1, "x", json!({})).await;
+        let cut = conn.answer_to(id).await;
+        let message = cut["error"]["message"].as_str().unwrap_or_else(|| panic!("{n}: {cut}"));
+        assert!(message.contains("server \"x\" knows its session no more"), "{n}: {message}");
+        assert_eq!(text_of(&conn.answer_to(id + 1).await), "x", "{n}");
+        assert_eq!(text_of(&conn.call(id + 2, "echo", json!({})).await), "echo", "{n}");
+    }
+    let rounds = refusals.len();
+    assert_eq!((endpoint.accepted(), web.calls("x"), web.sessions()), (1, 3 * rounds, rounds + 1));
+    assert_eq!(web.gone(), rounds, "the streams of lost sessions are closed");
     daemon.stop_closing([&mut conn]).await;
 }
 

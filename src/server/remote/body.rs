@@ -265,7 +265,14 @@ impl Remote {
         taker: &mut Taker<'_, '_>,
     ) -> bool {
         if self.session.is_renewing() && number.is_some() && number == self.hello_number() {
-            match result.map(|result| self.session.greeted(result, session)) {
+            let greeting = result.map(|result| self.session.greeted(result, session));
+            // What asked for it waits no more, if it did so for another stream.
+            let is_renewal = |exchange: &Exchange| matches!(exchange.aim, Aim::Renewal);
+            let places = self.each.iter().enumerate();
+            for (place, _) in places.filter(|(_, held)| held.as_ref().is_some_and(is_renewal)) {
+                self.woken.insert(place);
+            }
+            match greeting {
                 Some(Greeting::Renewed { announce: true }) => {
                     let line = reply::notification("notifications/initialized");
                     self.begin(Exchange::new(Aim::Message { announces: true }, line.into(), taker.now));

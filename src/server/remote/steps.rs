@@ -38,6 +38,8 @@ pub(super) const MAX_RETRY: Duration = Duration::from_secs(30);
 pub(super) const RETRY: Duration = Duration::from_secs(1);
 /// How often in a row it is tried in vain to have a cut answer go on.
 pub(super) const MAX_RESUMES: u32 = 3;
+/// What has become of a request that was under way in such a session.
+const FORGOTTEN: &str = "knows its session no more, and the stream of its answer ended with that";
 /// The method of the question whether a server still knows us, and the id of that.
 const PING: &str = "ping";
 pub(super) const PROBE: &[u8] = b"\"mcp-pipe-probe\"";
@@ -76,7 +78,9 @@ impl Remote {
                 }
                 Io::Awaited => {
                     exchange.io = Io::Awaited;
-                    if exchange.wanted().is_none() { Next::Done } else { Next::Wait }
+                    let is_renewal = matches!(exchange.aim, Aim::Renewal);
+                    let is_over = if is_renewal { !self.session.is_renewing() } else { exchange.wanted().is_none() };
+                    if is_over { Next::Done } else { Next::Wait }
                 }
                 Io::Pausing(until) if until > taker.now => {
                     exchange.io = Io::Pausing(until);
@@ -273,14 +277,24 @@ impl Remote {
                 self.unanswered(wanted, "took it, and gave no answer", taker);
                 Next::Done
             }
+            // The stream on which it would be answered was closed meanwhile.
+            Aim::Request(wanted) if self.way != Way::Http && !wanted.answered && self.is_of_lost_session(exchange) => {
+                self.unanswered(wanted, FORGOTTEN, taker);
+                Next::Done
+            }
             Aim::Request(_) | Aim::Renewal => {
                 exchange.io = Io::Awaited;
-                Next::Wait
+                Next::Go
             }
             Aim::Message { announces: false } | Aim::Probe | Aim::Listening { .. } | Aim::Stream | Aim::End => {
                 Next::Done
             }
         }
+    }
+
+    /// Whether something was sent in a session that is over.
+    fn is_of_lost_session(&self, exchange: &Exchange) -> bool {
+        exchange.session.0 != self.session.number() || self.session.is_renewing()
     }
 
     /// The server has taken `initialized`: from now on it takes anything.
@@ -486,7 +500,7 @@ impl Remote {
                 if ends_session && exchange.session.1 && !exchange.tries.renewed =>
             {
                 exchange.tries.renewed = true;
-                match self.lose_session(exchange.session.0, taker.now) {
+                match self.lose_session(exchange.session.0, taker) {
                     Loss::Begin | Loss::Wait => Next::Wait,
                     Loss::Resend => {
                         exchange.io = Io::Pausing(taker.now);
@@ -501,7 +515,7 @@ impl Remote {
                 }
             }
             Aim::Message { .. } | Aim::Probe if ends_session && exchange.session.1 => {
-                self.lose_session(exchange.session.0, taker.now);
+                self.lose_session(exchange.session.0, taker);
                 Next::Done
             }
             Aim::Message { announces: true } => {
@@ -552,16 +566,20 @@ impl Remote {
     }
 
     /// A session is over in which something was sent.
-    fn lose_session(&mut self, number: u32, now: Instant) -> Loss {
-        if matches!(self.way, Way::Sse { .. }) {
-            self.finish(Obituary::new(FaultCode::RemoteLost, "knows its session no more"), false);
-            return Loss::None;
-        }
+    fn lose_session(&mut self, number: u32, taker: &mut Taker<'_, '_>) -> Loss {
         let loss = self.session.lost(number);
         match loss {
             Loss::Begin => {
-                let hello = self.session.hello().unwrap_or_default();
-                self.begin(Exchange::new(Aim::Renewal, hello, now));
+                let mut renewal = Exchange::new(Aim::Renewal, self.session.hello().unwrap_or_default(), taker.now);
+                if matches!(self.way, Way::Sse { .. }) {
+                    // It waits for the address that the new stream names.
+                    self.reopen(taker);
+                    renewal.io = Io::Parked;
+                    let place = self.begin(renewal);
+                    self.queue.push_front(place);
+                } else {
+                    self.begin(renewal);
+                }
             }
             Loss::Hopeless => {
                 let why =
@@ -571,5 +589,20 @@ impl Remote {
             Loss::Wait | Loss::Resend | Loss::None => {}
         }
         loss
+    }
+
+    /// Another stream in place of the one whose session is over (HTTP+SSE): what the server has taken is answered no more.
+    fn reopen(&mut self, taker: &mut Taker<'_, '_>) {
+        self.way = Way::Sse { posts: None };
+        for place in 0..self.each.len() {
+            let is_of_stream =
+                |exchange: &Exchange| matches!((&exchange.io, &exchange.aim), (Io::Awaited, _) | (_, Aim::Stream));
+            if let Some(over) = self.each[place].take_if(|exchange| is_of_stream(exchange))
+                && let Some(wanted) = over.wanted()
+            {
+                self.unanswered(wanted, FORGOTTEN, taker);
+            }
+        }
+        self.begin(Exchange::new(Aim::Stream, Bytes::new(), taker.now));
     }
 }

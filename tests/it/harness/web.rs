@@ -279,6 +279,7 @@ pub(crate) fn result(asked: &Asked, text: &str) -> Value {
 }
 
 async fn welcome(stream: TcpStream, state: Arc<State>) {
+    stream.set_nodelay(true).unwrap();
     let Some(secure) = &state.secure else { return serve(stream, state).await };
     // A client that doesn't trust us ends the handshake.
     let Ok(stream) = secure.acceptor.accept(stream).await else { return };
@@ -333,7 +334,10 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, state: Arc<State
                     loop {
                         let part = tokio::select! {
                             part = told.recv() => part,
-                            _ = stream.read_u8() => None,
+                            _ = stream.read_u8() => {
+                                state.gone.fetch_add(1, Ordering::SeqCst);
+                                None
+                            }
                         };
                         let Some(part) = part else { break false };
                         if !write(&mut stream, part, &state).await {
