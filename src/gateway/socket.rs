@@ -48,6 +48,7 @@ use super::kept::now;
 use super::reply::Answer;
 use super::session::Client;
 use super::sessions::Scope;
+use super::stall::{Stall, Stalled};
 use super::terms::Gate;
 use super::{Gateway, refusal};
 use crate::chunk::poll_chunk;
@@ -66,12 +67,16 @@ const SIGN: Duration = Duration::from_secs(10);
 const CLOSE: Duration = Duration::from_secs(2);
 /// How many times as long as allowed a message may be so that it is read, and answered by its id, before the connection is closed.
 const READ: usize = 2;
-/// Most answers of ours that wait for the client: a client that goes on sending what is no message, and reads nothing, is cut off.
+/// Most answers of ours that wait for the client, and longest time for which the next one waits for it: a client that goes on sending what
+/// is no message, and reads nothing, is cut off.
 const UNSENT: usize = 16;
+const UNREAD: Duration = Duration::from_secs(10);
+/// Most pings in a row that are answered while the client takes nothing: their pongs are kept until it does.
+const PONGS: usize = 1024;
 /// First size of the buffers of a connection, in bytes: small, since large messages make a buffer grow while they last.
 const BUFFER: usize = 8 * 1024;
 
-type Socket = WebSocketStream<TokioIo<Upgraded>>;
+type Socket = WebSocketStream<Stall<TokioIo<Upgraded>>>;
 
 /// The connections that there are. Their conversations end with it.
 #[derive(Debug, Default)]
@@ -173,7 +178,7 @@ impl Sockets {
         let seat = head.extensions.remove::<Seat>();
         let upgrade = hyper::upgrade::on(Request::from_parts(head, ()));
         self.spawn(async move {
-            if let Some(socket) = upgraded(upgrade, BUFFER).await {
+            if let Some((socket, _)) = upgraded(upgrade, BUFFER).await {
                 let _late =
                     timeout(CLOSE, close(socket, CloseFrame { code, reason: Utf8Bytes::from_static(why) })).await;
             }
@@ -302,6 +307,12 @@ enum End {
     Over,
 }
 
+impl End {
+    fn unread() -> Self {
+        End::Breach(CloseCode::Policy, "its answers are not read".into())
+    }
+}
+
 impl Gateway {
     /// Answers a request for a WebSocket connection, and serves that.
     pub(super) async fn socket(&self, gate: &Gate, head: Parts) -> Answer {
@@ -326,10 +337,10 @@ impl Gateway {
     }
 }
 
-/// Has a request become a connection of WebSocket. `None`: that came to nothing.
-async fn upgraded(upgrade: OnUpgrade, max_message: usize) -> Option<Socket> {
-    let upgraded = match upgrade.await {
-        Ok(upgraded) => TokioIo::new(upgraded),
+/// Has a request become a connection of WebSocket, and tells whether its client takes what it is sent. `None`: that came to nothing.
+async fn upgraded(upgrade: OnUpgrade, max_message: usize) -> Option<(Socket, Stalled)> {
+    let stream = match upgrade.await {
+        Ok(upgraded) => Stall::of(TokioIo::new(upgraded)),
         Err(error) => {
             debug!(event = "GATEWAY", "a connection did not become one of WebSocket: {error}");
             return None;
@@ -341,18 +352,19 @@ async fn upgraded(upgrade: OnUpgrade, max_message: usize) -> Option<Socket> {
         .write_buffer_size(BUFFER)
         .max_message_size(Some(most))
         .max_frame_size(Some(most));
-    Some(WebSocketStream::from_raw_socket(upgraded, Role::Server, Some(limits)).await)
+    let stalled = stream.stalled();
+    Some((WebSocketStream::from_raw_socket(stream, Role::Server, Some(limits)).await, stalled))
 }
 
 /// Serves a connection until it ends.
 async fn converse(upgrade: OnUpgrade, talk: Talk) {
     let Talk { lines, max_message, side, ends, until, connection } = talk;
     let ended = connection.clone();
-    let Some(socket) = upgraded(upgrade, max_message).await else { return };
+    let Some((socket, stalled)) = upgraded(upgrade, max_message).await else { return };
     let (mut sink, stream) = socket.split();
     let (from, to) = split(lines);
     let (unsent, ours) = mpsc::channel(UNSENT);
-    let mut reader = Reader { stream, to, unsent, connection, max_message, side };
+    let mut reader = Reader { stream, to, unsent, stalled, pongs: 0, connection, max_message, side };
     let revoked = async {
         match ends {
             Some(Ends { when, code, why }) => {
@@ -417,6 +429,9 @@ struct Reader {
     stream: SplitStream<Socket>,
     to: WriteHalf<DuplexStream>,
     unsent: mpsc::Sender<Message>,
+    stalled: Stalled,
+    /// How many pings in a row have come while the client took nothing.
+    pongs: usize,
     connection: Option<Arc<Connection>>,
     max_message: usize,
     side: Side,
@@ -453,8 +468,11 @@ impl Reader {
                 Some(Ok(Message::Text(text))) if is_server => self.take(text.as_bytes()).await,
                 Some(Ok(Message::Binary(bytes))) if is_server => self.take(&bytes).await,
                 Some(Ok(Message::Text(text))) => self.hear(text.as_bytes()).await,
-                Some(Ok(Message::Binary(_))) => self.refuse(b"null", PARSE_ERROR, "a binary frame: messages are text"),
-                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_))) => Ok(()),
+                Some(Ok(Message::Binary(_))) => {
+                    self.refuse(b"null", PARSE_ERROR, "a binary frame: messages are text").await
+                }
+                Some(Ok(Message::Ping(_))) => self.count_ping(),
+                Some(Ok(Message::Pong(_) | Message::Close(_) | Message::Frame(_))) => Ok(()),
                 Some(Err(error)) => Err(breach(&error)),
                 None => Err(End::Left),
             };
@@ -471,17 +489,17 @@ impl Reader {
             let (size, most) = (text.len(), self.max_message);
             let seen = envelope::scan_cut(Cut { size: size as u64, head: text, tail: text });
             let why = format!("a message of {size} bytes is above the limit of {most} ({})", self.side.limit());
-            return self.refuse(seen.id.unwrap_or(b"null"), INVALID_REQUEST, &why);
+            return self.refuse(seen.id.unwrap_or(b"null"), INVALID_REQUEST, &why).await;
         }
         let line = match memchr::memchr2(b'\n', b'\r', text) {
             None => Cow::Borrowed(text),
             Some(_) => match envelope::single_line(text) {
                 Ok(line) => Cow::Owned(line),
-                Err(why) => return self.refuse(b"null", PARSE_ERROR, &why.to_string()),
+                Err(why) => return self.refuse(b"null", PARSE_ERROR, &why.to_string()).await,
             },
         };
         if line.trim_ascii().is_empty() {
-            return self.refuse(b"null", PARSE_ERROR, "an empty message");
+            return self.refuse(b"null", PARSE_ERROR, "an empty message").await;
         }
         if let Some(connection) = &self.connection {
             connection.hear(&line);
@@ -510,10 +528,18 @@ impl Reader {
     }
 
     /// Answers what can't be passed on.
-    fn refuse(&self, id: &[u8], code: i32, why: &str) -> Result<(), End> {
+    async fn refuse(&self, id: &[u8], code: i32, why: &str) -> Result<(), End> {
         let answer = String::from_utf8_lossy(&error(id, code, why)).into_owned();
-        let unread = "its answers are not read";
-        self.unsent.try_send(Message::text(answer)).map_err(|_| End::Breach(CloseCode::Policy, unread.into()))
+        match timeout(UNREAD, self.unsent.send(Message::text(answer))).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(End::unread()),
+        }
+    }
+
+    /// A ping has come, whose pong is kept where the client takes nothing.
+    fn count_ping(&mut self) -> Result<(), End> {
+        self.pongs = if self.stalled.is_so() { self.pongs + 1 } else { 0 };
+        if self.pongs > PONGS { Err(End::unread()) } else { Ok(()) }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,21 +18,38 @@ const STALLED: Duration = Duration::from_secs(60);
 pub(super) struct Stall<S> {
     stream: S,
     /// Since when it takes nothing, as a timer.
-    stalled: Option<Pin<Box<Sleep>>>,
+    since: Option<Pin<Box<Sleep>>>,
+    stalled: Stalled,
+}
+
+/// Whether what was last written to a connection waits for its client.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Stalled(Arc<AtomicBool>);
+
+impl Stalled {
+    pub(super) fn is_so(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl<S> Stall<S> {
     pub(super) fn of(stream: S) -> Self {
-        Stall { stream, stalled: None }
+        Stall { stream, since: None, stalled: Stalled::default() }
+    }
+
+    /// Tells of this from elsewhere.
+    pub(super) fn stalled(&self) -> Stalled {
+        self.stalled.clone()
     }
 
     /// Notes what came of an attempt to write.
     fn note<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        self.stalled.0.store(written.is_pending(), Ordering::Relaxed);
         if written.is_ready() {
-            self.stalled = None;
+            self.since = None;
             return written;
         }
-        let timer = self.stalled.get_or_insert_with(|| Box::pin(sleep(STALLED)));
+        let timer = self.since.get_or_insert_with(|| Box::pin(sleep(STALLED)));
         match timer.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             Poll::Pending => Poll::Pending,

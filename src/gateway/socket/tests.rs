@@ -290,15 +290,41 @@ async fn a_client_that_gives_no_sign_is_pinged_and_let_go_and_one_that_answers_s
     assert!(silent.elapsed() <= Duration::from_secs(93), "{:?}", silent.elapsed());
 }
 
+#[tokio::test(start_paused = true)]
+async fn one_that_reads_nothing_and_sends_nonsense_or_pings_is_let_go() {
+    for first in [BINARY, PING] {
+        let gateway = gateway();
+        let client = Client::of(&gateway, "/ws").await;
+        let (_unread, mut to) = tokio::io::split(client.0);
+        let flood = frame(FIN | first, &[0; 100]);
+        // What lies between both, each way, and what is kept for it.
+        let most = 2 * 64 * 1024 + PONGS * flood.len() + 64 * 1024;
+        let mut taken = 0;
+        while timeout(UNREAD + HANG, to.write_all(&flood)).await.unwrap().is_ok() {
+            taken += flood.len();
+            assert!(taken < most, "{first}: {taken} bytes");
+        }
+        timeout(HANG, gateway.sockets.ended()).await.unwrap();
+    }
+}
+
 #[tokio::test]
-async fn one_that_reads_nothing_and_sends_nonsense_is_let_go() {
-    let gateway = gateway();
-    let client = Client::of(&gateway, "/ws").await;
-    let (_unread, mut to) = tokio::io::split(client.0);
-    let flood = frame(FIN | BINARY, &[0; 100]);
-    let cut = async { while to.write_all(&flood).await.is_ok() {} };
-    timeout(HANG, cut).await.unwrap();
-    timeout(HANG, gateway.sockets.ended()).await.unwrap();
+async fn each_of_many_faulty_messages_and_pings_at_once_is_answered_to_a_client_that_reads() {
+    const MANY: usize = 4 * PONGS;
+    for (first, answered) in [(BINARY, TEXT), (TEXT, TEXT), (PING, PONG)] {
+        let gateway = gateway();
+        let client = Client::of(&gateway, "/ws").await;
+        let (from, mut to) = tokio::io::split(client.0);
+        let mut client = Client(Box::new(tokio::io::join(from, tokio::io::sink())));
+        let sent = tokio::spawn(async move {
+            to.write_all(&frame(FIN | first, b"").repeat(MANY)).await.unwrap();
+            to
+        });
+        for n in 0..MANY {
+            assert_eq!(client.next().await.0, FIN | answered, "{first}: {n}");
+        }
+        drop(sent.await.unwrap());
+    }
 }
 
 #[tokio::test]
