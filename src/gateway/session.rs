@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use futures_channel::mpsc;
+use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, split};
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -21,7 +22,7 @@ use crate::control::status::CountedClient;
 use crate::frame::{Line, LineIn};
 use crate::mcp::{envelope, object};
 
-/// Most messages of a client that wait for the pipe to take them: a client that goes on sending waits then.
+/// Most messages of a client that wait for the pipe to take them, besides one of each POST: a client that goes on sending waits then.
 const UNSENT: usize = 16;
 
 /// The first version in which streams can be resumed by their numbers from the first event on.
@@ -57,6 +58,7 @@ impl Client {
 #[derive(Debug)]
 pub(super) struct Session {
     board: Arc<Mutex<Board>>,
+    /// Of a kind that takes no memory while nothing is sent: most sessions are idle.
     to: mpsc::Sender<Bytes>,
     task: JoinHandle<()>,
     /// Cancelled when the pipe has ended the conversation.
@@ -102,7 +104,7 @@ impl Session {
     /// Says something for the client: a message on one line. Returns whether the conversation goes on.
     pub(super) async fn say(&self, message: Bytes) -> bool {
         self.hear();
-        self.to.send(message).await.is_ok()
+        self.to.clone().send(message).await.is_ok()
     }
 
     /// The client is there.
@@ -182,7 +184,7 @@ async fn carry(lines: DuplexStream, unsent: mpsc::Receiver<Bytes>, board: Arc<Mu
 }
 
 async fn write(mut to: WriteHalf<DuplexStream>, mut unsent: mpsc::Receiver<Bytes>) {
-    while let Some(message) = unsent.recv().await {
+    while let Some(message) = unsent.next().await {
         if to.write_all(&message).await.is_err() || to.write_all(b"\n").await.is_err() {
             return;
         }

@@ -328,6 +328,10 @@ impl Board {
             self.streams.remove(&key);
             bytes -= of;
         }
+        if self.streams.is_empty() {
+            // An empty tree keeps the memory of its last node, and most sessions are idle.
+            self.streams = BTreeMap::new();
+        }
     }
 
     /// Nothing more will come: all streams end when what they have is read.
