@@ -179,6 +179,9 @@ impl Gateway {
             std::mem::replace(&mut *now, terms.clone())
         };
         self.held.limit(limits_of(spec), Instant::now());
+        if !spec.sse {
+            self.sse.end_all();
+        }
         for gate in before.gates() {
             let is_same_key = before.proof_of(gate) == terms.proof_of(gate);
             let after = terms.gates().find(|other| is_same_key && other.scope == gate.scope);

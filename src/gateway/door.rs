@@ -102,6 +102,11 @@ impl Bucket {
         Bucket { rate, left: Mutex::new((rate.unwrap_or_default(), now)) }
     }
 
+    /// Whether there may be too many.
+    pub(super) fn is_limited(&self) -> bool {
+        self.rate.is_some()
+    }
+
     /// Takes one request.
     ///
     /// # Errors

@@ -85,7 +85,8 @@ impl Gateway {
         };
         let Some(lines) = lines else { return closed(None) };
         let ends = Some(Ends { when: over.clone(), code: UNKNOWN.0, why: "this token is not known here any more" });
-        let talk = Talk { lines, max_message: room.max_frame(), side, ends, until: None, connection: None };
+        let max_message = room.max_frame();
+        let talk = Talk { lines, max_message, side, ends, until: None, bucket: None, connection: None };
         self.sockets.open(head, talk, (counted, client));
         accepted
     }

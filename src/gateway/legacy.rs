@@ -27,6 +27,9 @@ const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
 /// The only version in which a message may be a batch.
 const BATCHES: &str = "2025-03-26";
 
+/// Most messages of a batch: their answers go out together, and so are held until the last one is there.
+const MAX_BATCH: usize = 100;
+
 /// Longest id of a request, in bytes of its token: those of clients have some dozens.
 const MAX_ID: usize = 512;
 
@@ -94,6 +97,10 @@ impl Gateway {
             Ok(asked) => asked,
             Err(why) => return reply::error(StatusCode::BAD_REQUEST, None, INVALID_REQUEST, why),
         };
+        // Each request of a batch is one, and the first was counted with what has brought them.
+        if let Err(wait) = (1..asked.requests.len()).try_for_each(|_| gate.bucket.take(Instant::now())) {
+            return refusal::too_often(headers, wait);
+        }
         self.ask(&found.session, asked, body, takes).await
     }
 
@@ -234,6 +241,7 @@ fn asked(body: &[u8], scanned: &Scanned, found: &Entry) -> Result<Asked, &'stati
             Err("a batch: one message at a time, in this version of MCP")
         }
         Scanned::Batch(members) if members.is_empty() => Err("an empty batch"),
+        Scanned::Batch(members) if members.len() > MAX_BATCH => Err("a batch of more than 100 messages"),
         Scanned::Batch(members) => {
             let mut asked = Asked { requests: Vec::new(), is_work: false, is_batch: true };
             for member in members {

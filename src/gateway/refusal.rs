@@ -15,7 +15,9 @@ pub(super) const LATER: Duration = Duration::from_secs(5);
 
 /// JSON-RPC errors of MCP's field, for legacy clients: who asks is not known, or asks too often.
 const NOT_ALLOWED: i32 = -32003;
-const TOO_OFTEN: i32 = -32004;
+pub(super) const TOO_OFTEN: i32 = -32004;
+/// What whoever asks too often is told.
+pub(super) const SLOWER: &str = "more requests than the config allows (requestsPerSecond)";
 
 /// An answer with when to try again.
 pub(super) fn later(mut answer: Answer, wait: Duration) -> Answer {
@@ -26,8 +28,7 @@ pub(super) fn later(mut answer: Answer, wait: Duration) -> Answer {
 
 /// That a client asks more often than it may.
 pub(super) fn too_often(headers: &HeaderMap, wait: Duration) -> Answer {
-    let why = "more requests than the config allows (requestsPerSecond)";
-    later(refused(headers, StatusCode::TOO_MANY_REQUESTS, (TOO_OFTEN, "rate_limited"), why), wait)
+    later(refused(headers, StatusCode::TOO_MANY_REQUESTS, (TOO_OFTEN, "rate_limited"), SLOWER), wait)
 }
 
 /// That a client is not let in (RFC 6750 section 3).

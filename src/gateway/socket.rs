@@ -43,8 +43,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 pub(super) use self::offer::accept;
+use super::door::Bucket;
 use super::ended::Hash;
 use super::kept::now;
+use super::refusal::{SLOWER, TOO_OFTEN};
 use super::reply::Answer;
 use super::session::Client;
 use super::sessions::Scope;
@@ -53,6 +55,7 @@ use super::terms::Gate;
 use super::{Gateway, refusal};
 use crate::chunk::poll_chunk;
 use crate::frame::{Cut, Line, LineIn};
+use crate::mcp::envelope::Kind;
 use crate::mcp::reply::{INVALID_REQUEST, PARSE_ERROR, error};
 use crate::mcp::{envelope, object};
 
@@ -236,6 +239,8 @@ pub(super) struct Talk {
     pub(super) ends: Option<Ends>,
     /// When it ends at the latest.
     pub(super) until: Option<Instant>,
+    /// How often the other side may ask, if that is limited.
+    pub(super) bucket: Option<Arc<Bucket>>,
     /// How others see it, where they do.
     pub(super) connection: Option<Arc<Connection>>,
 }
@@ -330,6 +335,7 @@ impl Gateway {
             side: Side::Client,
             ends: None,
             until: gate.until,
+            bucket: Some(gate.bucket.clone()).filter(|bucket| bucket.is_limited()),
             connection: Some(connection),
         };
         self.sockets.open(head, talk, counted);
@@ -358,13 +364,13 @@ async fn upgraded(upgrade: OnUpgrade, max_message: usize) -> Option<(Socket, Sta
 
 /// Serves a connection until it ends.
 async fn converse(upgrade: OnUpgrade, talk: Talk) {
-    let Talk { lines, max_message, side, ends, until, connection } = talk;
+    let Talk { lines, max_message, side, ends, until, bucket, connection } = talk;
     let ended = connection.clone();
     let Some((socket, stalled)) = upgraded(upgrade, max_message).await else { return };
     let (mut sink, stream) = socket.split();
     let (from, to) = split(lines);
     let (unsent, ours) = mpsc::channel(UNSENT);
-    let mut reader = Reader { stream, to, unsent, stalled, pongs: 0, connection, max_message, side };
+    let mut reader = Reader { stream, to, unsent, stalled, pongs: 0, bucket, connection, max_message, side };
     let revoked = async {
         match ends {
             Some(Ends { when, code, why }) => {
@@ -432,6 +438,7 @@ struct Reader {
     stalled: Stalled,
     /// How many pings in a row have come while the client took nothing.
     pongs: usize,
+    bucket: Option<Arc<Bucket>>,
     connection: Option<Arc<Connection>>,
     max_message: usize,
     side: Side,
@@ -504,6 +511,9 @@ impl Reader {
         if let Some(connection) = &self.connection {
             connection.hear(&line);
         }
+        if let Some(Err(id)) = self.bucket.as_ref().map(|bucket| counted(bucket, &line)) {
+            return self.refuse(id, TOO_OFTEN, SLOWER).await;
+        }
         self.say(&line).await
     }
 
@@ -541,6 +551,16 @@ impl Reader {
         self.pongs = if self.stalled.is_so() { self.pongs + 1 } else { 0 };
         if self.pongs > PONGS { Err(End::unread()) } else { Ok(()) }
     }
+}
+
+/// Counts a message if it is a request.
+///
+/// # Errors
+/// There were too many: its id.
+fn counted<'a>(bucket: &Bucket, message: &'a [u8]) -> Result<(), &'a [u8]> {
+    let request = envelope::scan_one(message).filter(|e| e.kind(message) == Kind::Request);
+    let Some(id) = request.and_then(|e| e.id) else { return Ok(()) };
+    bucket.take(Instant::now()).map_err(|_| &message[id])
 }
 
 /// Sends what the pipe has for the client, and what is ours to say.

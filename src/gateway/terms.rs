@@ -38,6 +38,8 @@ pub(super) struct Gate {
     pub(super) max_body: usize,
     /// What is known of its tools.
     pub(super) tools: Arc<Tools>,
+    /// How often whoever uses it may ask.
+    pub(super) bucket: Arc<Bucket>,
 }
 
 /// What one key, or nobody's, opens.
@@ -51,7 +53,7 @@ pub(super) struct Gates {
 #[derive(Debug)]
 pub(super) struct Opened {
     pub(super) gates: Gates,
-    pub(super) bucket: Bucket,
+    bucket: Arc<Bucket>,
 }
 
 /// What a request opens.
@@ -131,9 +133,9 @@ impl Terms {
         let now = Instant::now();
         let is_local = spec.listen.ip().is_loopback();
         let guard = Guard { hosts: spec.hosts.clone(), origins: spec.cors.clone(), is_local };
-        let opened = |whose: Option<Whose<'_>>| Opened {
-            gates: Gates::of(spec, servers, whose.as_ref()),
-            bucket: Bucket::new(spec.requests_per_second, now),
+        let opened = |whose: Option<Whose<'_>>| {
+            let bucket = Arc::new(Bucket::new(spec.requests_per_second, now));
+            Opened { gates: Gates::of(spec, servers, whose.as_ref(), &bucket), bucket }
         };
         let keys = spec.api_keys.iter().enumerate().map(|(at, key)| {
             let ApiKeySpec { name, servers, tools, .. } = key;
@@ -179,7 +181,7 @@ struct Whose<'a> {
 
 impl Gates {
     /// What is shown to somebody.
-    fn of(spec: &GatewaySpec, servers: &[ServerSpec], whose: Option<&Whose<'_>>) -> Self {
+    fn of(spec: &GatewaySpec, servers: &[ServerSpec], whose: Option<&Whose<'_>>, bucket: &Arc<Bucket>) -> Self {
         let name = whose.map(|whose| whose.scope.clone());
         let gate = |server: Option<Arc<str>>, shown: Shown| Gate {
             scope: Scope { server, key: name.clone() },
@@ -188,6 +190,7 @@ impl Gates {
             max_streams: spec.max_streams,
             max_body: spec.max_body,
             tools: Arc::default(),
+            bucket: bucket.clone(),
         };
         let is_seen = |server: &&ServerSpec| {
             let of_them = whose.and_then(|whose| whose.servers);

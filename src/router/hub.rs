@@ -98,9 +98,11 @@ struct Hosted {
     keep_listed: bool,
     /// Some view shows the server.
     shown: bool,
+    /// Since when its lists are read, where that began after its start.
+    read_since: Option<Instant>,
     /// How the server stands to other processes of its entry.
     role: Role,
-    /// Longest time from the server's start for which anything of it is waited for.
+    /// Longest time from the server's start, or from when its lists are read, for which anything of it is waited for.
     start_timeout: Duration,
     /// Nothing more of the server is waited for in this life: it has refused, or somebody has waited long enough.
     silent: bool,
@@ -117,6 +119,7 @@ impl Hosted {
             shelf: Shelf::new(memory),
             keep_listed: spec.keep_listed,
             shown: false,
+            read_since: None,
             role: Role::Shared,
             start_timeout: spec.start_timeout,
             silent: false,
@@ -133,6 +136,7 @@ impl Hosted {
             shelf: Shelf::new(None),
             keep_listed: false,
             shown: false,
+            read_since: None,
             role: Role::Shared,
             start_timeout: Duration::ZERO,
             silent: true,
@@ -182,7 +186,8 @@ impl Hosted {
     /// When waiting for this server ends, if anything of it is waited for.
     fn awaited_until(&self) -> Option<Instant> {
         let is_due = self.is_awaited() && !matches!(self.lane.state, ServerSide::Greeted);
-        self.lane.started.filter(|_| is_due).map(|started| started + self.start_timeout)
+        let started = self.lane.started.filter(|_| is_due)?;
+        Some(self.read_since.map_or(started, |read| read.max(started)) + self.start_timeout)
     }
 
     /// Whether the endpoint sees what the server has.
@@ -458,7 +463,7 @@ impl Router for Hub {
             peer.relayed = false;
         }
         let member = &mut self.servers[server];
-        member.silent = false;
+        (member.silent, member.read_since) = (false, None);
         member.lane.up(&mut self.peers, now, out);
         self.arm_viewers(server);
     }

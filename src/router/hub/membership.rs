@@ -188,8 +188,12 @@ impl Hub {
 
     /// A server is in a view, perhaps for the first time: what it said of itself is mended, and its lists are read.
     fn begin_publishing(&mut self, server: ServerIndex, view: ViewId, now: Instant, out: &mut dyn Out) {
-        let Hosted { shelf, solo, lane, shown, .. } = &mut self.servers[server];
-        *shown = true;
+        let Hosted { shelf, solo, lane, shown, read_since, silent, .. } = &mut self.servers[server];
+        let is_first = !std::mem::replace(shown, true);
+        if is_first && lane.is_ready() {
+            // It has kept nobody waiting, as it was asked for nothing.
+            (*read_since, *silent) = (Some(now), false);
+        }
         if shelf.welcome.is_none()
             && lane.is_initialized()
             && let Some(welcome) = &solo.welcome

@@ -57,6 +57,7 @@ impl Hosted {
             shelf: Shelf::new(None),
             keep_listed: true,
             shown: false,
+            read_since: None,
             role: Role::Further(self.lane.index),
             start_timeout: self.start_timeout,
             silent: false,

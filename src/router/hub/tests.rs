@@ -1871,3 +1871,28 @@ fn a_name_that_was_read_of_a_server_that_is_gone_leads_to_no_other_one_in_its_pl
     rig.endpoint(&call(4, "c__add"));
     assert!(rig.sink.servers[0].pop().unwrap().contains("\"add\""));
 }
+
+#[test]
+fn a_list_that_is_read_only_once_somebody_sees_the_server_is_waited_for_however_long_the_server_runs() {
+    let mut rig = Rig::new(specs(&["a"]), vec![json!({"capabilities": {"tools": {}}})], vec![]);
+    let show = |servers| Show { servers, sharing: Sharing::default(), max_list: 1 << 20, grows: false };
+    let Sight::Merged(whole) = rig.router.whole else { panic!("a view of all") };
+    rig.router.change_view(whole, show(vec![]), rig.now, &mut rig.sink);
+    rig.router.leave(rig.peer, rig.now, &mut rig.sink);
+    rig.router.open_to_any();
+    rig.up(0);
+    rig.pass(100);
+    let view = rig.router.add_view(show(vec![(0, Arc::default())]), rig.now, &mut rig.sink);
+    rig.peer = rig.router.join(NewPeer { sight: Some(Sight::Merged(view)), ..NewPeer::unknown(1 << 20) });
+    rig.link_up();
+    rig.endpoint(&hello(0));
+    rig.endpoint(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#);
+    rig.pass(2);
+    rig.sink.endpoint.retain(|frame| parsed(frame)["id"] == 1);
+    assert!(rig.sink.endpoint.is_empty(), "{:?}", rig.sink.endpoint);
+    let asked = rig.at_server(0).into_iter().find(|frame| frame["method"] == "tools/list").unwrap();
+    let tools = &offer(&["one"])["tools/list"];
+    rig.server(0, &json!({"jsonrpc": "2.0", "id": asked["id"], "result": tools}).to_string());
+    let listed = rig.at_endpoint().into_iter().find(|frame| frame["id"] == 1).unwrap();
+    assert_eq!(listed["result"]["tools"][0]["name"], "one");
+}
