@@ -163,6 +163,11 @@ pub(crate) fn is_on(ctx: &Context<'_>, entry: Option<&GatewayEntry>) -> bool {
     !ctx.local && (entry.is_some() || ctx.line.serve.is_some())
 }
 
+/// Whether servers may come to the gateway by themselves, so that none need be ours.
+pub(crate) fn has_endpoint(ctx: &Context<'_>, entry: Option<&GatewayEntry>) -> bool {
+    is_on(ctx, entry) && entry.is_some_and(|entry| !entry.endpoint_tokens.is_empty())
+}
+
 /// The texts of keys or tokens, in their order, whether they are good ones or not; `None` for one that is not known, or can't be had, which
 /// has been noted.
 pub(crate) type Texts = Vec<Option<Secret>>;

@@ -282,7 +282,10 @@ fn servers(
                     chosen.push((entry.name.clone(), reach, Some(entry)));
                 }
             }
-            if let (true, true, Some(config)) = (chosen.is_empty(), ctx.problems.mistakes.is_empty(), config) {
+            let is_needed = !gateway::has_endpoint(ctx, file.gateway.as_ref());
+            if let (true, true, Some(config)) =
+                (chosen.is_empty() && is_needed, ctx.problems.mistakes.is_empty(), config)
+            {
                 let beginning = target::beginning_beside(ctx, file);
                 let alone = beginning.map(|line| format!(", or a command without the config: {line} -- CMD"));
                 let remedy = format!("add or enable one, run a disabled one by its name{}", alone.unwrap_or_default());

@@ -27,6 +27,11 @@ fn endpoint() -> Value {
 /// Where a daemon has its gateway, without a scheme.
 async fn address(daemon: &Daemon) -> String {
     daemon.wait_for_event("ALL_UP").await;
+    authority(daemon).await
+}
+
+/// The same, before its servers are up.
+async fn authority(daemon: &Daemon) -> String {
     let url = crate::gateway::url(daemon).await;
     url.strip_prefix("http://").unwrap().strip_suffix("/mcp").unwrap().to_owned()
 }
@@ -151,6 +156,20 @@ pub(crate) fn tools(address: &str, token: &str, server: &str) -> Daemon {
     let mut all = config([(server, fixture_entry(&["--name", server]))]);
     all["mcpServers"][server]["endpoint"] = format!("ws://{address}/mcp_endpoint/mcp/?token={token}").into();
     Setup::new().config(&all).start("info")
+}
+
+#[tokio::test]
+async fn tools_that_dial_in_are_all_that_is_needed() {
+    let mut file = endpoint();
+    file.as_object_mut().unwrap().remove("mcpServers");
+    let daemon = Setup::new().config(&file).start("info");
+    let address = authority(&daemon).await;
+    let tools = Caller::dial(&address, &format!("/endpoint/mcp?token={HOME}")).await.unwrap().serve("lamp");
+    let mut robot = Caller::robot(&address, HOME).await;
+    robot.tools_until("the tools of home", |tools| tools == ["lamp"]).await;
+    assert_eq!(text_of(&robot.call(json!(0), "lamp", json!({})).await), "lamp");
+    tools.abort();
+    daemon.stop().await;
 }
 
 #[tokio::test]

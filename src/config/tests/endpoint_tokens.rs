@@ -106,3 +106,11 @@ fn the_rows_of_a_shown_config_name_tokens_and_hold_none() {
     assert_eq!(row("gateway.endpointServers"), r#"gateway.endpointServers = ["calc"]"#);
     assert!(!format!("{rows:?}").contains(&hash));
 }
+
+#[test]
+fn where_tools_may_dial_in_no_server_need_be_ours() {
+    let only = |gateway: &str| Case::new(&format!(r#"{{"gateway": {gateway}}}"#)).no_env();
+    assert!(only(r#"{"endpointTokens": ["s3cret+s3cret/=="]}"#).ok(&[]).config.servers.is_empty());
+    let none = only(r#"{"endpointTokens": []}"#).mistakes(&[]);
+    assert!(none[0].contains("mcpServers: is missing"), "{none:?}");
+}
