@@ -812,6 +812,23 @@ async fn who_asks_too_often_is_told_when_to_come_again() {
 }
 
 #[tokio::test]
+async fn each_request_of_a_batch_counts_and_there_are_not_too_many() {
+    let gateway = gateway_of(GatewaySpec { requests_per_second: Some(3), ..spec() });
+    let id = of(&post(&initialize("2025-03-26")).send(&gateway).await, "mcp-session-id");
+    let of_pings = |count: usize| {
+        let ping = |id| json!({"jsonrpc": "2.0", "id": id, "method": "ping"});
+        post(&(0..count).map(ping).collect()).with("mcp-session-id", &id)
+    };
+    assert_eq!(of_pings(3).send(&gateway).await.status(), 429);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(of_pings(3).send(&gateway).await.status(), 200);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let refused = of_pings(101).send(&gateway).await;
+    assert_eq!(refused.status(), 400);
+    assert!(whole(refused).await.contains("a batch of more than 100 messages"));
+}
+
+#[tokio::test]
 async fn a_client_over_websocket_is_told_where_to_dial() {
     let gateway = guarded();
     for path in ["/mcp", "/mcp/calc", "/sse", "/", "/elsewhere"] {

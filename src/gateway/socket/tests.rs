@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::super::listener::Listener;
-use super::super::tests::{HANG, call, gateway, initialize, servers, spec};
+use super::super::tests::{HANG, call, gateway, gateway_of, initialize, servers, spec};
 use super::*;
 use crate::config::GatewaySpec;
 
@@ -325,6 +325,18 @@ async fn each_of_many_faulty_messages_and_pings_at_once_is_answered_to_a_client_
         }
         drop(sent.await.unwrap());
     }
+}
+
+#[tokio::test]
+async fn a_client_that_asks_too_often_is_told_so_and_stays() {
+    let gateway = gateway_of(GatewaySpec { requests_per_second: Some(2), ..spec() });
+    let mut client = Client::of(&gateway, "/ws").await;
+    client.is_served(1).await; // the connection was the first
+    client.say(&json!({"jsonrpc": "2.0", "id": "two", "method": "ping"})).await;
+    let refused = client.hear().await;
+    assert_eq!((&refused["id"], &refused["error"]["code"]), (&json!("two"), &json!(-32004)));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    client.is_served(3).await;
 }
 
 #[tokio::test]
