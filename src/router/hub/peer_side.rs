@@ -433,8 +433,14 @@ impl Hub {
     /// `why`.
     fn keep_unrouted(&mut self, request: &Request<'_>, why: impl std::fmt::Display, out: &mut dyn Out) {
         let Request { peer, frame, id, now, .. } = *request;
-        if !self.view_of(peer).is_some_and(|view| view.is_awaited(&self.servers)) {
-            return self.peers.refuse(request.peer, id, INVALID_PARAMS, why, out);
+        let view = self.view_of(peer);
+        if !view.is_some_and(|view| view.is_awaited(&self.servers)) {
+            // Not to know is no proof that it is wrong.
+            let unread =
+                view.and_then(|view| view.of(&self.servers).find(|server| server.shelf.lacks(ListKind::Tools)));
+            let Some(unread) = unread else { return self.peers.refuse(peer, id, INVALID_PARAMS, why, out) };
+            let why = format!("{why}; but server \"{}\" has not yet said what it has", unread.lane.name);
+            return self.peers.refuse(peer, id, UNAVAILABLE, why, out);
         }
         if !self.unrouted.push(peer, frame, now) {
             self.peers.refuse(request.peer, id, UNAVAILABLE, "too much waits for servers that are starting", out);

@@ -1896,3 +1896,21 @@ fn a_list_that_is_read_only_once_somebody_sees_the_server_is_waited_for_however_
     let listed = rig.at_endpoint().into_iter().find(|frame| frame["id"] == 1).unwrap();
     assert_eq!(listed["result"]["tools"][0]["name"], "one");
 }
+
+#[test]
+fn a_name_is_wrong_only_where_all_servers_have_said_what_they_have() {
+    let mut rig = Rig::new(specs(&["a", "b"]), vec![offer(&["one"]), json!({"silent": true})], vec![]);
+    rig.begin();
+    rig.endpoint(&call(2, "two"));
+    rig.pass(70);
+    let told = rig.at_endpoint().into_iter().find(|frame| frame["id"] == 2).unwrap();
+    let why = "unknown tool: two; but server \"b\" has not yet said what it has";
+    assert_eq!((&told["error"]["code"], &told["error"]["message"]), (&json!(-32000), &json!(why)));
+    let mut rig = Rig::pair();
+    rig.endpoint(&call(2, "three"));
+    let told = rig.at_endpoint();
+    assert_eq!(
+        (&told[0]["error"]["code"], &told[0]["error"]["message"]),
+        (&json!(-32602), &json!("unknown tool: three"))
+    );
+}
