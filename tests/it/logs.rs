@@ -117,6 +117,10 @@ async fn what_a_shared_server_logs_without_a_call_is_shown_by_logs_and_nowhere_e
         one.call(n, "echo", json!({"text": "x", "log": log})).await;
         logged(n).await;
     }
+    for conn in [&mut one, &mut two] {
+        conn.call(8, "pid", json!({})).await;
+        assert!(conn.others.is_empty(), "{:?}", conn.others);
+    }
     one.call(9, "echo", json!({"text": "x", "log": {"level": "info", "data": "flood"}, "times": 5000})).await;
     let lines = logged(100).await;
     let of_server = |line: &Value| line["event"] == "SERVER_LOG";
@@ -130,10 +134,6 @@ async fn what_a_shared_server_logs_without_a_call_is_shown_by_logs_and_nowhere_e
     let text = runtime.ask(&["logs", "lamp"]).await.out;
     assert!(text.contains("WARN  [lamp] db: low") && !text.contains('\u{1b}') && !text.contains(token), "{text}");
     assert!(!daemon.log_text().contains("SERVER_LOG"), "the log itself has what only mcp-pipe logs is to show");
-    for conn in [&mut one, &mut two] {
-        conn.call(20, "pid", json!({})).await;
-        assert!(conn.others.is_empty(), "{:?}", conn.others);
-    }
     daemon.stop_closing([&mut one, &mut two]).await;
 }
 
