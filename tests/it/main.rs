@@ -29,6 +29,7 @@ mod gateway_clients;
 mod gateway_endpoint;
 mod gateway_fronts;
 mod gateway_load;
+mod gateway_rmcp;
 #[cfg(target_os = "linux")]
 mod gateway_sessions;
 #[cfg(target_os = "linux")]
