@@ -38,7 +38,7 @@ pub(super) const MAX_RETRY: Duration = Duration::from_secs(30);
 pub(super) const RETRY: Duration = Duration::from_secs(1);
 /// How often in a row it is tried in vain to have a cut answer go on.
 pub(super) const MAX_RESUMES: u32 = 3;
-/// What has become of a request that was under way in such a session.
+/// What has become of a request whose server took it, and then forgot the session (HTTP+SSE).
 const FORGOTTEN: &str = "knows its session no more, and the stream of its answer ended with that";
 /// The method of the question whether a server still knows us, and the id of that.
 const PING: &str = "ping";
