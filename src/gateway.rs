@@ -46,6 +46,7 @@ use tokio::time::Instant;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 
+use self::body::Room;
 use self::guard::Refused;
 pub(crate) use self::kept::Kept;
 use self::modern::{Held, Limits};
@@ -85,6 +86,7 @@ pub(crate) struct Gateway {
     /// Requests without a session that wait for their clients.
     held: Arc<Held>,
     refusals: Refusals,
+    bodies: Room,
     /// Cancelled when all ends.
     over: CancellationToken,
     reception: Reception,
@@ -139,6 +141,7 @@ impl Gateway {
             encryption: RwLock::default(),
             held,
             refusals: Refusals::default(),
+            bodies: Room::default(),
             over: CancellationToken::new(),
             reception,
             status,
@@ -293,7 +296,7 @@ impl Gateway {
         let headers = &head.headers;
         match head.method {
             Method::POST => {
-                let body = match body::collect(gate.max_body, headers, body).await {
+                let body = match self.bodies.collect(gate.max_body, headers, body).await {
                     Ok(body) => body,
                     Err(refused) => return *refused,
                 };

@@ -15,7 +15,7 @@ use super::reply::{self, Answer};
 use super::session::{Client, Reading, Session};
 use super::sessions::Scope;
 use super::terms::Gate;
-use super::{Gateway, body, legacy, refusal};
+use super::{Gateway, legacy, refusal};
 use crate::mcp::envelope::{Kind, Scanned};
 use crate::mcp::object;
 use crate::mcp::reply::INVALID_REQUEST;
@@ -60,7 +60,7 @@ impl Gateway {
         let Some(found) = self.sse.find(&id, &gate.scope, Instant::now()) else {
             return refuse(StatusCode::NOT_FOUND, gone);
         };
-        let body = match body::collect(gate.max_body, &head.headers, body).await {
+        let body = match self.bodies.collect(gate.max_body, &head.headers, body).await {
             Ok(body) => body,
             Err(refused) => return *refused,
         };
