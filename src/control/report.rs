@@ -260,6 +260,8 @@ impl Report {
             let _infallible = writeln!(text, "gateway {url}: {}", counted(*clients, "client"));
             for TokenStatus { name, tools, robots } in tokens {
                 let (tools, robots) = (counted(*tools, "connection"), counted(*robots, "robot"));
+                // One without a name is called "token 1".
+                let name = name.strip_prefix("token ").unwrap_or(name);
                 let _infallible = writeln!(text, "token {name}: {tools} of tools, {robots}");
             }
         }

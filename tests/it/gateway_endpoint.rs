@@ -160,14 +160,16 @@ pub(crate) fn tools(address: &str, token: &str, server: &str) -> Daemon {
 
 #[tokio::test]
 async fn tools_that_dial_in_are_all_that_is_needed() {
-    let mut file = endpoint();
-    file.as_object_mut().unwrap().remove("mcpServers");
-    let daemon = Setup::new().config(&file).start("info");
+    let runtime = Runtime::new();
+    let file = json!({"gateway": {"listen": "127.0.0.1:0", "endpointTokens": [HOME]}});
+    let daemon = runtime.setup().config(&file).start("info");
     let address = authority(&daemon).await;
     let tools = Caller::dial(&address, &format!("/endpoint/mcp?token={HOME}")).await.unwrap().serve("lamp");
     let mut robot = Caller::robot(&address, HOME).await;
     robot.tools_until("the tools of home", |tools| tools == ["lamp"]).await;
     assert_eq!(text_of(&robot.call(json!(0), "lamp", json!({})).await), "lamp");
+    let said = runtime.ask(&["status"]).await;
+    assert!(said.out.contains("\ntoken 1: 1 connection of tools, 1 robot\n"), "{said:?}");
     tools.abort();
     daemon.stop().await;
 }
