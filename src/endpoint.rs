@@ -86,7 +86,13 @@ pub enum EndpointError {
     /// A token of no length, and the parameter that should hold it.
     #[error("has nothing behind its parameter {0}")]
     NoToken(&'static str),
-    /// Quotes of a word processor around it, or of another language.
+    /// What came along behind the address.
+    #[error("ends with {0}, which is no part of an address")]
+    Tail(String),
+    /// Letters of other scripts than Latin in the host, which only browsers replace.
+    #[error("holds {} in the name of its host", a_character(*.0))]
+    Host(char),
+    /// Quotes of a word processor around it, or of another language, or brackets.
     #[error("stands between {} and {}, which are no part of an address", character(*.open), character(*.close))]
     Quotes {
         /// Before it.
@@ -134,7 +140,11 @@ impl EndpointError {
         match self {
             EndpointError::Character { c: '\n' | '\r', .. } => "write the address on one line".to_owned(),
             EndpointError::Character { c: ' ', .. } => "remove it, or write %20 for it".to_owned(),
-            EndpointError::Character { c: '#', .. } => "write %23 for it".to_owned(),
+            EndpointError::Character { c: '#', .. } => {
+                "if a comment begins there, remove it with the #; else write %23 for it".to_owned()
+            }
+            EndpointError::Tail(_) => "remove it".to_owned(),
+            EndpointError::Host(_) => IN_ASCII.to_owned(),
             EndpointError::Character { c: '\\', .. } => "write / for it".to_owned(),
             EndpointError::Character { c, .. } => match meant_in_address(*c).flatten() {
                 Some(meant) => format!("write {meant} for it"),
@@ -163,6 +173,9 @@ impl EndpointError {
         }
     }
 }
+
+/// What to do about the name of a host with letters that only browsers replace (RFC 5890).
+const IN_ASCII: &str = "write that name in its ASCII form, which begins with xn--: the address bar of a browser gives it when it is copied";
 
 /// What stands in an address in place of a character that none holds: the ASCII character that it looks like, or nothing (the inner
 /// `None`). `None` where a letter of another script may be meant as it is.
