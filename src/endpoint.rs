@@ -203,6 +203,15 @@ pub(crate) fn is_variable(text: &str) -> bool {
     name.is_some_and(pasted::is_plain_name)
 }
 
+/// Whether a text is a variable as other programs write it, `{NAME}`, `{{NAME}}` or `{env:NAME}`, and nothing else.
+pub(crate) fn is_in_braces(text: &str) -> bool {
+    let inside = |text: &'_ str| Some(text.strip_prefix('{')?.strip_suffix('}')?.to_owned());
+    let Some(once) = inside(text) else { return false };
+    let name = inside(&once).unwrap_or(once);
+    let name = name.trim();
+    pasted::is_plain_name(name.strip_prefix("env:").unwrap_or(name))
+}
+
 /// Shortest text, in bytes, that is taken for a token where something else belongs.
 const LEAST_TOKEN: usize = 32;
 
