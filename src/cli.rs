@@ -13,7 +13,7 @@ use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, S
 
 use self::orders::OrderCommand;
 use crate::config::Environment;
-use crate::config::defaults::STATUS_WAIT;
+use crate::config::defaults::{LOG_LEVEL, LOG_LEVEL_BESIDE, STATUS_WAIT};
 use crate::config::options::{CommandLine, Options, ServeArgs, Target, default_texts};
 use crate::config::units;
 use crate::endpoint::{is_placeholder, is_variable, looks_like_endpoint, looks_like_token};
@@ -160,6 +160,8 @@ const ON_STDIO: &[&str] = &[
 ];
 /// The options of `login` and `logout`.
 const LOGGING_IN: &[&str] = &["config", "log_level", "log_format"];
+/// The commands whose log has only warnings: what they print is what is to be read.
+const QUIET: &[&str] = &["tools", "call", "login", "logout"];
 /// The options that `validate` and `config` don't take: they log nothing, and nobody asks them.
 const RUNNING: &[&str] = &["log_level", "log_format", "log_contents", "control_socket", "status_socket"];
 /// The options of `status`, `logs`, `sessions` and the orders: they start nothing.
@@ -553,10 +555,20 @@ fn command_for(is_wanted: impl Fn(&str) -> bool) -> clap::Command {
         let config = config.map(|option| {
             option.help("Only the mcp-pipe that runs with this config file [env: MCP_CONFIG] [default: any]")
         });
-        let hidden: Vec<_> = hidden.into_iter().chain(config).collect();
+        let is_level = |option: &&clap::Arg| option.get_id() == "log_level" && QUIET.contains(&&*name);
+        let level = all.iter().find(is_level).cloned().map(|option| {
+            let help = option.get_help().map_or_else(String::new, ToString::to_string);
+            option.help(help.replace(&of_level(LOG_LEVEL), &of_level(LOG_LEVEL_BESIDE)))
+        });
+        let hidden: Vec<_> = hidden.into_iter().chain(config).chain(level).collect();
         command = command.mut_subcommand(name, |command| command.args(hidden));
     }
     command
+}
+
+/// What the help says of the default level of the log.
+fn of_level(level: tracing::level_filters::LevelFilter) -> String {
+    format!("[default: {level}]")
 }
 
 /// Whether a command asks a running mcp-pipe, or tells it something, and starts nothing.
@@ -764,6 +776,23 @@ mod tests {
             let parsed = cli(line);
             assert_eq!(parsed.is_ok(), fits, "{line:?}");
             assert!(parsed.err().is_none_or(|error| error.exit_code() == 2), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn the_help_of_a_command_says_from_which_level_on_it_logs() {
+        for name in ["run", "serve", "tools", "call", "login", "logout"] {
+            let help = cli(&[name, "--help"]).unwrap_err().to_string();
+            let rest = match name {
+                "call" => &["a", "b"][..],
+                "login" | "logout" => &["a"],
+                _ => &[],
+            };
+            let quiet = crate::run::is_quiet(&cli(&[&[name], rest].concat()).unwrap().action());
+            let level = if quiet { LOG_LEVEL_BESIDE } else { LOG_LEVEL };
+            let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+            let told = help.split_once("RUST_LOG] [default: ").and_then(|(_, rest)| rest.split_once(']'));
+            assert_eq!(told.map(|(told, _)| told), Some(&*level.to_string()), "{help}");
         }
     }
 

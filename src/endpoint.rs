@@ -86,7 +86,13 @@ pub enum EndpointError {
     /// A token of no length, and the parameter that should hold it.
     #[error("has nothing behind its parameter {0}")]
     NoToken(&'static str),
-    /// Quotes of a word processor around it, or of another language.
+    /// What came along behind the address.
+    #[error("ends with {0}, which is no part of an address")]
+    Tail(String),
+    /// Letters of other scripts than Latin in the host, which only browsers replace.
+    #[error("holds {} in the name of its host", a_character(*.0))]
+    Host(char),
+    /// Quotes of a word processor around it, or of another language, or brackets.
     #[error("stands between {} and {}, which are no part of an address", character(*.open), character(*.close))]
     Quotes {
         /// Before it.
@@ -134,7 +140,11 @@ impl EndpointError {
         match self {
             EndpointError::Character { c: '\n' | '\r', .. } => "write the address on one line".to_owned(),
             EndpointError::Character { c: ' ', .. } => "remove it, or write %20 for it".to_owned(),
-            EndpointError::Character { c: '#', .. } => "write %23 for it".to_owned(),
+            EndpointError::Character { c: '#', .. } => {
+                "if a comment begins there, remove it with the #; else write %23 for it".to_owned()
+            }
+            EndpointError::Tail(_) => "remove it".to_owned(),
+            EndpointError::Host(_) => IN_ASCII.to_owned(),
             EndpointError::Character { c: '\\', .. } => "write / for it".to_owned(),
             EndpointError::Character { c, .. } => match meant_in_address(*c).flatten() {
                 Some(meant) => format!("write {meant} for it"),
@@ -164,6 +174,9 @@ impl EndpointError {
     }
 }
 
+/// What to do about the name of a host with letters that only browsers replace (RFC 5890).
+const IN_ASCII: &str = "write that name in its ASCII form, which begins with xn--: the address bar of a browser gives it when it is copied";
+
 /// What stands in an address in place of a character that none holds: the ASCII character that it looks like, or nothing (the inner
 /// `None`). `None` where a letter of another script may be meant as it is.
 fn meant_in_address(c: char) -> Option<Option<char>> {
@@ -188,6 +201,15 @@ pub(crate) fn is_variable(text: &str) -> bool {
     let inside = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')).or_else(|| text.strip_prefix('$'));
     let name = inside.or_else(|| text.strip_prefix('%')?.strip_suffix('%'));
     name.is_some_and(pasted::is_plain_name)
+}
+
+/// Whether a text is a variable as other programs write it, `{NAME}`, `{{NAME}}` or `{env:NAME}`, and nothing else.
+pub(crate) fn is_in_braces(text: &str) -> bool {
+    let inside = |text: &'_ str| Some(text.strip_prefix('{')?.strip_suffix('}')?.to_owned());
+    let Some(once) = inside(text) else { return false };
+    let name = inside(&once).unwrap_or(once);
+    let name = name.trim();
+    pasted::is_plain_name(name.strip_prefix("env:").unwrap_or(name))
 }
 
 /// Shortest text, in bytes, that is taken for a token where something else belongs.

@@ -60,6 +60,20 @@ pub(crate) fn of_regular_expression(pattern: &str) -> Option<Vec<String>> {
     is_one.then(|| parts().collect()).filter(|patterns: &Vec<String>| !patterns.is_empty())
 }
 
+/// What is wrong with a pattern as others have them, with a `!` before a name that is left out or with a comma between two, and what to
+/// write; `None` for one that is none by its looks.
+pub(crate) fn of_others(pattern: &str) -> Option<(&'static str, String)> {
+    if let Some(denied) = pattern.trim().strip_prefix('!').filter(|denied| !denied.is_empty()) {
+        let remedy = format!("to leave it out write {{\"deny\": [\"{}\"]}}", brief(denied));
+        return Some(("begins with !, which is no part of a pattern", remedy));
+    }
+    let parts: Vec<&str> = pattern.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
+    (pattern.contains(',') && !parts.is_empty()).then(|| {
+        let texts: Vec<String> = parts.iter().take(SHOWN).map(|part| format!("\"{}\"", brief(part))).collect();
+        ("holds a comma, which is no part of a pattern", format!("write a text for each: {}", texts.join(", ")))
+    })
+}
+
 /// One server's rules. Patterns are matched against the server's own names for its tools; of several that match, the first
 /// counts.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -133,7 +147,8 @@ impl ToolPolicy {
             let meant: Vec<Option<String>> =
                 unmatched.iter().take(SHOWN).map(|pattern| self.meant_by(pattern, tools)).collect();
             let shown = unmatched.iter().zip(&meant);
-            let shown = shown.map(|(pattern, meant)| format!("{}{}", brief(pattern), meant.as_deref().unwrap_or("")));
+            let shown =
+                shown.map(|(pattern, meant)| format!("{}{}", in_quotes(pattern), meant.as_deref().unwrap_or("")));
             let names = listed(shown.collect(), unmatched.len());
             let there_are = match tools {
                 // Told below, or where each has a remedy of its own.
@@ -172,6 +187,9 @@ impl ToolPolicy {
         let behind = || pattern.split_once("__").map(|(_, own)| own).filter(|own| tools.contains(own));
         if let Some(own) = renamed.map(|(old, _)| &**old).or_else(behind) {
             return Some(format!(" (write {}: rules have the server's own names)", brief(own)));
+        }
+        if let Some((what, remedy)) = of_others(pattern) {
+            return Some(format!(" ({what}: {remedy})"));
         }
         if let Some(patterns) = of_regular_expression(pattern) {
             let patterns = patterns.iter().map(|pattern| brief(pattern)).collect::<Vec<_>>().join(", ");
@@ -254,6 +272,12 @@ fn first_of<'a>(tools: &[&'a str]) -> Vec<&'a str> {
 /// The beginning of a name that may be of any length.
 fn brief(name: &str) -> &str {
     &name[..name.floor_char_boundary(BRIEF)]
+}
+
+/// The same, in quotes where its end would not be seen.
+fn in_quotes(name: &str) -> Cow<'_, str> {
+    let name = brief(name);
+    if name.contains([',', ' ']) { format!("\"{name}\"").into() } else { name.into() }
 }
 
 /// The rule of the first pattern that covers a tool.

@@ -6,7 +6,7 @@ use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::{TargetArgs, takes};
-use crate::config::{LAUNCHERS, key_of_option};
+use crate::config::{LAUNCHERS, interpreted, is_script, key_of_option};
 use crate::endpoint::{looks_like_endpoint, looks_like_token};
 use crate::words::{character, closest, meant, quoted};
 
@@ -27,15 +27,23 @@ pub(super) fn explain(mut error: clap::Error, command: &clap::Command, arguments
     }
     if matches!(error.kind(), ErrorKind::UnknownArgument)
         && !(current == Some("call") && wrong == "--json")
-        && let Some(hint) = of_logs(&wrong, current)
+        && let Some(hint) = behind_script(command, arguments, &wrong)
+            .or_else(|| of_logs(&wrong, current))
+            .or_else(|| of_status(&wrong, current))
+            .or_else(|| all_of(&wrong, current))
+            .or_else(|| of_log(&wrong, command, current))
+            .or_else(|| server_of_stdio(&wrong, current))
             .or_else(|| option_of_command(&wrong, command, current))
-            .or_else(|| usual(&wrong).map(str::to_owned))
+            .or_else(|| usual(&wrong, current))
             .or_else(|| key(&wrong))
             .or_else(|| call(command, arguments))
             .or_else(|| useless(&wrong, command, current))
             .or_else(|| line(command, arguments, near(&wrong, command).is_some()))
     {
         error.remove(ContextKind::SuggestedArg);
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(hint)]));
+    }
+    if let (ErrorKind::ArgumentConflict, Some(hint)) = (error.kind(), divided(command, arguments)) {
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(hint)]));
     }
     if let (ErrorKind::MissingRequiredArgument, Some(hint)) = (error.kind(), current.and_then(about_one_server)) {
@@ -146,6 +154,42 @@ fn is_near(error: &clap::Error, wrong: &str, command: &clap::Command, current: O
     is_taken && closest(&wrong, [suggested.as_str()]).is_some()
 }
 
+/// What `status` calls an option that `logs` and other programs have.
+fn of_status(option: &str, current: Option<&str>) -> Option<String> {
+    let is_watching = ["-f", "--follow", "-w"].contains(&option);
+    (current == Some("status") && is_watching)
+        .then(|| "to go on whenever something changes: mcp-pipe status --watch".to_owned())
+}
+
+/// What to write for all servers, where no option says that.
+fn all_of(option: &str, current: Option<&str>) -> Option<String> {
+    if option != "--all" {
+        return None;
+    }
+    match current {
+        None => Some("without a name all servers run: mcp-pipe".to_owned()),
+        Some(current @ ("run" | "serve" | "tools" | "status" | "logs" | "next" | "stdio")) => {
+            Some(format!("without a name it is about all: mcp-pipe {current}"))
+        }
+        Some(current) => about_one_server(current),
+    }
+}
+
+/// What a command that runs servers calls an option by which others write JSON: its log is what it writes.
+fn of_log(option: &str, command: &clap::Command, current: Option<&str>) -> Option<String> {
+    let has_log = current.is_none_or(|current| ["run", "serve", "stdio"].contains(&current));
+    (has_log && option == "--json").then(|| {
+        let other = option_of_command(option, command, current).map_or_else(String::new, |other| format!("; {other}"));
+        format!("for a log in JSON: --log-format json{other}")
+    })
+}
+
+/// How the server is named that a client of `stdio` sees.
+fn server_of_stdio(word: &str, current: Option<&str>) -> Option<String> {
+    let is_name = current == Some("stdio") && !word.starts_with('-') && !is_secret(word);
+    is_name.then(|| format!("one server is named by an option: mcp-pipe stdio --server {}", quoted(word)))
+}
+
 /// What `logs` calls an option that other programs have.
 fn of_logs(option: &str, current: Option<&str>) -> Option<String> {
     let name = option.split('=').next().unwrap_or_default();
@@ -163,14 +207,40 @@ fn option_of_command(option: &str, command: &clap::Command, current: Option<&str
         command.get_arguments().any(|option| !option.is_global_set() && option.get_long() == Some(name))
     };
     // Who names a server by an option means that it is to be run, as `usual` says.
-    let is_named = |command: &&clap::Command| command.get_name() != "stdio";
+    let is_named = |command: &&clap::Command| command.get_name() != "stdio" && name != "all";
     let command = command.get_subcommands().filter(is_fit).filter(is_named).find(has_it)?.get_name();
     Some(format!("--{name} is an option of {command}: mcp-pipe {command} --{name} …"))
 }
 
 /// What to write for an option that other programs have.
-fn usual(option: &str) -> Option<&'static str> {
-    match option.split('=').next().unwrap_or_default() {
+fn usual(option: &str, current: Option<&str>) -> Option<String> {
+    let option = option.split('=').next().unwrap_or_default();
+    if let ("--server" | "--name", Some(command)) = (option, current.filter(|current| takes_name(current))) {
+        return Some(format!("a server is named without an option: mcp-pipe {command} NAME"));
+    }
+    of_gateway(option, current).or_else(|| of_any(option)).map(str::to_owned)
+}
+
+/// Whether a command takes the name of one server, and nothing behind it.
+fn takes_name(command: &str) -> bool {
+    ["run", "serve", "tools", "status", "logs", "login", "logout"].contains(&command)
+        || about_one_server(command).is_some()
+}
+
+/// The same for `serve`, whose clients have keys, and which dials nobody for them.
+fn of_gateway(option: &str, current: Option<&str>) -> Option<&'static str> {
+    current.filter(|current| *current == "serve")?;
+    match option {
+        "--host" | "--address" | "--addr" => Some("host and port are one: mcp-pipe serve --listen HOST:PORT"),
+        "--api-key" | "--apikey" | "--key" | "--token" | "--auth" | "--password" | "-t" => {
+            Some("the config says who is let in: \"gateway\": {\"apiKeys\": [{\"name\": \"me\", \"key\": \"${KEY}\"}]}")
+        }
+        _ => None,
+    }
+}
+
+fn of_any(option: &str) -> Option<&'static str> {
+    match option {
         "-v" | "-vv" | "-vvv" | "--verbose" | "-d" | "--debug" | "--trace" => {
             Some("for more in the log: --log-level debug")
         }
@@ -261,9 +331,56 @@ fn pairs(words: &[&str]) -> Option<String> {
     (!object.is_empty()).then(|| serde_json::Value::Object(object).to_string())
 }
 
+/// How to start a script whose arguments were written behind it; `None` for a word that most likely is a slip of an option of ours.
+fn behind_script(command: &clap::Command, arguments: &[OsString], wrong: &str) -> Option<String> {
+    near(wrong, command).is_none().then(|| of_script(command, arguments)).flatten()
+}
+
+/// The same where `--` stands between them, also for programs that everybody knows.
+fn divided(command: &clap::Command, arguments: &[OsString]) -> Option<String> {
+    let at = arguments.iter().position(|word| word == "--")?;
+    let joined = [&arguments[..at], &arguments[at + 1..]].concat();
+    of_script(command, &joined).or_else(|| line(command, &joined, true))
+}
+
+fn of_script(command: &clap::Command, arguments: &[OsString]) -> Option<String> {
+    let (before, mut words) = target(command, arguments)?;
+    let script = words.first().copied().filter(|first| is_script(first))?;
+    let is_local = words.contains(&"--local") && !before.contains("--local");
+    words.retain(|word| *word != "--local");
+    let path = std::env::var("PATH").unwrap_or_default();
+    let interpreted = interpreted(script, &path)?;
+    let words: Vec<&str> = interpreted.iter().map(String::as_str).chain(words[1..].iter().copied()).collect();
+    let shown = plain_line(&words)?;
+    let before = if is_local { format!("{before}--local ") } else { before };
+    Some(format!("to start a script with arguments: mcp-pipe {before}-- {shown}"))
+}
+
+/// A command line as it may be shown: not too long, and without what may be a secret.
+fn plain_line(words: &[&str]) -> Option<String> {
+    let shown = words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
+    (!words.iter().any(|word| is_secret(word)) && shown.len() <= LONGEST_SHOWN).then_some(shown)
+}
+
 /// How to start a program whose arguments were written behind the name of a server. `is_slip`: the wrong option is written much like
 /// one of ours, so that only a program which everybody knows takes it.
 fn line(command: &clap::Command, arguments: &[OsString], is_slip: bool) -> Option<String> {
+    let (before, words) = target(command, arguments)?;
+    if words.len() < 2 || is_slip && !words.first().is_some_and(|first| LAUNCHERS.contains(first)) {
+        return None;
+    }
+    let hint = format!("to start a program with arguments: mcp-pipe {before}-- {}", plain_line(&words)?);
+    Some(match &words[..] {
+        ["python" | "python3" | "node", script] if !script.starts_with('-') => {
+            format!("{hint}; or a script alone: mcp-pipe {before}{script}")
+        }
+        _ => hint,
+    })
+}
+
+/// The target of a command line and all that stands behind it; and what stands before it, as it is to be written again: a command that
+/// takes a program, and `--local`.
+fn target<'a>(command: &clap::Command, arguments: &'a [OsString]) -> Option<(String, Vec<&'a str>)> {
     let words: Vec<&str> = arguments.iter().skip(1).map(|word| word.to_str()).collect::<Option<_>>()?;
     let find = |word: &str| {
         let name = word.strip_prefix("--")?.split('=').next();
@@ -295,27 +412,15 @@ fn line(command: &clap::Command, arguments: &[OsString], is_slip: bool) -> Optio
             break at;
         }
     };
-    let words = &words[target..];
-    if is_slip && !words.first().is_some_and(|first| LAUNCHERS.contains(first)) {
-        return None;
-    }
-    let shown = words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
-    if words.len() < 2 || words.iter().any(|word| is_secret(word)) || shown.len() > LONGEST_SHOWN {
-        return None;
-    }
     before.push_str(local);
-    let hint = format!("to start a program with arguments: mcp-pipe {before}-- {shown}");
-    Some(match words {
-        ["python" | "python3" | "node", script] if !script.starts_with('-') => {
-            format!("{hint}; or a script alone: mcp-pipe {before}{script}")
-        }
-        _ => hint,
-    })
+    Some((before, words[target..].to_vec()))
 }
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
+    use clap::error::ErrorKind;
+
     use super::super::parse;
     use crate::secrecy::Redactor;
 
@@ -345,6 +450,63 @@ mod tests {
     }
 
     #[test]
+    fn a_script_with_arguments_is_told_with_its_interpreter() {
+        let path = std::env::var("PATH").unwrap_or_default();
+        let python = &crate::config::interpreted("x.py", &path).unwrap()[0];
+        for (line, want) in [
+            (&["--local", "my.py", "arg1"][..], "mcp-pipe --local -- python my.py arg1"),
+            (&["--local", "my.py", "--port", "3"], "mcp-pipe --local -- python my.py --port 3"),
+            (&["my.py", "--host", "0.0.0.0", "--local"], "mcp-pipe --local -- python my.py --host 0.0.0.0"),
+            (&["my.py", "--verbose"], "mcp-pipe -- python my.py --verbose"),
+            (&["my.py", "--json"], "mcp-pipe -- python my.py --json"),
+            (&["tools", "my.py", "--db", "x.db"], "mcp-pipe tools -- python my.py --db x.db"),
+            (&["run", "--local", "d/my.js", "x"], "mcp-pipe run --local -- node d/my.js x"),
+            (&["serve", "my.ts", "x"], "mcp-pipe serve -- npx -y tsx my.ts x"),
+            (&["--local", "my.py", "--", "arg1"], "mcp-pipe --local -- python my.py arg1"),
+            (&["run", "npx", "--", "-y", "x"], "mcp-pipe run -- npx -y x"),
+        ] {
+            let (error, want) = (refused(line), want.replace("python", python));
+            assert!(error.contains(&format!(" with arguments: {want}\n")), "{line:?}: {error}");
+            let written = want.split(' ').map(Into::into);
+            assert!(parse(written).is_ok(), "{want}");
+        }
+    }
+
+    #[test]
+    fn a_command_line_that_is_told_for_an_option_of_another_command_can_be_read() {
+        let all = super::super::command();
+        let mut told = 0;
+        for command in all.get_subcommands() {
+            for option in
+                command.get_arguments().filter(|option| !option.is_global_set()).filter_map(clap::Arg::get_long)
+            {
+                for current in ["serve", "status", "validate", "pause"] {
+                    let line = ["mcp-pipe".into(), current.into(), format!("--{option}").into()];
+                    let Some(error) = parse(line).err().filter(|error| error.kind() == ErrorKind::UnknownArgument)
+                    else {
+                        continue;
+                    };
+                    let error = error.to_string();
+                    let tip = error.split_once("tip: ").and_then(|(_, tip)| tip.lines().next()).unwrap_or_default();
+                    let Some((_, line)) = tip.split_once(": mcp-pipe ").filter(|_| tip.contains("is an option of"))
+                    else {
+                        continue;
+                    };
+                    let value = match option {
+                        "listen" => "127.0.0.1:1",
+                        "lines" => "3",
+                        _ => "x",
+                    };
+                    let line = format!("mcp-pipe {}", line.replace('…', value));
+                    assert!(parse(line.split(' ').map(Into::into)).is_ok(), "{error}");
+                    told += 1;
+                }
+            }
+        }
+        assert!(told > 10, "{told}");
+    }
+
+    #[test]
     fn an_order_without_a_server_is_told_what_it_is_about() {
         for (line, want) in [
             (
@@ -358,6 +520,16 @@ mod tests {
                 "tip: restart is about one server: mcp-pipe restart SERVER; to restart a whole mcp-pipe, end its process",
             ),
             (&["pause"], "tip: pause is about one server: mcp-pipe pause SERVER; mcp-pipe status names them"),
+            (
+                &["stop", "--all"],
+                "tip: stop is about one server: mcp-pipe stop SERVER; to end a whole mcp-pipe, end its process",
+            ),
+            (
+                &["restart", "--all"],
+                "tip: restart is about one server: mcp-pipe restart SERVER; to restart a whole mcp-pipe",
+            ),
+            (&["status", "--all"], "tip: without a name it is about all: mcp-pipe status\n"),
+            (&["--all"], "tip: without a name all servers run: mcp-pipe\n"),
         ] {
             let told = refused(line);
             assert!(told.contains(want), "{line:?}: {told}");
@@ -403,6 +575,14 @@ mod tests {
             (&["--loglevel", "debug", "--local"], Some("--log-level debug")),
             (&["--server", "calculator", "--local"], Some("mcp-pipe NAME")),
             (&["--url", "wss://h.example/"], Some("or --endpoint")),
+            (&["serve", "--host", "0.0.0.0"], Some("tip: host and port are one: mcp-pipe serve --listen HOST:PORT\n")),
+            (&["serve", "--port", "80"], Some("mcp-pipe serve --listen HOST:PORT")),
+            (&["serve", "--api-key", "abc"], Some("\"gateway\": {\"apiKeys\": [")),
+            (&["tools", "--server", "calculator"], Some("mcp-pipe tools NAME")),
+            (&["status", "-f"], Some("mcp-pipe status --watch")),
+            (&["status", "--follow"], Some("mcp-pipe status --watch")),
+            (&["--json"], Some("--log-format json")),
+            (&["stdio", "calculator"], Some("mcp-pipe stdio --server calculator")),
             (&["--such", "x", "y"], None),
             (&["-x"], None),
             (&["health", "-x"], None),
@@ -463,7 +643,8 @@ mod tests {
         assert!(refused(&["--naming"]).contains("at the top of the config or in the entry of a server"));
         assert!(refused(&["--mod", "x"]).contains("'--mode'"), "a slip is still told");
         let other = refused(&["calculator", "--json"]);
-        assert!(other.contains("tip: --json is an option of tools: mcp-pipe tools --json …\n"), "{other}");
+        let want = "tip: for a log in JSON: --log-format json; --json is an option of tools: mcp-pipe tools --json …\n";
+        assert!(other.contains(want), "{other}");
     }
 
     #[test]

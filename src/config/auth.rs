@@ -186,13 +186,17 @@ fn members(r: &mut Reader<'_>, value: &Value<'_>, path: &str, known: &[&str]) ->
 
 /// Notes a key that stands where it means nothing: without it the server would be told something else than was meant.
 fn unknown(r: &mut Reader<'_>, place: &Place, key: &str, known: &[&str]) {
+    // Cursor has them in capitals.
+    let plain = |key: &str| key.replace(['-', '_'], "").to_ascii_lowercase();
+    let is_of_client = ["clientId", "clientSecret", "scope", "scopes"].iter().any(|of| plain(of) == plain(key));
     let ours = OTHERS.iter().find(|(_, others)| others.iter().any(|other| other.eq_ignore_ascii_case(key)));
     let ours = ours.map(|(ours, _)| *ours).filter(|ours| known.contains(ours));
     let elsewhere = [("clientCredentials", OF_CLIENT), ("login", OF_LOGIN)];
     let home = elsewhere.iter().find(|(_, keys)| known == WAYS && keys.contains(&key));
     let remedy = match (ours.or_else(|| closest(key, known.iter().copied())), home) {
-        (_, Some(_)) if key == "clientSecret" || key == "clientId" || key == "scope" => {
-            "write it in clientCredentials, or in login if a person logs in".to_owned()
+        _ if known == WAYS && is_of_client => {
+            "write it in clientCredentials, or in login if a person logs in: {\"clientId\": \"…\", \"clientSecret\": \"${SECRET}\"}"
+                .to_owned()
         }
         (_, Some((home, _))) => format!("write it in {home}"),
         (Some(ours), None) => format!("did you mean {ours}?"),

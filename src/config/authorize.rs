@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::auth::{AuthEntry, Members};
-use super::context::Context;
+use super::context::{Braces, Context};
 use super::reader::Located;
 use super::{AuthSpec, ClientProof, ClientSpec, CommandSpec, LoginSpec, command, variables};
 use crate::disk::{joined, obstacle};
@@ -56,6 +56,7 @@ fn filled(ctx: &mut Context<'_>, text: Option<&Located<String>>) -> Option<Optio
 fn token(ctx: &mut Context<'_>, text: &Located<String>) -> Option<Secret> {
     let token = filled(ctx, Some(text))??;
     ctx.warn_of_variable(text);
+    ctx.warn_of_braces(text, Braces::All);
     let what = match token.split_once(' ') {
         Some((scheme, _)) if scheme.eq_ignore_ascii_case("bearer") => {
             "begins with a scheme, which is written before it in any case"

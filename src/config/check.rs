@@ -9,7 +9,7 @@ use super::context::Context;
 use super::dial::ENDPOINT;
 use super::file::{Entry, File, RemoteEntry, Transport};
 use super::interpreter::{self, Line};
-use super::missing::{NO_PROGRAM, Sought, is_script, shell_only};
+use super::missing::{NO_PROGRAM, Sought, first_line, found_by_env, is_script, shell_only};
 use super::{Mode, Naming, ServerSpec, windows};
 use crate::disk::joined;
 use crate::endpoint::agent::{self, Agent};
@@ -68,7 +68,9 @@ fn placeholders(ctx: &mut Context<'_>, entry: &Entry) {
     let url = remote.map(|remote| (None, &remote.url));
     let headers = remote.into_iter().flat_map(|remote| &remote.headers).chain(&entry.shared.endpoint_headers);
     let headers = headers.map(|(name, text)| (Some(&**name), text));
-    for (name, text) in args.chain(env).chain(url).chain(headers) {
+    let auth = remote.into_iter().filter_map(|remote| remote.auth.as_ref()?.secrets());
+    let auth = auth.map(|text| (Some("token"), text));
+    for (name, text) in args.chain(env).chain(url).chain(headers).chain(auth) {
         if let Some(example) = left_open(name, &text.value) {
             placeholder(ctx, text.place.clone(), &example);
         }
@@ -89,6 +91,10 @@ fn placeholders_in_env_files(ctx: &mut Context<'_>) {
 }
 
 fn placeholder(ctx: &mut Context<'_>, place: Place, example: &str) {
+    // In braces it is a variable, as has been told.
+    if ctx.problems.warnings.iter().any(|told| told.place == place && told.code == Code::NotReplaced) {
+        return;
+    }
     let what = format!("still holds the placeholder text of an example: {example}");
     ctx.warning(place, Code::Placeholder.says(what), "write your own value in its place");
 }
@@ -109,18 +115,20 @@ fn program(ctx: &mut Context<'_>, server: &ServerSpec, entry: &Entry) {
         return;
     }
     let own = spec.env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.reveal().to_owned());
-    let path = own.or_else(|| ctx.lookup("PATH")).unwrap_or_default();
+    let set_by_entry = own.is_some() && ctx.dotenv.get("PATH").is_none_or(|of_file| own.as_deref() != Some(of_file));
+    let ours = ctx.lookup("PATH").unwrap_or_default();
+    let path = own.unwrap_or_else(|| ours.clone());
     let cwd = spec.cwd.as_deref().unwrap_or(ctx.cwd);
     let (program, path) = (&*spec.program, &*path);
-    let sought = Sought { program, path, cwd };
+    let sought = Sought { program, path, ours: set_by_entry.then_some(&*ours), cwd };
     let shown = brief(program);
     if command::is_path(&spec.program) {
         let place = Path::new(&spec.program);
         let fault = if place.is_dir() {
             Some(("a folder", "name the program in it".to_owned()))
         } else if !place.exists() {
-            let create = "create it, or correct the path, which starts at the config's folder";
-            Some(("no file", shell_only(program).unwrap_or(create).to_owned()))
+            let create = create_it(&written.value, "the config's folder");
+            Some(("no file", shell_only(program).map_or(create, str::to_owned)))
         } else if sought.is_script() {
             Some((NO_PROGRAM, sought.remedy_for_interpreter()))
         } else if !command::is_executable(place) {
@@ -131,10 +139,24 @@ fn program(ctx: &mut Context<'_>, server: &ServerSpec, entry: &Entry) {
         if let Some((what, remedy)) = fault {
             let what = format!("names {}, which is {what}, so {} can't start", brief_path(place), brief(&server.name));
             ctx.warning(&written.place, Code::ProgramMissing.says(what), remedy);
+        } else if let Some(line) = first_line(place)
+            && let Some(interpreter) = found_by_env(&line).filter(|name| !command::on_path(name, path))
+        {
+            let (shown, interpreter) = (brief_path(place), brief(interpreter));
+            let what = format!(
+                "names {shown}, which {interpreter} runs, and that is in no folder of the PATH, so {} can't start",
+                brief(&server.name)
+            );
+            let remedy = "write \"env\": {\"PATH\": \"/folder/of/it:${PATH}\"} beside it";
+            ctx.warning(&written.place, Code::ProgramMissing.says(what), remedy);
         }
     } else if !command::on_path(program, path) {
         let what = format!("names {shown}, which is in no folder of the PATH, so {} can't start", brief(&server.name));
         ctx.warning(&written.place, Code::ProgramMissing.says(what), sought.remedy_for_missing());
+    }
+    for arg in entry.args.iter().filter(|arg| arg.value != arg.value.trim() && is_script(arg.value.trim())) {
+        let what = "begins or ends with a blank, which is taken for a part of the script's name";
+        ctx.warning(&arg.place, Code::WrongValue.says(what), format!("write {:?}", brief(arg.value.trim())));
     }
     let Some(cwd) = &spec.cwd else { return };
     let place = |at: usize| {
@@ -154,8 +176,7 @@ fn program(ctx: &mut Context<'_>, server: &ServerSpec, entry: &Entry) {
     match fault {
         Some((at, Some(file))) => {
             let what = format!("names {}, which is no file, so {} can't start", brief_path(&file), brief(&server.name));
-            let remedy =
-                "create it, or correct the path, which starts at the server's cwd, else at the config's folder";
+            let remedy = create_it(&spec.args[at], "the server's cwd, else at the config's folder");
             ctx.warning(place(at), Code::PathMissing.says(what), remedy);
         }
         Some((at, None)) => {
@@ -164,6 +185,12 @@ fn program(ctx: &mut Context<'_>, server: &ServerSpec, entry: &Entry) {
         }
         None => {}
     }
+}
+
+/// What to do about a path that leads to no file; `start`: where it starts unless it is absolute.
+fn create_it(written: &str, start: &str) -> String {
+    let from = if Path::new(written.trim()).is_absolute() { "" } else { &format!(", which starts at {start}") };
+    format!("create it, or correct the path{from}")
 }
 
 /// Warns of tokens that are a part of a name: such a name has to be shown, so the token can't be kept out of sight.

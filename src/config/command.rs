@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Environment;
+use super::missing::{first_line, is_script};
 use crate::disk::joined;
 
 /// What a script is run with.
@@ -29,21 +30,17 @@ pub(crate) fn script_places(script: &str, cwd: &Path, base: &Path) -> Vec<PathBu
 /// How to run a script, by its extension.
 ///
 /// # Errors
-/// Why the script can't be run, in words that continue its name, and the remedy.
-pub(crate) fn for_script(script: &Path, env: &Environment) -> Result<Invocation, (String, String)> {
+/// Why the script can't be run, in words that continue its name.
+pub(crate) fn for_script(script: &Path, env: &Environment) -> Result<Invocation, &'static str> {
     let shown = script.display().to_string();
     let extension = script.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
     let through = |program: String| Ok(Invocation { program, args: vec![shown.clone()] });
     match extension.as_str() {
         "py" => through(python(env)),
         "js" | "mjs" | "cjs" => through("node".to_owned()),
-        _ if is_executable(script) => Ok(Invocation { program: shown, args: Vec::new() }),
-        _ => {
-            let program = if extension == "ts" { "npx -y tsx" } else { "PROGRAM" };
-            let remedy =
-                format!("make it executable (chmod +x), or name its interpreter: mcp-pipe -- {program} {shown}");
-            Err(("is neither a .py, .js, .mjs or .cjs file nor executable".to_owned(), remedy))
-        }
+        _ if !is_executable(script) => Err("is neither a .py, .js, .mjs or .cjs file nor executable"),
+        _ if is_script(&shown) && first_line(script).is_none() => Err("has no #! line, which would say what runs it"),
+        _ => Ok(Invocation { program: shown, args: Vec::new() }),
     }
 }
 
@@ -143,6 +140,10 @@ mod tests {
         executable(&dir.path().join("tool"));
         assert_eq!(run("tool").unwrap().program, dir.path().join("tool").to_str().unwrap());
         std::fs::write(dir.path().join("x.txt"), "").unwrap();
-        assert!(run("x.txt").unwrap_err().1.contains("chmod +x"));
+        assert!(run("x.txt").unwrap_err().contains("nor executable"));
+        executable(&dir.path().join("t.sh"));
+        assert!(run("t.sh").is_ok());
+        std::fs::write(dir.path().join("t.sh"), "echo\n").unwrap();
+        assert!(run("t.sh").unwrap_err().contains("no #! line"));
     }
 }

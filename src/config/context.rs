@@ -10,6 +10,7 @@ use super::editor;
 use super::expand::{ExpandError, expand};
 use super::options::CommandLine;
 use super::reader::Located;
+use super::variables::is_needed;
 use crate::endpoint::{Endpoint, is_variable};
 use crate::error::{Code, Place, Problem, Problems, Spot, What};
 use crate::secrecy::{Redactor, Secret};
@@ -109,28 +110,49 @@ impl Context<'_> {
         None
     }
 
-    /// Warns of a word that is a variable as shells write it: it is passed on as it stands.
+    /// Warns of a word that is a variable as shells write it, also of one that is all that a parameter of an address holds: it is
+    /// passed on as it stands.
     pub(crate) fn warn_of_variable(&mut self, text: &Located<String>) {
-        if let Some(word) = text.value.split_whitespace().find(|word| !word.starts_with("${") && is_variable(word)) {
-            let name = word.trim_matches(['$', '%']);
-            let what = format!("holds {word}, which is passed on as it stands");
-            self.warning(&text.place, Code::NotReplaced.says(what), format!("write ${{{name}}} for the variable"));
+        let is_between = |c: char| c.is_whitespace() || (text.value.contains("://") && "?&=".contains(c));
+        let whole = text.value.split(is_between).find(|word| !word.starts_with("${") && is_variable(word));
+        match whole {
+            Some(word) => self.warn_not_replaced(&text.place, word, word.trim_matches(['$', '%'])),
+            None => self.warn_of_known_variable(text),
         }
     }
 
-    /// Warns of a variable as opencode writes it, `{env:NAME}`: it is passed on as it stands.
-    pub(crate) fn warn_of_braces(&mut self, text: &Located<String>) {
-        let inside = text.value.match_indices("{env:").find(|(at, _)| !text.value[..*at].ends_with('$'));
-        let Some((at, start)) = inside else { return };
-        let Some((name, _)) = text.value[at + start.len()..].split_once('}') else { return };
-        if is_variable(&format!("${{{name}}}")) {
-            let what = format!("holds {{env:{0}}}, which is passed on as it stands", brief(name));
-            self.warning(
-                &text.place,
-                Code::NotReplaced.says(what),
-                format!("write ${{{}}} for the variable", brief(name)),
-            );
+    /// The same of a variable that is only a part of a word, as in `$HOME/x`: only where its name is one that everybody has, or is set,
+    /// as any other may be a piece of a password.
+    pub(crate) fn warn_of_known_variable(&mut self, text: &Located<String>) {
+        let is_known = |name: &str| is_needed(name) || (name.len() > 2 && self.lookup(name).is_some());
+        let found = shells_variables(&text.value).find(|(_, name)| is_known(name));
+        let found = found.map(|(written, name)| (written.to_owned(), name.to_owned()));
+        if let Some((written, name)) = found {
+            self.warn_not_replaced(&text.place, &written, &name);
         }
+    }
+
+    /// Warns of a variable as others than shells write it, `{env:NAME}`, `{NAME}` or `{{NAME}}`: it is passed on as it stands.
+    pub(crate) fn warn_of_braces(&mut self, text: &Located<String>, which: Braces) {
+        let found = text.value.match_indices('{').find_map(|(at, _)| {
+            let (before, inside) = (&text.value[..at], &text.value[at + 1..]);
+            let (name, _) = inside.split_once('}').filter(|_| !before.ends_with('$'))?;
+            let written = format!("{{{name}}}");
+            let name = match (name.strip_prefix("env:"), which) {
+                (Some(name), _) => name,
+                (None, Braces::Env) => return None,
+                (None, Braces::All) => name.trim(),
+            };
+            is_variable(&format!("${{{name}}}")).then(|| (written, name.to_owned()))
+        });
+        if let Some((written, name)) = found {
+            self.warn_not_replaced(&text.place, &written, &name);
+        }
+    }
+
+    fn warn_not_replaced(&mut self, place: &Place, written: &str, name: &str) {
+        let what = format!("holds {}, which is passed on as it stands", brief(written));
+        self.warning(place, Code::NotReplaced.says(what), format!("write ${{{}}} for the variable", brief(name)));
     }
 
     /// Notes what must be put right; once, though keys at the top of the file are looked at for each server.
@@ -147,6 +169,28 @@ impl Context<'_> {
     pub(crate) fn warning(&mut self, place: impl Into<Place>, what: What, remedy: impl Into<String>) {
         note(&mut self.problems.warnings, Problem::new(place, what, remedy));
     }
+}
+
+/// Which braces are taken for those of a variable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Braces {
+    /// Those of opencode, `{env:NAME}`.
+    Env,
+    /// Also those that stand around a name alone.
+    All,
+}
+
+/// The variables in a text as shells write them, `$NAME` or `%NAME%`, each with its name: those that begin where a word or a part of a
+/// path or list does.
+fn shells_variables(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let begins = move |at: usize| !text[..at].ends_with(|c: char| c.is_alphanumeric() || "_$%".contains(c));
+    text.match_indices(['$', '%']).filter(move |(at, _)| begins(*at)).filter_map(move |(at, mark)| {
+        let rest = &text[at + 1..];
+        let name = &rest[..rest.find(|c| !is_name(c)).unwrap_or(rest.len())];
+        let end = if mark == "%" { rest[name.len()..].starts_with('%').then_some(1)? } else { 0 };
+        Some((&text[at..at + 1 + name.len() + end], name))
+    })
 }
 
 fn note(problems: &mut Vec<Problem>, problem: Problem) {

@@ -5,19 +5,20 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
-use super::context::Context;
+use super::context::{Braces, Context};
 use super::dotenv::{DotEnv, DotFile, HOLDS_UNSEEN};
 use super::environment::Environment;
-use super::expand::{ExpandError, expand};
+use super::expand::{ExpandError, expand, names};
 use super::file::{Entry, File};
 use super::options::CommandLine;
 use super::reader::Located;
 use super::shared::Shared;
 use super::{LinkSpec, defaults};
 use crate::disk::{joined, obstacle};
-use crate::endpoint::{Endpoint, EndpointError, Secret};
+use crate::endpoint::{Endpoint, EndpointError, Secret, bare};
 use crate::error::{Code, Place, Problem};
-use crate::words::brief_path;
+use crate::secrecy::address::SCHEMES;
+use crate::words::{brief, brief_path, character, meant};
 
 /// The endpoint of every server that has none of its own.
 #[derive(Debug, Clone)]
@@ -226,6 +227,8 @@ fn parse(ctx: &mut Context<'_>, found: Found, is_keyed: bool) -> Option<Endpoint
                 let remedy = "copy the whole address from the console, with everything behind ?token=";
                 ctx.warning(&place, Code::TokenMissing.says(what), remedy);
             }
+            warn_of_end(ctx, &place, &text);
+            warn_of_robots(ctx, &place, &endpoint);
             ctx.named.push((place, endpoint.clone()));
             return Some(endpoint);
         }
@@ -244,6 +247,25 @@ fn parse(ctx: &mut Context<'_>, found: Found, is_keyed: bool) -> Option<Endpoint
     };
     ctx.mistake(place, Code::EndpointInvalid.says(why.to_string()), remedy);
     None
+}
+
+/// Warns of a mark that most likely came along when an address was copied: an address may end with one, and tokens hardly do.
+fn warn_of_end(ctx: &mut Context<'_>, place: &Place, text: &str) {
+    let address = bare(text);
+    if let Some(mark) = address.chars().next_back().filter(|c| address.contains('?') && ";,.".contains(*c)) {
+        let what = format!("ends with {}, which is taken for a part of the token", character(mark));
+        ctx.warning(place, Code::WrongValue.says(what), "remove it, unless the token ends so");
+    }
+}
+
+/// Warns of the address at which a self-hosted endpoint server has its robots.
+fn warn_of_robots(ctx: &mut Context<'_>, place: &Place, endpoint: &Endpoint) {
+    let path = endpoint.reveal().path();
+    let plain = path.trim_end_matches('/');
+    let Some(before) = plain.strip_suffix("/call").filter(|before| before.ends_with("endpoint")) else { return };
+    let (robots, tools) = (brief(path), format!("{before}/mcp{}", &path[plain.len()..]));
+    let what = format!("has the path {robots}, at which robots call; tools are served at {}", brief(&tools));
+    ctx.warning(place, Code::WrongValue.says(what), format!("write {} for that path", brief(&tools)));
 }
 
 /// Whether a header that lets somebody in is sent.
@@ -297,6 +319,8 @@ pub(crate) fn headers(
     for (name, text) in written {
         let Some(value) = ctx.expand(text) else { continue };
         ctx.warn_of_variable(text);
+        ctx.warn_of_braces(text, Braces::All);
+        warn_of_value(ctx, name, text, &value);
         let lower = name.to_ascii_lowercase();
         let what = match (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(&value)) {
             (Ok(_), _) if is_reserved(&lower) => "is a header that the connection sets itself",
@@ -310,6 +334,37 @@ pub(crate) fn headers(
         ctx.mistake(&text.place, Code::WrongValue.says(what), "remove or correct it");
     }
     headers
+}
+
+/// Warns of a header's value that is sent as it stands, and most likely not as it was meant.
+fn warn_of_value(ctx: &mut Context<'_>, name: &str, text: &Located<String>, value: &str) {
+    let scheme = |word: &str| SCHEMES.iter().find(|scheme| scheme.eq_ignore_ascii_case(word));
+    let words: Vec<&str> = value.split_whitespace().collect();
+    let is_authorization = name.to_ascii_lowercase().ends_with("authorization");
+    if let (true, [Some(scheme)]) = (is_authorization, &*words.iter().map(|word| scheme(word)).collect::<Vec<_>>()) {
+        let empty = |name: &&str| ctx.lookup(name).is_none_or(|value| value.trim().is_empty());
+        let empty: Vec<&str> = names(&text.value).filter(empty).collect();
+        let (why, remedy) = match empty.first() {
+            Some(first) => (
+                format!(", as {} is empty or set nowhere", brief(first)),
+                format!("set {} in the environment or in .env", brief(first)),
+            ),
+            None => (String::new(), "write the token behind it".to_owned()),
+        };
+        let what = format!("is \"{scheme}\" without a token behind it{why}");
+        ctx.warning(&text.place, Code::EmptyVariable.says(what), remedy);
+    } else if let [first, second, _, ..] = *words
+        && let (Some(scheme), true) = (scheme(first), first.eq_ignore_ascii_case(second))
+    {
+        let what = format!("begins with the scheme {scheme} twice");
+        ctx.warning(&text.place, Code::WrongValue.says(what), "write it once");
+    }
+    let odd = value.chars().find_map(|c| (!c.is_ascii()).then(|| meant(c)).flatten().map(|meant| (c, meant)));
+    if let Some((c, meant)) = odd {
+        let what = format!("holds {}, which is sent as it stands", character(c));
+        let remedy = if meant == ' ' { "remove it".to_owned() } else { format!("remove it, or write {meant} for it") };
+        ctx.warning(&text.place, Code::WrongValue.says(what), remedy);
+    }
 }
 
 /// A subprotocol, if the text is one: a token (RFC 9110 section 5.6.2), as a header's name is.

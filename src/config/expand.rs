@@ -82,6 +82,14 @@ fn fill(
     Ok(out)
 }
 
+/// The names of the variables in a text, whether they are set or not.
+pub(crate) fn names(text: &str) -> impl Iterator<Item = &str> {
+    text.split("${").skip(1).map(|rest| {
+        let name = rest.strip_prefix("env:").unwrap_or(rest);
+        name.split(['}', ':']).next().unwrap_or_default()
+    })
+}
+
 /// The text before the `}` that closes a reference, and the text behind.
 fn up_to_its_brace(text: &str) -> Option<(&str, &str)> {
     let mut open = 0;

@@ -159,6 +159,16 @@ fn top(r: &mut Reader<'_>, value: &Value<'_>, file: &mut File) {
     if let Value::Array(list) = value {
         return r.mistake(value, "", Code::WrongType.says("is a list, not an object"), for_list(list));
     }
+    if let Value::StringLit(text) = value {
+        let is_config = text.value.trim_start().starts_with('{');
+        let unescape = "remove the quotes around it, and the \\ before each quote in it";
+        return r.mistake(
+            value,
+            "",
+            Code::WrongType.says("is a text, not an object"),
+            if is_config { unescape } else { EXAMPLE },
+        );
+    }
     let (mut servers, mut mcp, mut settings) = (false, None, Vec::new());
     for (key, path, prop) in keys::members(r, value, "", Place::Top) {
         match key.as_str() {
@@ -188,12 +198,12 @@ fn top(r: &mut Reader<'_>, value: &Value<'_>, file: &mut File) {
     }
     match mcp {
         Some((path, prop)) if servers => {
-            r.warning(
-                prop,
-                &path,
-                Code::NoEffect.says("is ignored, as there are mcpServers"),
-                "move what it says there",
-            );
+            let remedy = if chooses_servers(&prop.value) {
+                "to keep a server from running, write in its entry: \"disabled\": true"
+            } else {
+                "move what it says there"
+            };
+            r.warning(prop, &path, Code::NoEffect.says("is ignored, as there are mcpServers"), remedy);
         }
         Some((path, prop)) => {
             servers = true;
@@ -232,6 +242,13 @@ fn is_server(value: &Value<'_>) -> bool {
     ["command", "url", "httpUrl", "serverUrl"]
         .iter()
         .any(|key| object.properties.iter().any(|p| p.name.as_str() == *key))
+}
+
+/// Whether an `mcp` says which servers run, and lists none, as Gemini CLI has it.
+fn chooses_servers(value: &Value<'_>) -> bool {
+    let Value::Object(object) = value else { return false };
+    let is_choice = |prop: &ObjectProp<'_>| ["allowed", "excluded"].contains(&prop.name.as_str());
+    !object.properties.is_empty() && object.properties.iter().all(is_choice)
 }
 
 /// Whether a list of servers is the entry of one, whose name was forgotten: a server may be called `command`, and is an object.
@@ -391,6 +408,7 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
             "certFile" => written.cert_file = r.string(value, &path),
             "keyFile" => written.key_file = r.string(value, &path),
             _ if keys::is_of_remote(&key) => written.unused(r, &key, prop, &path),
+            _ if keys::is_token(&key) && keys::is_at_address(&outer.value) => written.unused(r, &key, prop, &path),
             "endpoint" => entry.at = r.one_or_more(value, &path),
             "disabled" => disabled = switch(r, true),
             "enabled" => enabled = switch(r, false),

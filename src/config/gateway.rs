@@ -39,6 +39,10 @@ pub(crate) const LISTEN: &str = "MCP_GATEWAY_LISTEN";
 const SHORTEST_KEY: usize = 16;
 /// Largest file with a key, in bytes: servers take heads of 8 KiB to 64 KiB, and a key has to fit.
 const MAX_KEY_FILE: u64 = 16 * 1024;
+/// What stands around a key that was made up for whoever has none, and what says so.
+const BEFORE_KEY: &str = "\"apiKeys\": [{\"name\": \"me\", \"key\": \"";
+const BEHIND_KEY: &str = "\"}]";
+const MADE_UP: &str = " (made up for you just now)";
 /// Most servers that are named as those that there are.
 const SHOWN: usize = 8;
 
@@ -155,6 +159,14 @@ pub(crate) fn sha256(text: &str) -> [u8; 32] {
     let mut hash = [0; 32];
     hash.copy_from_slice(digest.as_ref());
     hash
+}
+
+/// A remedy without the key that was made up in it: what a running mcp-pipe says stays in its log, and no key that is used may stand there.
+pub(crate) fn without_made_up_key(remedy: &str) -> Option<String> {
+    let (before, rest) = remedy.split_once(BEFORE_KEY)?;
+    let (_, behind) = rest.split_once(BEHIND_KEY)?;
+    let behind = behind.replacen(MADE_UP, ", with a random key, as this prints: openssl rand -base64 32", 1);
+    Some(format!("{before}{BEFORE_KEY}…{BEHIND_KEY}{behind}"))
 }
 
 /// Whether there is a gateway: where the config has one, or the command is there for it, unless all servers are served on an endpoint
@@ -274,6 +286,12 @@ pub(crate) fn of(
     let endpoint_tokens = entry.map(|entry| tokens::of(ctx, &entry.endpoint_tokens, tokens)).unwrap_or_default();
     let endpoint_servers =
         entry.map(|entry| servers(ctx, &entry.endpoint_servers, known, "name each of them")).unwrap_or_default();
+    if let (Some(first), true) = (entry.and_then(|entry| entry.endpoint_servers.first()), endpoint_tokens.is_empty())
+        && entry.is_some_and(|entry| entry.endpoint_tokens.is_empty())
+    {
+        let what = "does nothing without endpointTokens: nobody is let in where robots would see these servers";
+        ctx.warning(&first.place, Code::NoEffect.says(what), "add \"endpointTokens\", or remove this");
+    }
     let tls = entry.and_then(|entry| entry.tls.as_ref()).and_then(|tls| of_tls(ctx, tls));
     let asks = entry.is_some_and(|entry| {
         entry.has_api_keys || entry.has_jwt || entry.tls.as_ref().is_some_and(|tls| tls.client_ca_file.is_some())
@@ -292,11 +310,8 @@ pub(crate) fn of(
             None => (place, format!("is {listen}")),
         };
         let what = format!("{named}, which other machines may reach, and the gateway asks for no key");
-        let remedy = format!(
-            "add \"apiKeys\": [{{\"name\": \"me\", \"key\": \"{key}\"}}] to \"gateway\" (made up for you just now), or \
-             listen on {}",
-            defaults::LISTEN
-        );
+        let here = SocketAddr::new(defaults::LISTEN.ip(), listen.port());
+        let remedy = format!("add {BEFORE_KEY}{key}{BEHIND_KEY} to \"gateway\"{MADE_UP}, or listen on {here}");
         ctx.mistake(place, Code::MissingKey.says(what), remedy);
     }
     let said = |number: fn(&GatewayEntry) -> Option<usize>| entry.and_then(number);

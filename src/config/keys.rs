@@ -3,6 +3,7 @@
 use jsonc_parser::ast::{ObjectProp, Value};
 
 use super::RemoteTransport;
+use super::reach::is_websocket;
 use super::reader::{Member, Reader, member, truth};
 use super::units;
 use crate::endpoint::is_variable;
@@ -476,6 +477,11 @@ pub(crate) fn in_place_of(key: &str, value: &Value<'_>) -> String {
 const ASKS: &str = "nobody is asked before a call, so every published tool can be called; to publish some only";
 /// What to do about a token that stands alone.
 const TOKEN: &str = "an endpoint's token stands in its address: \"endpoint\": \"wss://host/path?token=…\"";
+/// Whether a key is what people call a token, which for an endpoint stands in the address.
+pub(crate) fn is_token(key: &str) -> bool {
+    TOKENS.contains(&key)
+}
+
 /// A token, as people call it.
 const TOKENS: &[&str] =
     &["token", "endpointToken", "mcpToken", "mcp_token", "MCP_TOKEN", "accessToken", "access_token"];
@@ -842,6 +848,21 @@ pub(crate) fn has_servers(value: &Value<'_>) -> bool {
 /// Whether a key is that of the list of servers, by our name or another program's.
 pub(crate) fn names_servers(key: &str) -> bool {
     key == "mcpServers" || treatment(Top, key) == Some(Honoured("mcpServers"))
+}
+
+/// Whether an entry names the address of a remote server that is reached by HTTP, and no program.
+pub(crate) fn is_at_address(entry: &Value<'_>) -> bool {
+    let Value::Object(object) = entry else { return false };
+    let is_url = |key: &str| ["url", "serverUrl"].contains(&key) || treatment(Server, key) == Some(Honoured("url"));
+    let filled = |value: &Value<'_>| match value {
+        Value::StringLit(text) => Some(text.value.trim().to_owned()).filter(|text| !text.is_empty()),
+        Value::Array(_) => Some(String::new()),
+        Value::NumberLit(_) | Value::BooleanLit(_) | Value::Object(_) | Value::NullKeyword(_) => None,
+    };
+    let of = |is: &dyn Fn(&str) -> bool| {
+        object.properties.iter().filter(|prop| is(prop.name.as_str())).find_map(|prop| filled(&prop.value))
+    };
+    of(&|key| key == "command").is_none() && of(&is_url).is_some_and(|url| !is_websocket(&url))
 }
 
 /// Whether a key is none that anybody knows in its place.

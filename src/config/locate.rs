@@ -42,6 +42,9 @@ pub(crate) struct Named {
     by: Option<String>,
 }
 
+/// What names a config that is named by an argument.
+const ARGUMENT: &str = "the command line";
+
 impl Named {
     /// Whether somebody has named it.
     pub(crate) fn is_named(&self) -> bool {
@@ -54,7 +57,7 @@ impl Named {
 pub(crate) fn named(options: &Options, settings: &Environment, in_dotenv: Option<String>) -> Named {
     match (&options.config, settings.filled(CONFIG)) {
         (Some(path), _) => {
-            let by = if options.config_is_argument { "the command line" } else { "--config" };
+            let by = if options.config_is_argument { ARGUMENT } else { "--config" };
             Named { path: path.clone(), by: Some(by.to_owned()) }
         }
         (None, Some(path)) => {
@@ -141,7 +144,13 @@ pub(crate) fn config(
                     )
                 }
                 None => {
-                    let remedy = neighbour(path, &full).map_or(make, |meant| format!("did you mean {meant}?"));
+                    let meant = neighbour(path, &full).map(|meant| format!("did you mean {meant}?"));
+                    // A server's name, most likely.
+                    let is_word = by == ARGUMENT && path.extension().is_none() && path.components().count() == 1;
+                    let alone = || {
+                        "name a config file, or nothing for mcp_config.json: all its servers are looked at".to_owned()
+                    };
+                    let remedy = meant.unwrap_or_else(|| if is_word { alone() } else { make });
                     Problem::new(Place::file(name), Code::FileMissing.says(what), remedy)
                 }
             })

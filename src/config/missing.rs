@@ -38,6 +38,8 @@ pub(crate) struct Sought<'a> {
     pub(crate) program: &'a str,
     /// The `PATH` in which it is looked for.
     pub(crate) path: &'a str,
+    /// The `PATH` of mcp-pipe itself, where the server's entry sets another one.
+    pub(crate) ours: Option<&'a str>,
     /// The folder in which the server starts.
     pub(crate) cwd: &'a Path,
 }
@@ -54,8 +56,32 @@ impl Sought<'_> {
         let is_there = |name: &&str| command::on_path(command::with_fallback(name, self.path), self.path);
         let launchers = || LAUNCHERS.iter().copied();
         let is_known = launchers().any(|launcher| launcher == self.program);
+        if let Some(remedy) = self.remedy_for_path() {
+            return remedy;
+        }
         let meant = closest(self.program, launchers().filter(is_there)).filter(|_| !is_known);
-        meant.map_or_else(|| install(self.program).to_owned(), |meant| format!("did you mean {meant}?"))
+        let remedy = meant.map_or_else(|| install(self.program).to_owned(), |meant| format!("did you mean {meant}?"));
+        match self.ours {
+            Some(_) => format!("{remedy}; only the PATH that its entry sets is searched"),
+            None => remedy,
+        }
+    }
+
+    /// What to write where the entry's own `PATH` is to blame.
+    fn remedy_for_path(&self) -> Option<String> {
+        let ours = self.ours?;
+        let as_shells = ["$PATH", "%PATH%"].into_iter().find(|variable| self.path.contains(variable));
+        if let Some(variable) = as_shells {
+            return Some(format!(
+                "the PATH that its entry sets counts, and {variable} is not replaced there: write ${{PATH}} for it"
+            ));
+        }
+        let is_there = command::on_path(command::with_fallback(self.program, ours), ours);
+        is_there.then(|| {
+            "the PATH that its entry sets is the only one that counts, and mcp-pipe's own has it: write \
+             \"PATH\": \"/what/you/add:${PATH}\""
+                .to_owned()
+        })
     }
 
     /// Whether the program is a script that can't be started by itself, as it has no `#!` line.
@@ -140,6 +166,13 @@ pub(crate) fn is_script(name: &str) -> bool {
     SCRIPTS.iter().any(|(ending, ..)| name.ends_with(ending))
 }
 
+/// The program that `env` is to find for a `#!` line such as `/usr/bin/env node`.
+pub(crate) fn found_by_env(interpreter: &str) -> Option<&str> {
+    let mut words = interpreter.split_whitespace();
+    words.next().filter(|env| env.ends_with("/env"))?;
+    words.find(|word| *word != "-S").filter(|word| !word.starts_with('-') && !word.contains('='))
+}
+
 /// The interpreter that a script's `#!` line names.
 pub(crate) fn first_line(file: &Path) -> Option<String> {
     let mut head = [0; HEAD];
@@ -168,13 +201,21 @@ pub(crate) fn shell_only(program: &str) -> Option<&'static str> {
 /// How to get a program that is not there.
 fn install(program: &str) -> &'static str {
     match program {
-        "npx" | "npm" | "node" | "pnpm" | "yarn" | "bun" | "bunx" | "deno" => {
+        // A whole path alone would not do: these are scripts, which Node.js runs.
+        "npx" | "npm" | "pnpm" | "yarn" => {
+            "install it, or write \"env\": {\"PATH\": \"/folder/of/it:${PATH}\"}, as node must be found there, too (`which` says the \
+             folder): what nvm, fnm or volta set up in a shell is not on a daemon's PATH"
+        }
+        "node" | "bun" | "bunx" | "deno" => {
             "install it, or write its whole path (`which` says it): what nvm, fnm or volta set up in a shell is not on a daemon's PATH"
         }
         "uv" => {
             "install uv, or write its whole path (often ~/.local/bin/uv or ~/.cargo/bin/uv): a daemon's PATH lacks what a shell adds"
         }
-        "uvx" | "pipx" => {
+        "pipx" => {
+            "install pipx, or write its whole path (often ~/.local/bin/pipx): a daemon's PATH lacks what a shell adds"
+        }
+        "uvx" => {
             "install uv, or write the whole path (often ~/.local/bin/uvx or ~/.cargo/bin/uvx): a daemon's PATH lacks what a shell adds"
         }
         "python" | "python3" | "py" => {

@@ -18,7 +18,7 @@ use super::keys::Place;
 use super::reader::{Located, Reader, in_brackets};
 use super::{Names, keys, units};
 use crate::error::{self, Code};
-use crate::tools::{Glob, ToolPolicy, of_regular_expression};
+use crate::tools::{Glob, ToolPolicy, of_others, of_regular_expression};
 use crate::words::brief;
 
 /// Longest name of a tool that assistants take, in characters.
@@ -167,8 +167,11 @@ fn patterns(r: &mut Reader<'_>, value: &Value<'_>, path: &str, written: &mut Wri
     all
 }
 
-/// Warns of a pattern with characters that no tool's name has. One like `sub.*` may be meant, and is told of where it covers no tool.
+/// Warns of a pattern with characters that no tool's name has: of a regular expression, and of what else others write. One like `sub.*` may be meant, and is told of where it covers no tool.
 fn warn_of_regular_expression(r: &mut Reader<'_>, pattern: &Located<String>) {
+    if let Some((what, remedy)) = of_others(&pattern.value) {
+        return r.warning_at(&pattern.place, Code::WrongValue.says(what), remedy);
+    }
     let is_one = pattern.value.contains(['^', '$', '|']);
     if let Some(patterns) = of_regular_expression(&pattern.value).filter(|_| is_one) {
         let what = "looks like a regular expression, and a pattern knows * and ? only";

@@ -172,7 +172,9 @@ impl<'t> Reader<'t> {
         };
         match parse(&text) {
             Ok(parsed) => Some(parsed),
-            Err(Wrong { what, remedy }) => {
+            Err(wrong) => {
+                let is_number = matches!(value, Value::NumberLit(_));
+                let Wrong { what, remedy } = if is_number { wrong.in_quotes() } else { wrong };
                 self.mistake(value, path, Code::WrongValue.says(format!("is {shown}, and {what}")), remedy);
                 None
             }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::context::Context;
+use super::context::{Braces, Context};
 use super::file::RemoteEntry;
 use super::reader::Located;
 use super::{AuthSpec, RemoteSpec, TlsSpec, defaults};
@@ -33,6 +33,8 @@ const RESERVED: &[&str] = &[
 /// The server of an entry. `None` where it can't be used, which has been noted.
 pub(crate) fn of_entry(ctx: &mut Context<'_>, remote: &RemoteEntry) -> Option<RemoteSpec> {
     let written = ctx.expand(&remote.url);
+    ctx.warn_of_variable(&remote.url);
+    ctx.warn_of_braces(&remote.url, Braces::All);
     let headers = dial::headers(ctx, &remote.headers, |name| RESERVED.contains(&name));
     let identity = identity(ctx, remote);
     let url = match written?.parse::<RemoteUrl>() {

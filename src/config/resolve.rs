@@ -20,10 +20,10 @@ use super::state;
 use super::surroundings::Surroundings;
 use super::{
     CommandSpec, Config, EndpointSpec, Environment, GatewaySpec, LeftOut, Reach, RemoteSpec, ServerSpec, TlsSpec,
-    cache, defaults, gateway, instances, locate, proxies, sharing, start, target, variables,
+    cache, defaults, gateway, instances, locate, misnamed, proxies, sharing, start, target, variables,
 };
 use crate::disk::joined;
-use crate::endpoint::{bare, is_placeholder, is_variable};
+use crate::endpoint::{bare, is_in_braces, is_placeholder, is_variable};
 use crate::error::{Code, Place, Problem, Problems};
 use crate::secrecy::{Redactor, Secret, address};
 use crate::tools::ToolPolicy;
@@ -258,7 +258,8 @@ fn hide_secrets(ctx: &mut Context<'_>, file: &File, keys: &[Option<Secret>]) {
     let headers = headers.chain(tokens.flat_map(|token| auth::secrets_of(&token)));
     let of_gateway = keys.iter().flatten().map(Secret::reveal).filter(|key| !is_placeholder(key));
     let headers = headers.chain(of_gateway.flat_map(auth::secrets_of));
-    let headers: Vec<Secret> = headers.filter(|secret| !is_variable(secret.reveal())).collect();
+    let is_name = |secret: &Secret| is_variable(secret.reveal()) || is_in_braces(secret.reveal());
+    let headers: Vec<Secret> = headers.filter(|secret| !is_name(secret)).collect();
     ctx.hidden.headers.add(headers.iter().cloned());
     // Credentials of a proxy are not hidden from servers, which need proxies, too: only from the log.
     let proxies = proxies::ADDRESSES.as_flattened().iter().filter_map(|name| ctx.env.get(name));
@@ -444,7 +445,7 @@ fn missing_endpoint(ctx: &mut Context<'_>, without: &[String], config: Option<&s
         Some(name) => format!("{name} holds an address: if it is that, call it MCP_ENDPOINT. Else {ways}"),
         None => ways,
     };
-    let remedy = match misnamed_dotenv(ctx) {
+    let remedy = match misnamed::told(&ctx.base, ctx.cwd) {
         Some(told) => format!("{told}. Or {remedy}"),
         None => remedy,
     };
@@ -470,16 +471,4 @@ fn missing_endpoint(ctx: &mut Context<'_>, without: &[String], config: Option<&s
         files => format!(" in the environment, nor in {files}"),
     };
     ctx.mistake(ENDPOINT, Code::EndpointMissing.says(format!("is not set{looked}, {nowhere}")), remedy);
-}
-
-/// What `.env` is called where an editor, or somebody who sees no ending, has saved it.
-const MISNAMED: &[&str] = &[".env.txt", ".env.TXT", "env.txt", "env", "_env"];
-
-/// What to do about a file that most likely was to be `.env`.
-fn misnamed_dotenv(ctx: &Context<'_>) -> Option<String> {
-    let places = [(&*ctx.base, "beside the config"), (ctx.cwd, "in the working directory")];
-    places.into_iter().find_map(|(folder, place)| {
-        let name = MISNAMED.iter().find(|name| folder.join(name).is_file())?;
-        Some(format!("{name} {place} is not read: call it .env"))
-    })
 }

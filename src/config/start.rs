@@ -95,7 +95,7 @@ fn beside_the_config(ctx: &mut Context<'_>, entry: &Entry, line: (&str, &[String
     let first = args.iter().position(|arg| !arg.starts_with('-'));
     let (place, name, remedy) = if is_elsewhere(program) && !command::on_path(program, path) {
         let whole = whole(program);
-        let remedy = Sought { program: &whole, path, cwd }.remedy_for_interpreter();
+        let remedy = Sought { program: &whole, path, ours: None, cwd }.remedy_for_interpreter();
         (&command.place, program, remedy.replacen("interpreter:", "interpreter, and the whole path:", 1))
     } else if let Some(at) = first.filter(|at| is_elsewhere(&args[*at]))
         && let Some(written) = entry.args.iter().find(|written| written.value == args[at])
@@ -155,12 +155,30 @@ fn filled(ctx: &mut Context<'_>, text: &Located<String>, env: &[(String, Secret)
     let filled = editor::fill(&text.value, &ctx.base, ctx.env);
     let is_handed_over =
         |rest: &str| rest.split_once('}').is_some_and(|(name, _)| env.iter().any(|(set, _)| set == name));
-    if filled.split("${").skip(1).any(|rest| !is_handed_over(rest)) {
+    let left: Vec<&str> = filled.split("${").collect();
+    let found = left.windows(2).find_map(|pair| match pair {
+        [before, rest] if !is_handed_over(rest) => Some((*before, *rest)),
+        _ => None,
+    });
+    if let Some((before, rest)) = found {
         let what =
             "has a ${, which is not replaced here: a command line is no place for secrets, everybody can read it";
-        ctx.warning(&text.place, Code::NotReplaced.says(what), "hand a value over in env");
+        ctx.warning(&text.place, Code::NotReplaced.says(what), in_command_line(before, rest));
     }
     filled
+}
+
+/// What to write in a command line for a variable, by what stands before its `${` and behind that.
+fn in_command_line(before: &str, rest: &str) -> &'static str {
+    let (name, behind) = rest.split_once('}').unwrap_or((rest, ""));
+    let name = name.strip_prefix("env:").unwrap_or(name);
+    if ["HOME", "USERPROFILE"].contains(&name) {
+        "write ${userHome} for it, or the whole path"
+    } else if behind.starts_with('/') || before.ends_with('/') {
+        "write the whole path"
+    } else {
+        "hand a value over in env"
+    }
 }
 
 /// The program, with the variables of editors replaced. No other variable is: nobody else would replace one.

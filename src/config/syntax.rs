@@ -86,6 +86,7 @@ fn explain_in(whole: Kind, text: &str, error: &ParseError) -> Fault {
     let told = never_closed(kind)
         .or_else(|| bad_escape(kind, rest))
         .map(|(why, remedy)| (at, why, remedy))
+        .or_else(|| joined_texts(text, at).map(|(why, remedy)| (at, why, remedy)))
         .or_else(|| swallowed_by_text(text, at))
         .or_else(|| early_end(text, at))
         .or_else(|| {
@@ -173,6 +174,12 @@ fn swallowed_by_text(text: &str, at: usize) -> Option<(usize, String, String)> {
 fn is_script_name(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
     is_script(text) && text.chars().all(plain) && brief(text) == text
+}
+
+/// Two texts that a program would join by a `+`.
+fn joined_texts(text: &str, at: usize) -> Option<Why> {
+    let is_joined = text[at..].starts_with('+') && text[..at].trim_end().ends_with('"');
+    is_joined.then(|| ("a + stands behind a text, and JSON joins no texts".to_owned(), "write them as one".to_owned()))
 }
 
 /// Where the text in quotes is that ends before `at`, with nothing but blanks between.
@@ -358,6 +365,10 @@ fn other_format(rest: &str) -> Option<Why> {
 fn odd_word(kind: &ParseErrorKind, rest: &str) -> Option<Why> {
     let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len());
     let word = &rest[..end];
+    if ["r", "R", "b", "f", "u", "rb"].contains(&word) && rest[end..].starts_with(['"', '\'']) {
+        let remedy = r#"remove it, put the text in ", and write \\ for each backslash in it, or / in a path"#;
+        return Some((format!("the {word} of a Python text stands here"), remedy.to_owned()));
+    }
     if let Some((theirs, ours)) = WORDS.iter().find(|(theirs, _)| *theirs == word) {
         return Some((format!("{theirs} is none of JSON's words"), format!("write {ours} for it")));
     }
@@ -441,6 +452,18 @@ mod tests {
             ("{'a': 1}", "1:2", "' (U+0027, apostrophe) is none of JSON's characters", "write \" for it"),
             ("{\"a\": 'x'}", "1:7", "' (U+0027, apostrophe) is none of JSON's characters", "write \" for it"),
             ("{a: 1}", "1:2", "a key stands here without quotes", "write \"…\" around it"),
+            (
+                "{\"a\": \"py\" + \"thon\"}",
+                "1:12",
+                "a + stands behind a text, and JSON joins no texts",
+                "write them as one",
+            ),
+            (
+                r#"{"a": [r"C:\x.py"]}"#,
+                "1:8",
+                "the r of a Python text stands here",
+                r#"remove it, put the text in ", and write \\ for each backslash in it, or / in a path"#,
+            ),
             ("{\"a\": python}", "1:7", "a text stands here without quotes", "write \"…\" around it"),
             ("{\"a\": x\n}", "1:7", "a text stands here without quotes", "write \"…\" around it"),
             ("{\"a\": [now]}", "1:8", "a text stands here without quotes", "write \"…\" around it"),

@@ -6,7 +6,7 @@ use super::CommandSpec;
 use super::command::{self, Invocation};
 use super::context::Context;
 use super::file::File;
-use super::missing::{first_line, interpreted, is_script};
+use super::missing::{Sought, first_line, interpreted, is_script};
 use super::options::{CommandLine, Target};
 use super::{defaults, dial, start};
 use crate::disk::joined;
@@ -135,11 +135,26 @@ pub(crate) fn of_script(
             let stem = path.file_stem().map_or_else(|| name.to_owned(), |stem| stem.to_string_lossy().into_owned());
             Some((stem, of_invocation(ctx, invocation)))
         }
-        Err((what, remedy)) => {
+        Err(what) => {
+            let remedy = remedy_for_script(ctx, file, path);
             ctx.no_target(Place::file(path.display().to_string()), Code::Target.says(what), remedy);
             None
         }
     }
+}
+
+/// How to start a script that needs its interpreter named.
+fn remedy_for_script(ctx: &Context<'_>, file: &File, script: &Path) -> String {
+    let shown = script.strip_prefix(ctx.cwd).unwrap_or(script).display().to_string();
+    let path = ctx.lookup("PATH").unwrap_or_default();
+    let words = interpreted(&shown, &path).unwrap_or_else(|| vec!["PROGRAM".to_owned(), shown.clone()]);
+    let line = words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
+    let named = match program_line(ctx, file, &line) {
+        Some(line) => format!("name its interpreter: {line}"),
+        // A call starts no program but that of a config.
+        None => Sought { program: &shown, path: &path, ours: None, cwd: ctx.cwd }.remedy_for_interpreter(),
+    };
+    if command::is_executable(script) { named } else { format!("make it executable (chmod +x), or {named}") }
 }
 
 /// A program and its arguments; also its name as a server.
@@ -299,15 +314,18 @@ fn not_found(ctx: &mut Context<'_>, file: &File, name: &str, config: Option<&str
     // A server is often called like its script: names with the same ending as the target come first.
     let same_kind = |known: &&str| Path::new(known).extension() == Path::new(name).extension();
     let meant = closest(name, known.clone().filter(same_kind)).or_else(|| closest(name, known));
-    let is_script = [".py", ".js", ".mjs", ".cjs"].iter().any(|ending| name.ends_with(ending));
+    let joined = joined_to_server(name, &names);
+    // A tool behind a server's name is no slip of another script.
+    let meant = meant.filter(|meant| joined.is_none() || names.contains(meant) || is_slip_of_ending(name, meant));
+    let is_script = is_script(name);
     let program = program_line(ctx, file, name).filter(|_| !is_script).map(|line| format!("to run a program: {line}"));
     let remedy = if name.contains(char::is_whitespace) {
-        program_line(ctx, file, name).map_or_else(String::new, |line| line_of_words(name, &line))
+        for_words(ctx, file, name)
     } else if let Some(option @ ("local" | "version")) = meant.filter(|meant| !names.contains(meant)) {
         format!("did you mean --{option}?")
     } else if let Some(meant) = meant {
         format!("did you mean {meant}?")
-    } else if let Some((server, rest)) = joined_to_server(name, &names) {
+    } else if let Some((server, rest)) = joined {
         match ctx.line.command {
             Some("call") => {
                 format!("write the server and its tool as two words: mcp-pipe call {server} {rest} '{{…}}'")
@@ -336,6 +354,14 @@ fn joined_to_server(target: &str, names: &[&str]) -> Option<(String, String)> {
     })
 }
 
+/// Whether a script is meant by another ending that is written much like its own, as `.pz` for `.py`.
+fn is_slip_of_ending(name: &str, script: &str) -> bool {
+    let (Some((stem, ending)), Some((own, right))) = (name.rsplit_once('.'), script.rsplit_once('.')) else {
+        return false;
+    };
+    stem == own && ending.len() == right.len() && ending.bytes().zip(right.bytes()).any(|(one, other)| one == other)
+}
+
 /// The script that a target names without the ending of its file.
 fn script_without_ending(name: &str, places: &[PathBuf]) -> Option<String> {
     let with = |ending: &&&str| {
@@ -347,6 +373,20 @@ fn script_without_ending(name: &str, places: &[PathBuf]) -> Option<String> {
         places.iter().any(is_there)
     };
     [".py", ".js", ".mjs", ".cjs", ".ts"].iter().find(with).map(|ending| format!("{name}{ending}"))
+}
+
+/// What to write for several words that came as one argument.
+fn for_words(ctx: &Context<'_>, file: &File, words: &str) -> String {
+    let (first, rest) = words.trim().split_once(char::is_whitespace).unwrap_or((words, ""));
+    if ctx.line.command.is_none() && ctx.line.commands.iter().any(|command| command == first) {
+        return format!("write it without quotes: mcp-pipe {words}");
+    }
+    let path = ctx.lookup("PATH").unwrap_or_default();
+    let line = match interpreted(first, &path) {
+        Some(line) => format!("{} {}", line.join(" "), rest.trim_start()),
+        None => words.to_owned(),
+    };
+    program_line(ctx, file, &line).map_or_else(String::new, |line| line_of_words(words, &line))
 }
 
 /// What to write for a whole command line that came as one argument.

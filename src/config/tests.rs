@@ -164,7 +164,7 @@ fn all_mistakes_are_told_at_once_with_line_column_path_and_remedy() {
         case.mistakes(&[]),
         [
             "mcp_config.json:2:11 mode: is \"multiplexed\", and it must be one of auto, per-server, multiplex, sequential; did you mean multiplex?",
-            "mcp_config.json:3:19 drainTimeout: is 5, and a time needs a unit; write 5s, or 5m for minutes, or 5ms for milliseconds",
+            "mcp_config.json:3:19 drainTimeout: is 5, and a time needs a unit; write \"5s\", or \"5m\" for minutes, or \"5ms\" for milliseconds",
             "mcp_config.json:5:41 mcpServers.a.args[1]: is a number, not a text; write it in quotes: \"8080\"",
             "mcp_config.json:5:61 mcpServers.a.env.P: is true or false, not a text; write it in quotes: \"true\"",
             "mcp_config.json:6:37 mcpServers[\"b c\"].disabled: is neither true nor false; write true or false",
@@ -782,7 +782,7 @@ fn a_value_is_told_with_its_fault_first_as_it_was_written() {
     for (members, want) in [
         (
             r#""timeout": 60"#,
-            "timeout: is 60, and a time needs a unit; write 60s, or 60m for minutes, or 60ms for milliseconds",
+            "timeout: is 60, and a time needs a unit; write \"60s\", or \"60m\" for minutes, or \"60ms\" for milliseconds",
         ),
         (
             r#""timeout": "60""#,
@@ -821,6 +821,14 @@ fn what_a_target_was_meant_to_be_is_told() {
     for (line, want) in [
         (&["calculater.py"][..], "did you mean calculator.py?"),
         (&["tools", "calculator.pz"], "did you mean calculator.py?"),
+        (
+            &["call", "calculator.add", "{}"],
+            "write the server and its tool as two words: mcp-pipe call calculator add '{…}'",
+        ),
+        (&["tools", "calculator.add"], "write the server alone: calculator"),
+        (&["restart one --connection"], "write it without quotes: mcp-pipe restart one --connection"),
+        (&["--local", "x.mjs --port 3"], "write it without quotes: mcp-pipe --local -- node x.mjs --port 3"),
+        (&["gone.ts"], "the config has: calculator; write its path if it is in another folder"),
         (&["clok.js"], "did you mean clock.js?"),
         (&["calculater"], "did you mean calculator?"),
         (

@@ -33,6 +33,17 @@ impl Wrong {
     pub(crate) fn new(what: impl Into<String>, remedy: impl Into<String>) -> Self {
         Wrong { what: what.into(), remedy: remedy.into() }
     }
+
+    /// The same for JSON, where a number with its unit is a text.
+    pub(crate) fn in_quotes(self) -> Self {
+        let quoted = |word: &str| {
+            let value = word.trim_end_matches(',');
+            let has_unit = value.starts_with(|c: char| c.is_ascii_digit()) && value.ends_with(char::is_alphabetic);
+            if has_unit { format!("\"{value}\"{}", &word[value.len()..]) } else { word.to_owned() }
+        };
+        let remedy = self.remedy.split(' ').map(quoted).collect::<Vec<_>>().join(" ");
+        Wrong { remedy, ..self }
+    }
 }
 
 impl std::error::Error for Wrong {}

@@ -5,8 +5,9 @@
 //! holds the token of one.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
-use super::context::{Context, Hidden, MOST_NAMES};
+use super::context::{Braces, Context, Hidden, MOST_NAMES};
 use super::defaults;
 use super::dial::ENDPOINT;
 use super::dotenv::DotFile;
@@ -60,6 +61,11 @@ const NEEDED: &[&str] = &[
     "WINDIR",
 ];
 
+/// Whether a variable is one that everybody has.
+pub(crate) fn is_needed(name: &str) -> bool {
+    NEEDED.contains(&name)
+}
+
 /// Reads the files that entries name as their `envFile`, also for entries that don't run: such a file may hold an endpoint,
 /// which is a secret.
 pub(crate) fn read_files(ctx: &mut Context<'_>, file: &File) {
@@ -75,8 +81,9 @@ pub(crate) fn read_files(ctx: &mut Context<'_>, file: &File) {
                 } else {
                     let told = obstacle::on_the_way(&path).map(|obstacle| obstacle.told());
                     let (what, remedy) = told.unwrap_or_else(|| {
-                        let remedy = "create it, or correct the path, which starts at the config's folder";
-                        ("is no file".to_owned(), remedy.to_owned())
+                        let is_absolute = Path::new(written.value.trim()).is_absolute();
+                        let start = if is_absolute { "" } else { ", which starts at the config's folder" };
+                        ("is no file".to_owned(), format!("create it, or correct the path{start}"))
                     });
                     ctx.mistake(
                         &written.place,
@@ -119,8 +126,10 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry) -> Vec<(String, Sec
         }
         if is_variable(text.value.trim()) {
             ctx.warn_of_variable(text);
+        } else {
+            ctx.warn_of_known_variable(text);
         }
-        ctx.warn_of_braces(text);
+        ctx.warn_of_braces(text, Braces::Env);
         if let Some(value) = ctx.expand(text) {
             set(ctx, &text.place, name, value);
         }

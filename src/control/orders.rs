@@ -242,6 +242,13 @@ impl Known<'_> {
         if sought == Sought::Server && self.endpoints.contains(&name) {
             return format!("{shown} is an endpoint, and this takes a server; there are: {there_are}");
         }
+        if name == "all" || name == "*" {
+            let all = match sought {
+                Sought::Server => "an order is about one server; to end or restart a whole mcp-pipe, end its process",
+                Sought::Endpoint | Sought::Either => "leave the name out for all",
+            };
+            return format!("no {what} here is called \"{shown}\": {all}; there are: {there_are}");
+        }
         let by_servers = sought == Sought::Endpoint && names.iter().any(|name| self.servers.contains(name));
         let by_servers = if by_servers { " (one without a name is called by its servers)" } else { "" };
         format!("no {what} here is called \"{shown}\"; {}there are: {there_are}{by_servers}", meant.unwrap_or_default())
@@ -270,6 +277,12 @@ mod tests {
             ),
             ("kitchen", Sought::Server, "kitchen is an endpoint, and this takes a server; there are: calculator, time"),
             ("kitchem", Sought::Server, "no server here is called \"kitchem\"; there are: calculator, time"),
+            (
+                "all",
+                Sought::Server,
+                "no server here is called \"all\": an order is about one server; to end or restart a whole mcp-pipe, end its process; \
+                 there are: calculator, time",
+            ),
             (
                 "kitchem",
                 Sought::Endpoint,

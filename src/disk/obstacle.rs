@@ -18,6 +18,8 @@ pub(crate) enum Obstacle {
     Gone(PathBuf),
     /// The first of some links that lead back to themselves.
     Circle(PathBuf),
+    /// A folder called `~`, which is not there: a shell would have replaced it.
+    Home,
 }
 
 impl Obstacle {
@@ -43,6 +45,10 @@ impl Obstacle {
                 format!("leads to {}, a link that leads back to itself", link.display()),
                 "correct the link".to_owned(),
             ),
+            Obstacle::Home => (
+                "has a ~, and that is not replaced here".to_owned(),
+                "write the whole path, or in the config ${HOME} for it".to_owned(),
+            ),
         }
     }
 }
@@ -61,10 +67,11 @@ pub(crate) fn on_the_way(path: &Path) -> Option<Obstacle> {
             here.pop();
             continue;
         }
-        let next = here.join(part);
+        let next = here.join(&part);
         let found = match next.symlink_metadata() {
             Ok(found) => found,
             Err(error) if error.kind() == ErrorKind::PermissionDenied => return Some(Obstacle::Folder(here)),
+            Err(error) if error.kind() == ErrorKind::NotFound && part == "~" => return Some(Obstacle::Home),
             Err(error) if error.kind() == ErrorKind::NotFound && links > 0 => return Some(Obstacle::Gone(next)),
             Err(_) => return None,
         };

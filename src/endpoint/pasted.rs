@@ -6,6 +6,15 @@ use crate::words::{character, meant};
 
 /// Pairs that shells, file formats and mails put around an address.
 const AROUND: &[(char, char)] = &[('"', '"'), ('\'', '\''), ('`', '`'), ('<', '>'), ('[', ']')];
+/// Pairs that no address has around it, besides quotes: those of sentences.
+const IN_SENTENCES: &[(char, char)] =
+    &[('(', ')'), ('（', '）'), ('【', '】'), ('《', '》'), ('〈', '〉'), ('［', '］')];
+/// Marks that end a sentence or a part of one, which come along when an address is copied out of it.
+const ENDS: &str = "。．，、；：！？）】》〉］」』”’";
+/// Line breaks and tabs as programs write them, and shells hand them on.
+const ESCAPES: &[&str] = &["\\n", "\\r", "\\t"];
+/// What stands in the place of a host in Chinese examples.
+const HOSTS_IN_CHINESE: &[&str] = &["地址", "域名", "主机", "接入点", "端点", "服务器"];
 /// Most pairs that are taken away: one that a shell wants, and one from the file that the text was copied from.
 const PAIRS: usize = 2;
 
@@ -104,7 +113,10 @@ pub(super) fn fault(text: &str) -> Option<EndpointError> {
     if let Some(variable) = variable(text) {
         return Some(EndpointError::Variable(variable));
     }
-    let is_example = |c: &char| *c == '…' || (!c.is_ascii() && c.is_alphanumeric() && meant(*c).is_none());
+    if let Some(c) = strange_in_host(text) {
+        return Some(EndpointError::Host(c));
+    }
+    let is_example = |c: &char| *c == '…' || is_of_other_script(*c);
     let example = text.chars().find(is_example).map(character);
     if let Some((open, close)) = brackets(text).filter(|_| example.is_none()) {
         return Some(EndpointError::Brackets { open, close });
@@ -114,14 +126,43 @@ pub(super) fn fault(text: &str) -> Option<EndpointError> {
     }
     if let (Some(open), Some(close)) = (text.chars().next(), text.chars().next_back()) {
         let is_quote = |c: char| !c.is_ascii() && meant(c).is_some_and(|meant| "\"'".contains(meant));
-        if is_quote(open) && is_quote(close) && text.chars().nth(1).is_some() {
+        let are_quotes = is_quote(open) && is_quote(close) && text.chars().nth(1).is_some();
+        if are_quotes || IN_SENTENCES.contains(&(open, close)) {
             return Some(EndpointError::Quotes { open, close });
         }
+    }
+    if let Some(tail) = tail(text) {
+        return Some(EndpointError::Tail(tail));
     }
     if let Some((at, c)) = strange(text) {
         return Some(EndpointError::Character { c, at });
     }
     empty_token(text).map(EndpointError::NoToken)
+}
+
+/// Whether a character is a letter or digit of another script than Latin, and looks like none of Latin's.
+fn is_of_other_script(c: char) -> bool {
+    !c.is_ascii() && c.is_alphanumeric() && meant(c).is_none()
+}
+
+/// A letter of another script in the name of a host, where that is no example's.
+pub(super) fn strange_in_host(text: &str) -> Option<char> {
+    let host = host(text)?;
+    let words = YOURS_IN_CHINESE.iter().chain(HOSTS_IN_CHINESE);
+    host.chars().find(|c| is_of_other_script(*c)).filter(|_| !words.into_iter().any(|word| host.contains(word)))
+}
+
+/// What came along behind an address that is right without it, as it may be shown.
+pub(super) fn tail(text: &str) -> Option<String> {
+    let mut rest = text;
+    while let Some(before) = ESCAPES.iter().find_map(|escape| rest.strip_suffix(escape)) {
+        rest = before;
+    }
+    if rest.len() < text.len() && strange(rest).is_none() {
+        return Some(text[rest.len()..].to_owned());
+    }
+    let rest = text.trim_end_matches(|c| ENDS.contains(c));
+    text[rest.len()..].chars().next().filter(|_| strange(rest).is_none()).map(character)
 }
 
 /// What stands before a token in a header.
@@ -420,7 +461,6 @@ mod tests {
             ("wss：//h/?token=@", 4, "： (U+FF1A, fullwidth colon)", "write : for it"),
             ("wss://h/?token＝@", 15, "＝ (U+FF1D, fullwidth equals sign)", "write = for it"),
             ("“wss://h/?token=@", 1, "“ (U+201C, left double quotation mark)", "remove it"),
-            ("wss://h/?token=@’", 54, "’ (U+2019, right single quotation mark)", "remove it"),
             ("\"wss://h/?token=@", 1, "\" (U+0022, quotation mark)", "remove it"),
             ("wss://h/?token=@'", 54, "' (U+0027, apostrophe)", "remove it"),
             ("`wss://h/?token=@", 1, "` (U+0060, grave accent)", "remove it"),
@@ -428,7 +468,12 @@ mod tests {
             ("wss:\\/\\/h\\/?token=@", 5, "\\ (U+005C, backslash)", "write / for it"),
             ("wss://h/?token=@\nx", 54, "a line break (U+000A)", "write the address on one line"),
             ("wss://h/ x?token=@", 9, "a blank (U+0020)", "remove it, or write %20 for it"),
-            ("wss://h/?token=@#x", 54, "# (U+0023, number sign)", "write %23 for it"),
+            (
+                "wss://h/?token=@#x",
+                54,
+                "# (U+0023, number sign)",
+                "if a comment begins there, remove it with the #; else write %23 for it",
+            ),
             ("wss://h/?token=@🙂", 54, "🙂 (U+1F642, an emoji)", "remove it"),
         ] {
             let error = error(&text.replace('@', TOKEN));
@@ -439,6 +484,46 @@ mod tests {
             );
             assert_eq!(error.remedy(), remedy, "{text}");
         }
+    }
+
+    #[test]
+    fn what_came_along_with_an_address_is_told_to_be_removed() {
+        for (text, want) in [
+            ("wss://h/?token=@\\n", "ends with \\n, which is no part of an address; remove it"),
+            ("wss://h/?token=@\\r\\n", "ends with \\r\\n, which is no part of an address; remove it"),
+            (
+                "wss://h/?token=@。",
+                "ends with 。 (U+3002, ideographic full stop), which is no part of an address; remove it",
+            ),
+            ("wss://h/?token=@，", "ends with ， (U+FF0C, fullwidth comma), which is no part of an address; remove it"),
+            (
+                "wss://h/?token=@）。",
+                "ends with ） (U+FF09, fullwidth right parenthesis), which is no part of an address; remove it",
+            ),
+            (
+                "wss://h/?token=@’",
+                "ends with ’ (U+2019, right single quotation mark), which is no part of an address; remove it",
+            ),
+            (
+                "（wss://h/?token=@）",
+                "stands between （ (U+FF08, fullwidth left parenthesis) and ） (U+FF09, fullwidth right parenthesis), which are \
+                 no part of an address; remove both",
+            ),
+            (
+                "(wss://h/?token=@)",
+                "stands between ( (U+0028, left parenthesis) and ) (U+0029, right parenthesis), which are no part of an address; \
+                 remove both",
+            ),
+            (
+                "wss://你好.example/?token=@",
+                "holds 你 (U+4F60, a Chinese character) in the name of its host; write that name in its ASCII",
+            ),
+        ] {
+            let error = error(&text.replace('@', TOKEN));
+            let told = format!("{error}; {}", error.remedy());
+            assert!(told.starts_with(want) && !told.contains("s3cr3t"), "{text}: {told}");
+        }
+        assert!(matches!(error("wss://你的地址/?token=x"), EndpointError::Placeholder(_)));
     }
 
     #[test]

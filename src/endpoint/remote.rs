@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use http::Uri;
 
-use super::{EndpointError, Origin, bare, meant_in_address, port_of};
+use super::{EndpointError, IN_ASCII, Origin, bare, meant_in_address, pasted, port_of};
 use crate::words::a_character;
 
 /// The address of a remote server, kept byte for byte as it was given: `/mcp` and `/mcp/` may be two places.
@@ -37,6 +37,12 @@ pub enum UrlError {
     /// A character that no URL has.
     #[error("holds {}, which no address may hold", a_character(*.0))]
     Character(char),
+    /// What came along behind the address.
+    #[error("ends with {0}, which is no part of an address")]
+    Tail(String),
+    /// Letters of other scripts than Latin in the host, which only browsers replace.
+    #[error("holds {} in the name of its host", a_character(*.0))]
+    Host(char),
     /// Not a URL at all.
     #[error("is not a valid URL (expected something like http://127.0.0.1:5555/mcp)")]
     NotAUrl,
@@ -56,6 +62,8 @@ impl UrlError {
             UrlError::Port => "correct it, or leave it out for 443 (https) or 80 (http)",
             UrlError::Character(' ') => "remove it, or write %20 for it",
             UrlError::Character(_) => "write its bytes with %, as a browser's address bar does when it is copied from",
+            UrlError::Tail(_) => "remove it",
+            UrlError::Host(_) => IN_ASCII,
             UrlError::Empty | UrlError::Scheme(_) | UrlError::NoHost | UrlError::NotAUrl => {
                 "write the server's whole address, such as http://127.0.0.1:5555/mcp"
             }
@@ -166,6 +174,12 @@ impl FromStr for RemoteUrl {
         if text.is_empty() {
             return Err(UrlError::Empty);
         }
+        if let Some(tail) = pasted::tail(text) {
+            return Err(UrlError::Tail(tail));
+        }
+        if let Some(c) = pasted::strange_in_host(text) {
+            return Err(UrlError::Host(c));
+        }
         if let Some(c) = text.chars().find(|c| !c.is_ascii_graphic()) {
             return Err(UrlError::Character(c));
         }
@@ -229,6 +243,9 @@ mod tests {
             ("http://h:99999/s3cret", UrlError::Port),
             ("http://h/a b", UrlError::Character(' ')),
             ("http://h/ü", UrlError::Character('ü')),
+            ("https://你好.example/mcp", UrlError::Host('你')),
+            ("https://h/s3cret\\n", UrlError::Tail("\\n".into())),
+            ("https://h/s3cret。", UrlError::Tail("。 (U+3002, ideographic full stop)".into())),
         ] {
             let error = text.parse::<RemoteUrl>().unwrap_err();
             assert_eq!(error, want, "{text}");

@@ -212,6 +212,9 @@ fn user_info(text: &str, found: &mut Vec<String>) {
     }
 }
 
+/// What stands before the credentials in a header (RFC 9110 section 11.4).
+pub(crate) const SCHEMES: &[&str] = &["Bearer", "Basic", "Digest", "Token", "ApiKey"];
+
 /// Whether a header's value is secret, by the header's name or because one of its words is as long as a token. Other values (who
 /// we are, the address of a page) are harmless, and a log without these would be hard to read.
 fn is_secret_header(name: &str, value: &str) -> bool {
@@ -240,7 +243,9 @@ pub(crate) fn of_header(name: &str, value: &str) -> Vec<Secret> {
         let value = word.trim_end_matches('=').split_once('=').map_or(word, |(_, value)| value);
         found.push(value.trim_matches('"').to_owned());
     }
-    found.into_iter().map(Secret::new).collect()
+    // A scheme is a word of every advice about headers, and lets nobody in.
+    let is_scheme = |text: &str| SCHEMES.iter().any(|scheme| text.eq_ignore_ascii_case(scheme));
+    found.into_iter().filter(|text| !is_scheme(text)).map(Secret::new).collect()
 }
 
 /// The arguments of a command line as they may be shown: behind an option whose name says so, the value is hidden. Values that
@@ -404,9 +409,13 @@ mod tests {
             let found = revealed(of_header(name, value));
             assert!(found.iter().any(|f| f == secret), "{name}: {found:?}");
         }
-        for (name, value) in
-            [("x-client", "server"), ("origin", "http://homeassistant.local"), ("x-n", "a b c d e f g h i")]
-        {
+        for (name, value) in [
+            ("x-client", "server"),
+            ("origin", "http://homeassistant.local"),
+            ("x-n", "a b c d e f g h i"),
+            ("Authorization", "Bearer "),
+            ("authorization", "basic"),
+        ] {
             assert!(of_header(name, value).is_empty(), "{name}");
         }
     }

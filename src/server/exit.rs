@@ -7,7 +7,9 @@ pub(super) fn words(status: ExitStatus) -> String {
     match status.code() {
         Some(0) => "exited by itself (code 0)".to_owned(),
         Some(126) => "exited with code 126 (a program that it starts is not executable)".to_owned(),
-        Some(127) => "exited with code 127 (a program or interpreter that it starts was not found)".to_owned(),
+        Some(127) => "exited with code 127 (a program or interpreter that it starts was not found; to have it found: \
+                      \"env\": {\"PATH\": \"/folder/of/it:${PATH}\"})"
+            .to_owned(),
         // Shells, and so npx, make these codes of signals.
         Some(code @ 129..=159) => {
             format!(
@@ -86,6 +88,7 @@ mod tests {
         assert_eq!(words[0], "exited by itself (code 0)");
         assert_eq!(words[1], "exited with code 3");
         assert!(words[2].starts_with("exited with code 127 (a program"), "{}", words[2]);
+        assert!(words[2].contains("\"env\": {\"PATH\": \"/folder/of/it:${PATH}\"}"), "{}", words[2]);
         assert!(words[3].starts_with("killed by signal 9 (SIGKILL"), "{}", words[3]);
         assert_eq!(words[4], "killed by signal 64");
         assert!(words[5].contains("killed by signal 9 (SIGKILL"), "{}", words[5]);

@@ -89,7 +89,7 @@ fn explain(spec: &CommandSpec, error: &io::Error) -> String {
                 path.display()
             );
         }
-        if (Sought { program, path: "", cwd: &folder(spec) }).is_script() {
+        if (Sought { program, path: "", ours: None, cwd: &folder(spec) }).is_script() {
             return no_program(spec);
         }
         let path = path.display();
@@ -105,7 +105,7 @@ fn explain(spec: &CommandSpec, error: &io::Error) -> String {
 
 /// What is wrong with a file that the system can't start, such as a script without a `#!` line.
 fn no_program(spec: &CommandSpec) -> String {
-    let remedy = Sought { program: &spec.program, path: "", cwd: &folder(spec) }.remedy_for_interpreter();
+    let remedy = Sought { program: &spec.program, path: "", ours: None, cwd: &folder(spec) }.remedy_for_interpreter();
     format!(
         "cannot start {}: it is neither a program for this machine nor a script with a #! line; {remedy}",
         spec.program
@@ -122,7 +122,7 @@ fn locked_folder(spec: &CommandSpec) -> Option<PathBuf> {
     let program = is_path(&spec.program).then(|| spec.cwd.clone().unwrap_or_default().join(&spec.program));
     let folder = |path: PathBuf| match obstacle::on_the_way(&path) {
         Some(Obstacle::Folder(folder)) => Some(folder),
-        Some(Obstacle::Target(_) | Obstacle::Gone(_) | Obstacle::Circle(_)) | None => None,
+        Some(Obstacle::Target(_) | Obstacle::Gone(_) | Obstacle::Circle(_) | Obstacle::Home) | None => None,
     };
     program.into_iter().chain(spec.cwd.clone()).find_map(folder)
 }
@@ -136,8 +136,9 @@ fn missing(spec: &CommandSpec) -> String {
             let hint = shell_only(program).map_or_else(String::new, |hint| format!("; {hint}"));
             return format!("cannot start {program}: there is no file {} (key `command`){hint}", whole.display());
         }
-        let path = search_path(spec);
-        let remedy = Sought { program, path: &path, cwd: &folder(spec) }.remedy_for_missing();
+        let (path, ours) = (search_path(spec), env::var("PATH").unwrap_or_default());
+        let ours = own_path(spec).map(|_| &*ours);
+        let remedy = Sought { program, path: &path, ours, cwd: &folder(spec) }.remedy_for_missing();
         return format!("command not found: {program} (searched PATH={path}); {remedy}");
     };
     let (interpreter, path) = (first_line(&path), path.display());
@@ -170,8 +171,12 @@ fn is_path(program: &str) -> bool {
 
 /// The `PATH` in which the program was looked for.
 fn search_path(spec: &CommandSpec) -> String {
-    let own = spec.env.iter().rfind(|(name, _)| name == "PATH").map(|(_, value)| value.reveal().to_owned());
-    own.or_else(|| env::var("PATH").ok()).unwrap_or_default()
+    own_path(spec).map(str::to_owned).or_else(|| env::var("PATH").ok()).unwrap_or_default()
+}
+
+/// The `PATH` that is set for the server alone.
+fn own_path(spec: &CommandSpec) -> Option<&str> {
+    spec.env.iter().rfind(|(name, _)| name == "PATH").map(|(_, value)| value.reveal())
 }
 
 /// The file that is the program, whether or not it can be started.
@@ -215,7 +220,14 @@ mod tests {
         npx.env.push(("PATH".into(), Secret::new("/nowhere:/neither")));
         let why = refused(&npx);
         assert!(why.starts_with("command not found: npx (searched PATH=/nowhere:/neither)"), "{why}");
-        assert!(why.contains("nvm"), "{why}");
+        assert!(why.contains("nvm") || why.contains("mcp-pipe's own has it"), "{why}");
+        let mut other = spec("surely-not-there");
+        other.env.push(("PATH".into(), Secret::new("/nowhere")));
+        let why = refused(&other);
+        assert!(why.ends_with("only the PATH that its entry sets is searched"), "{why}");
+        other.env[0].1 = Secret::new("$PATH:/nowhere");
+        let why = refused(&other);
+        assert!(why.ends_with("$PATH is not replaced there: write ${PATH} for it"), "{why}");
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::plan::{GroupChange, GroupKey, Plan, Wanted, plan};
 use super::watch::Watch;
 use super::{Reread, Supervisor, Working};
 use crate::backoff::FLOOR;
-use crate::config::Config;
+use crate::config::{Config, without_made_up_key};
 use crate::control::orders::{Given, NotGiven, Until};
 use crate::error::{Code, Place, Problem, Problems};
 use crate::pipe::Limits;
@@ -67,6 +67,8 @@ fn for_a_reload(mistake: &mut Problem) {
         "add or enable one, or stop mcp-pipe".to_owned()
     } else if mistake.code == Code::EndpointMissing {
         "write MCP_ENDPOINT=wss://… in .env, or \"endpoint\" in the config; or stop mcp-pipe".to_owned()
+    } else if let Some(remedy) = without_made_up_key(&mistake.remedy) {
+        remedy
     } else {
         mistake.remedy.replace("in the environment or in .env", "in .env")
     };

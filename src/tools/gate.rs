@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Glob, SHOWN, brief, first_of, of_regular_expression};
+use super::{Glob, SHOWN, brief, first_of, in_quotes, of_others, of_regular_expression};
 use crate::words::{closest, listed};
 
 /// What a named endpoint, or a key, lets through of the tools of its servers. Patterns are matched against the name that the endpoint would see,
@@ -83,7 +83,7 @@ impl Gate {
         let told = [("allow", &self.allow), ("deny", &self.deny)].map(|(key, globs)| {
             let patterns: Vec<&str> =
                 globs.iter().map(Glob::pattern).filter(|pattern| doubtful.contains(*pattern)).collect();
-            let shown = patterns.iter().take(SHOWN).map(|it| format!("{}{}", brief(it), meant_by(it, tools)));
+            let shown = patterns.iter().take(SHOWN).map(|it| format!("{}{}", in_quotes(it), meant_by(it, tools)));
             (!patterns.is_empty()).then(|| format!("{key} names {}", listed(shown.collect(), patterns.len())))
         });
         let told = told.into_iter().flatten().collect::<Vec<_>>().join("; ");
@@ -98,6 +98,9 @@ impl Gate {
 
 /// What was most likely meant by a pattern that covers no tool, for a bracket behind it.
 fn meant_by(pattern: &str, tools: &BTreeSet<String>) -> String {
+    if let Some((what, remedy)) = of_others(pattern) {
+        return format!(" ({what}: {remedy})");
+    }
     if let Some(patterns) = of_regular_expression(pattern) {
         let patterns = patterns.iter().map(|pattern| brief(pattern)).collect::<Vec<_>>().join(", ");
         return format!(" (a pattern knows * and ? only: write {patterns})");

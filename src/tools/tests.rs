@@ -202,6 +202,17 @@ fn a_regular_expression_that_covers_no_tool_is_told_as_the_pattern_that_was_mean
         let doubts = policy.doubts(&["add", "subtract"]).unwrap_or_default();
         assert!(doubts.contains(&format!("{written} (a pattern knows * and ? only: write {meant})")), "{doubts}");
     }
+    for (written, want) in [
+        ("!add", "!add (begins with !, which is no part of a pattern: to leave it out write {\"deny\": [\"add\"]})"),
+        (
+            "add, subtract",
+            "\"add, subtract\" (holds a comma, which is no part of a pattern: write a text for each: \"add\", \"subtract\")",
+        ),
+    ] {
+        let policy = ToolPolicy { allow: vec![glob(written)], ..ToolPolicy::default() };
+        let doubts = policy.doubts(&["add", "subtract"]).unwrap_or_default();
+        assert!(doubts.starts_with(&format!("\"tools\" names {want}")), "{doubts}");
+    }
     let dotted = ToolPolicy { deny: vec![glob("files.*")], ..ToolPolicy::default() };
     assert_eq!(dotted.doubts(&["files.read", "add"]), None);
     assert_eq!(of_regular_expression("get_*"), None);

@@ -201,6 +201,123 @@ fn a_text_that_holds_several_arguments_and_a_script_behind_flags_are_told() {
 }
 
 #[test]
+fn what_is_written_in_another_programs_way_or_in_a_shells_is_told_with_ours() {
+    let entry = |members: &str| {
+        let config = format!(r#"{{"mcpServers": {{"a": {{{members}}}}}}}"#);
+        told_of(&Case::new(&config).env(&[("PATH", "/bin:/usr/bin"), ("HOME", "/home/u")]))
+    };
+    for (members, want) in [
+        (r#""url": "https://h/", "token": "s3cret""#, r#"write "auth": {"bearer": "${TOKEN}"}"#),
+        (r#""httpUrl": "https://h/", "access_token": "s3cret""#, r#"write "auth": {"bearer": "${TOKEN}"}"#),
+        (r#""command": "sh", "token": "s3cret""#, "an endpoint's token stands in its address"),
+        (
+            r#""url": "https://h/", "auth": {"CLIENT_ID": "x", "CLIENT_SECRET": "s3cret"}"#,
+            "write it in clientCredentials, or in login if a person logs in",
+        ),
+        (r#""command": "sh", "args": ["${HOME}/x.py"]"#, "write ${userHome} for it, or the whole path"),
+        (r#""command": "sh", "args": ["${DATA}/x.db"]"#, "everybody can read it; write the whole path"),
+        (r#""command": "sh", "args": ["--key=${KEY}"]"#, "everybody can read it; hand a value over in env"),
+        (
+            r#""command": "sh", "cwd": "~/x""#,
+            "has a ~, and that is not replaced here, so a can't start; write the whole path",
+        ),
+        (r#""command": "sh", "envFile": "~/x""#, "has a ~, and that is not replaced here; write the whole path"),
+        (r#""command": "sh", "args": ["x.sh "]"#, "is taken for a part of the script's name; write \"x.sh\""),
+        (r#""command": "/opt/nosuch/python""#, "so a can't start; create it, or correct the path"),
+        (r#""command": "sh", "args": ["/opt/nosuch/x.sh"]"#, "so a can't start; create it, or correct the path"),
+        (r#""command": "sh", "envFile": "/opt/nosuch/env""#, "which is no file; create it, or correct the path"),
+        (
+            r#""command": "pipx-x", "env": {"PATH": "$PATH:/nosuch"}"#,
+            "$PATH is not replaced there: write ${PATH} for it",
+        ),
+        (r#""command": "sh", "env": {"PATH": "/nosuch"}"#, "write \"PATH\": \"/what/you/add:${PATH}\""),
+        (r#""command": "pipx""#, "install pipx, or write its whole path"),
+        (
+            r#""command": "sh", "tools": ["!add"]"#,
+            "is no part of a pattern; to leave it out write {\"deny\": [\"add\"]}",
+        ),
+        (r#""command": "sh", "tools": ["add, subtract"]"#, "write a text for each: \"add\", \"subtract\""),
+        (
+            r#""command": "sh", "endpoint": "ws://h/mcp_endpoint/call/?token=s3cret-1""#,
+            "write /mcp_endpoint/mcp/ for that path",
+        ),
+        (r#""command": "sh", "endpoint": "ws://h/endpoint/call?token=s3cret-1""#, "write /endpoint/mcp for that path"),
+        (r#""command": "sh", "endpoint": "wss://h/?token=s3cret-1;""#, "remove it, unless the token ends so"),
+    ] {
+        let case = Case::new(&format!(r#"{{"mcpServers": {{"a": {{{members}}}}}}}"#));
+        let case = case.env(&[("PATH", "/bin:/usr/bin"), ("HOME", "/home/u")]);
+        let told = if members.contains("\"endpoint\"") { case.found(&[]).join("\n") } else { entry(members) };
+        assert!(told.contains(want) && !told.contains("s3cret"), "{members}: {told}");
+        assert!(!want.ends_with("correct the path") || told.ends_with(want), "an absolute one starts nowhere: {told}");
+    }
+    for (config, want) in [
+        (
+            r#""{\"mcpServers\": {}}""#,
+            "is a text, not an object; remove the quotes around it, and the \\ before each quote in it",
+        ),
+        (r#""x""#, r#"is a text, not an object; write {"mcpServers": {"#),
+        (
+            r#"{"mcp": {"allowed": ["a"]}, "mcpServers": {"a": {"command": "sh"}}}"#,
+            "is ignored, as there are mcpServers; to keep a server from running, write in its entry: \"disabled\": true",
+        ),
+        (
+            r#"{"gateway": {"endpointServers": ["a"]}, "mcpServers": {"a": {"command": "sh"}}}"#,
+            "does nothing without endpointTokens",
+        ),
+    ] {
+        let case = Case::new(config).env(&[("PATH", "/bin:/usr/bin")]);
+        let told = case.found(&[]).join("\n");
+        assert!(told.contains(want), "{config}: {told}");
+    }
+    let named = Case::new(r#"{"mcpServers": {"calculator": {"command": "sh"}}}"#).found(&["calculator"]).join("\n");
+    assert!(named.contains("name a config file, or nothing for mcp_config.json"), "{named}");
+}
+
+#[test]
+fn a_script_whose_interpreter_is_not_on_the_path_is_told_before_it_starts() {
+    let case = |entry: &str| {
+        let case = Case::new(&format!(r#"{{"mcpServers": {{"a": {{"command": "./npx"{entry}}}}}}}"#));
+        let case = case.file("npx", "#!/usr/bin/env node\n").file("bin/node", "");
+        for name in ["npx", "bin/node"] {
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+            std::fs::set_permissions(case.dir.path().join(name), mode).unwrap();
+        }
+        let bin = case.dir.path().join("bin").display().to_string();
+        (case.env(&[("PATH", "/nosuch")]), bin)
+    };
+    let told = told_of(&case("").0);
+    assert!(told.contains("npx, which node runs, and that is in no folder of the PATH, so a can't start"), "{told}");
+    assert!(told.ends_with("write \"env\": {\"PATH\": \"/folder/of/it:${PATH}\"} beside it"), "{told}");
+    let (with_path, bin) = case("");
+    assert_eq!(told_of(&with_path.no_env().env(&[("PATH", &bin)])), "");
+    let (_, bin) = case("");
+    let own = format!(r#", "env": {{"PATH": "{bin}:${{PATH}}"}}"#);
+    assert!(told_of(&case(&own).0).contains("which node runs"), "that folder is gone");
+}
+
+#[test]
+fn a_script_that_needs_its_interpreter_named_is_told_with_the_command_line_as_it_was() {
+    let case = Case::new(r#"{"mcpServers": {}}"#).file("s.ts", "x").file("t.ts", "x").env(&[("PATH", "/nosuch")]);
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(case.dir.path().join("t.ts"), mode).unwrap();
+    for (line, want) in [
+        (
+            &["--local", "s.ts"][..],
+            "make it executable (chmod +x), or name its interpreter: mcp-pipe --local -- npx -y tsx s.ts",
+        ),
+        (&["tools", "s.ts"], "name its interpreter: mcp-pipe tools -- npx -y tsx s.ts"),
+        (
+            &["--local", "t.ts"],
+            "has no #! line, which would say what runs it; name its interpreter: mcp-pipe --local -- npx -y tsx t.ts",
+        ),
+        (&["call", "s.ts", "x"], r#"name its interpreter: "command": "npx", "args": ["-y", "tsx", "s.ts"]"#),
+    ] {
+        let told = case.run(line).unwrap_err().target.unwrap().to_string();
+        assert!(told.ends_with(want), "{line:?}: {told}");
+    }
+}
+
+#[test]
 fn other_names_of_args_are_told_with_ours() {
     for key in ["argument", "arguments", "argv", "arg", "params", "param", "parameters", "cmd_args", "commandArgs"] {
         let told = told(&format!(r#"{{"mcpServers": {{"a": {{"command": "x-y", "{key}": ["calculator.py"]}}}}}}"#));
@@ -252,9 +369,29 @@ fn a_file_that_an_editor_called_env_txt_is_told_of_where_an_endpoint_is_missing(
         let told = case(name);
         assert!(told.contains(&format!("{name} beside the config is not read: call it .env")), "{told}");
     }
-    for name in [".env.example", "notes.txt"] {
-        assert!(!case(name).contains("call it .env"), "{name}");
+    for name in [".env.example", ".env.local"] {
+        assert!(case(name).contains(&format!("{name} beside the config is not read: call it .env")), "{name}");
     }
+    assert!(!case("notes.txt").contains("call it .env"));
+    let holds = |name: &str, text: &str| {
+        let case = Case::new(r#"{"mcpServers": {"a": {"command": "x"}}}"#).no_env();
+        case.file(name, text).mistakes(&[]).join("\n")
+    };
+    for (name, text) in [
+        ("env", "# MCP_ENDPOINT=wss://h/?token=s3cret"),
+        ("env", "OTHER=x"),
+        (".env.txt", ""),
+        (".env.example", "MCP_ENDPOINT=wss://h/?token=your_token"),
+        (".env", "#MCP_ENDPOINT=wss://h/?token=your_token"),
+    ] {
+        let told = holds(name, text);
+        assert!(!told.contains("is not read") && !told.contains("commented out"), "{name}: {told}");
+    }
+    let exported = holds("env", "export MCP_ENDPOINT=wss://h/?token=s3cret");
+    assert!(exported.contains("remove the word export from its lines, which systemd leaves out"), "{exported}");
+    let commented = holds(".env", "#MCP_ENDPOINT=wss://h/?token=s3cret");
+    assert!(commented.contains("MCP_ENDPOINT is commented out in .env beside the config: remove the #"), "{commented}");
+    assert!(!commented.contains("s3cret") && !exported.contains("s3cret"));
 }
 
 #[test]

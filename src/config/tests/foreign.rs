@@ -277,7 +277,7 @@ fn what_would_be_lost_is_a_mistake_or_a_warning_with_what_to_write() {
     }
     for (number, want) in [("60", "60s"), ("30000", "30000ms")] {
         let mistake = &Case::server(&format!(r#""timeout": {number}"#)).mistakes(&[])[0];
-        assert!(mistake.contains(&format!("a time needs a unit; write {want}")), "{mistake}");
+        assert!(mistake.contains(&format!("a time needs a unit; write \"{want}\"")), "{mistake}");
     }
     let connection =
         Case::new(r#"{"connection": {"heartbeatInterval": 30000}, "mcpServers": {"a": {"command": "x"}}}"#);

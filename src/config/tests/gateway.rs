@@ -192,7 +192,7 @@ fn what_is_wrong_with_a_gateway_is_told_with_its_place_and_remedy() {
         (r#"{"hosts": ["https://h"]}"#, "gateway.hosts[0]: is \"https://h\", and a host is named without a scheme"),
         (r#"{"sse": "maybe"}"#, "gateway.sse: is neither true nor false"),
         (r#"{"sessionIdle": "0s"}"#, "gateway.sessionIdle: is \"0s\", and the shortest time is 1s here"),
-        (r#"{"sessionIdle": 30}"#, "gateway.sessionIdle: is 30, and a time needs a unit; write 30s"),
+        (r#"{"sessionIdle": 30}"#, "gateway.sessionIdle: is 30, and a time needs a unit; write \"30s\""),
         (r#"{"headerTimeout": "10ms"}"#, "gateway.headerTimeout: is \"10ms\", and the shortest time is 1s here"),
         (r#"{"maxSessions": 0}"#, "gateway.maxSessions: is 0, and that is no whole number above 0"),
         (r#"{"maxStreams": -1}"#, "gateway.maxStreams: is -1, and that is no whole number above 0"),
@@ -426,7 +426,13 @@ fn an_address_that_others_reach_needs_a_key() {
         let added = remedy.strip_prefix("add ").unwrap().split_once(" to \"gateway\"").unwrap().0;
         let members = members.replace(r#", "apiKeys": []"#, "");
         assert_eq!(spec(&with(&format!("{members}, {added}")), &[]).api_keys.len(), 1, "{remedy}");
-        assert!(remedy.ends_with("or listen on 127.0.0.1:8765"), "{remedy}");
+        assert!(remedy.ends_with("or listen on 127.0.0.1:80"), "{remedy}");
+        let logged = super::super::gateway::without_made_up_key(remedy).unwrap();
+        let key = remedy.split("\"key\": \"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+        assert!(
+            !logged.contains(key) && logged.contains("\"key\": \"…\"}] to \"gateway\", with a random key"),
+            "{logged}"
+        );
     }
     let first = with(r#""listen": ":80""#).mistakes(&[]);
     assert_ne!(first, with(r#""listen": ":80""#).mistakes(&[]), "each time another key");

@@ -95,7 +95,7 @@ fn wrong_rules_are_all_refused_with_place_and_remedy() {
          all"
             .to_owned(),
         "5:29 mcpServers.a.tools.describe.x: is a number, not a text; write it in quotes: \"1\"".to_owned(),
-        "6:18 mcpServers.a.tools.timeout.x: is 5, and a time needs a unit; write 5s, or 5m for minutes, or 5ms for milliseconds".to_owned(),
+        "6:18 mcpServers.a.tools.timeout.x: is 5, and a time needs a unit; write \"5s\", or \"5m\" for minutes, or \"5ms\" for milliseconds".to_owned(),
         format!("7:32 mcpServers.a.tools.maxResultBytes[\"[y]\"]: has '[', which is no part of a pattern; {wildcards}"),
         "7:39 mcpServers.a.tools.maxResultBytes[\"[y]\"]: is \"10\", and it must lie between 256 bytes and 1GiB; write a size between them".to_owned(),
     ];

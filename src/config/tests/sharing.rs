@@ -44,7 +44,7 @@ fn a_wrong_value_is_refused_with_its_place_and_a_remedy() {
             "mcp_config.json:2:74 mcpServers.a.names: is \"utf8\", and it must be one of ascii, unicode; write one of them",
             "mcp_config.json:2:92 mcpServers.a.resync: is neither true nor false; write true or false",
             "mcp_config.json:2:110 mcpServers.a.pin: is neither true nor false; write true or false",
-            "mcp_config.json:2:121 mcpServers.a.turn: is 60, and a time needs a unit; write 60s, or 60m for minutes, or 60ms for milliseconds",
+            "mcp_config.json:2:121 mcpServers.a.turn: is 60, and a time needs a unit; write \"60s\", or \"60m\" for minutes, or \"60ms\" for milliseconds",
         ]
     );
 }

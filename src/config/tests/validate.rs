@@ -81,7 +81,8 @@ fn a_program_or_script_that_is_not_there_is_a_warning() {
                  start; {correct} the server's cwd, else at the config's folder"
             ),
             "Warning program-missing: mcp_config.json:9:18 mcpServers.h.command: names own, which is in no folder of the PATH, so \
-             h can't start; install it, or write its whole path as `command`"
+             h can't start; the PATH that its entry sets is the only one that counts, and mcp-pipe's own has it: write \
+             \"PATH\": \"/what/you/add:${PATH}\""
                 .to_owned(),
         ]
     );

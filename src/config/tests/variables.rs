@@ -88,6 +88,79 @@ fn python_is_told_to_write_lines_at_once_and_in_utf_8_unless_somebody_says_other
 }
 
 #[test]
+fn a_variable_that_only_shells_replace_is_a_warning_where_its_name_is_known() {
+    for (value, want) in [
+        ("$PATH:/x", Some(("$PATH", "PATH"))),
+        ("/x:$PATH", Some(("$PATH", "PATH"))),
+        ("%PATH%;C:/x", Some(("%PATH%", "PATH"))),
+        ("$HOME/x", Some(("$HOME", "HOME"))),
+        ("--key=$AWS_KEY", Some(("$AWS_KEY", "AWS_KEY"))),
+        ("$NOT_SET", Some(("$NOT_SET", "NOT_SET"))),
+        ("$NOT_SET/x", None),
+        ("pa$HOMEstead", None),
+        ("pa$HOME", None),
+        ("a $ b", None),
+        ("$5", None),
+        ("$$HOME", None),
+        ("${HOME}/x", None),
+        ("100%PATH", None),
+    ] {
+        let told = Case::server(&format!(r#""env": {{"A": "{value}"}}"#)).env(&ENVIRONMENT).warnings(&[]);
+        let want = want.map(|(written, name)| {
+            format!("holds {written}, which is passed on as it stands; write ${{{name}}} for the variable")
+        });
+        assert!(told.len() == usize::from(want.is_some()), "{value}: {told:?}");
+        assert!(want.is_none_or(|want| told[0].ends_with(&want)), "{value}: {told:?}");
+    }
+}
+
+#[test]
+fn what_a_remote_server_is_told_as_it_stands_is_a_warning() {
+    let of = |members: &str| {
+        let case = Case::new(&format!(r#"{{"mcpServers": {{"a": {{{members}}}}}}}"#)).env(&ENVIRONMENT);
+        let told = case.found(&[]);
+        assert!(told.len() == 1 && !told[0].contains("s3cret"), "{members}: {told:?}");
+        told[0].clone()
+    };
+    let header = |value: &str| of(&format!(r#""url": "https://h/", "headers": {{"Authorization": "{value}"}}"#));
+    for (value, want) in [
+        (
+            "Bearer {env:AWS_KEY}",
+            "holds {env:AWS_KEY}, which is passed on as it stands; write ${AWS_KEY} for the variable",
+        ),
+        ("Bearer {KEY}", "holds {KEY}, which is passed on as it stands; write ${KEY} for the variable"),
+        ("Bearer {{KEY}}", "write ${KEY} for the variable"),
+        ("Bearer {TOKEN}", "write ${TOKEN} for the variable"),
+        ("Bearer Bearer s3cret", "begins with the scheme Bearer twice; write it once"),
+        (
+            "Bearer “s3cret”",
+            "holds “ (U+201C, left double quotation mark), which is sent as it stands; remove it, or write \" for it",
+        ),
+        (
+            "Bearer ${UNSET_TOKEN:-}",
+            "is \"Bearer\" without a token behind it, as UNSET_TOKEN is empty or set nowhere; set UNSET_TOKEN in the environment or in .env",
+        ),
+        ("Bearer ", "is \"Bearer\" without a token behind it; write the token behind it"),
+    ] {
+        let told = header(value);
+        assert!(told.ends_with(want), "{value}: {told}");
+    }
+    let told = of(r#""url": "https://h/mcp?key=$KEY""#);
+    assert!(told.ends_with("write ${KEY} for the variable"), "{told}");
+    for bearer in ["YOUR_TOKEN", "<token>"] {
+        let told = of(&format!(r#""url": "https://h/", "auth": {{"bearer": "{bearer}"}}"#));
+        assert!(told.contains("Warning placeholder: mcp_config.json:1:63 mcpServers.a.auth.bearer"), "{told}");
+    }
+    let told = of(r#""url": "https://h/", "auth": {"bearer": "{env:KEY}"}"#);
+    assert!(told.ends_with("write ${KEY} for the variable"), "{told}");
+    for fine in ["Bearer abc-$1", "Bearer a{b}c", "Basic dXNlcjpw", "Bearer token1"] {
+        let config =
+            format!(r#"{{"mcpServers": {{"a": {{"url": "https://h/", "headers": {{"Authorization": "{fine}"}}}}}}}}"#);
+        assert!(Case::new(&config).found(&[]).is_empty(), "{fine}");
+    }
+}
+
+#[test]
 fn an_env_file_is_read_below_env_and_above_what_is_inherited() {
     let case =
         Case::server(r#""envFile": "${workspaceFolder}/secrets/${WHO}.env", "env": {"B": "entry", "C": "${OUTER}"}"#)
