@@ -440,9 +440,7 @@ async fn endpoints_that_look_alike_are_named_by_a_server() {
     let shown = one.url().split_once("?").unwrap().0.to_owned();
     let said = runtime.not_done(2, &["restart", &shown]).await;
     assert!(
-        said.contains(
-            "several endpoints look like that; call the one that is meant by its name, or by a server on it: a, b"
-        ),
+        said.contains("several endpoints look like that; call the one that is meant by a server on it: a, b"),
         "{said}"
     );
     daemon.stop().await;
@@ -462,6 +460,8 @@ async fn what_is_no_server_or_no_endpoint_is_told_as_what_it_is() {
         let said = runtime.not_done(2, &[command, "lost"]).await;
         assert!(said.contains("lost is shown by no endpoint, so this mcp-pipe does not run it"), "{command}: {said}");
     }
+    let (said, _conn) = tokio::join!(runtime.done(&["restart", "a", "--connection"]), kitchen.accept());
+    assert_eq!(said, "kitchen/a: connected anew\n");
     let said = runtime.not_done(2, &["next", "kitchem"]).await;
     assert!(
         said.contains("no endpoint here is called \"kitchem\"; did you mean kitchen? there are: kitchen\n"),
@@ -495,7 +495,19 @@ async fn an_endpoint_with_a_name_is_found_by_its_address_too() {
         at_kitchen = again;
     }
     assert_eq!((office.accepted(), kitchen.accepted()), (1, 4));
-    daemon.stop_closing([&mut at_kitchen, &mut at_office]).await;
+    // By the server's name all of its connections are meant.
+    let again = async {
+        at_kitchen.wait_for_close().await;
+        at_office.wait_for_close().await;
+        let mut conns = [kitchen.accept().await, office.accept().await];
+        for conn in &mut conns {
+            conn.handshake().await;
+        }
+        conns
+    };
+    let (said, mut conns) = tokio::join!(runtime.done(&["restart", "a", "--connection"]), again);
+    assert_eq!(said, "a: connected anew\n");
+    daemon.stop_closing(&mut conns).await;
 }
 
 #[tokio::test]
