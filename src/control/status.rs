@@ -263,6 +263,9 @@ pub(crate) struct Overview {
     /// Where MCP clients are served, if they are.
     #[serde(default)]
     pub gateway: Option<GatewayStatus>,
+    /// Why the gateway is not as the config wants it.
+    #[serde(default)]
+    pub gateway_fault: Option<Box<str>>,
     /// mcp-pipe has been told to stop, and does.
     #[serde(default)]
     pub stopping: bool,
@@ -621,6 +624,12 @@ impl Status {
         let mistake = |problem: Problem| Mistake { code: problem.code.to_string(), text: clean(problem.to_string()) };
         let mistakes: Vec<Mistake> = mistakes.into_iter().map(mistake).collect();
         self.overview.send_if_modified(|all| std::mem::replace(&mut all.mistakes, mistakes.clone()) != mistakes);
+    }
+
+    /// Notes why the gateway is not as the config wants it; `None` if it is.
+    pub(crate) fn set_gateway_fault(&self, why: Option<String>) {
+        let why: Option<Box<str>> = why.map(|why| self.redactor.clean_all(&why).into());
+        self.overview.send_if_modified(|all| std::mem::replace(&mut all.gateway_fault, why.clone()) != why);
     }
 
     /// Notes what can't be kept for the next run.

@@ -26,14 +26,14 @@ fn error_of(answer: &Value) -> &str {
 
 impl Runtime {
     /// Gives an order that is carried out.
-    async fn done(&self, args: &[&str]) -> String {
+    pub(crate) async fn done(&self, args: &[&str]) -> String {
         let said = self.ask(args).await;
         assert_eq!((said.code, said.err.as_str()), (0, ""), "{args:?}: {said:?}");
         said.out
     }
 
     /// Gives an order that is not.
-    async fn not_done(&self, code: i32, args: &[&str]) -> String {
+    pub(crate) async fn not_done(&self, code: i32, args: &[&str]) -> String {
         let said = self.ask(args).await;
         assert_eq!((said.code, said.out.as_str()), (code, ""), "{args:?}: {said:?}");
         said.err
