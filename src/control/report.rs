@@ -638,8 +638,23 @@ mod tests {
         );
         assert!(rig.words().contains(": not dialled yet: waits for a; serves a\n") && rig.causes().is_empty());
         assert!(!rig.report(None).unwrap().is_well());
-        rig.server("a", ServerNews::NotReady { waited: MIN, undialled: true, ended: false, fetcher: None });
+        rig.server(
+            "a",
+            ServerNews::NotReady { waited: MIN, undialled: true, ended: false, fetcher: None, http: false },
+        );
         assert_eq!(rig.causes(), ["server-not-ready a"], "and not that its endpoint is not dialled");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_waits_for_an_agent_that_is_taken_is_not_said_to_start() {
+        let rig = Rig::new(["a"], &[&["a"], &["a"]]);
+        rig.link(0, LinkNews::Taken);
+        assert!(rig.words().starts_with("a: starting for "), "{}", rig.words());
+        rig.link(1, LinkNews::Taken);
+        let told = "a: not started: waits for its agent, which another mcp-pipe serves\n";
+        assert!(rig.words().starts_with(told), "{}", rig.words());
+        rig.ready("a");
+        assert!(rig.words().starts_with("a: serving for "), "{}", rig.words());
     }
 
     #[tokio::test(start_paused = true)]

@@ -103,6 +103,9 @@ pub(crate) struct ServerStatus {
     /// Whether its present process has refused to be initialized.
     #[serde(skip)]
     pub(super) refused: bool,
+    /// Whether its present process has not answered in time, and says on stderr that it serves over HTTP.
+    #[serde(skip)]
+    pub(super) for_http: bool,
     #[serde(skip)]
     pub(super) figures: Arc<Figures>,
     /// What a person wants of the server.
@@ -143,6 +146,7 @@ impl ServerStatus {
             restarts: 0,
             failures: 0,
             refused: false,
+            for_http: false,
             figures,
             wanted: Wanted::Running,
             ordered: 0,
@@ -390,6 +394,16 @@ impl Overview {
         };
         let servers = self.servers.iter().filter(|_| follows).filter(is_reason);
         servers.map(|server| server.name.as_str()).collect()
+    }
+
+    /// Whether a server is not started at all: each endpoint that shows it is one that another mcp-pipe serves.
+    pub(super) fn is_held_back(&self, server: &ServerStatus) -> bool {
+        let mut links = self.links_of(server.key).peekable();
+        let is_without_life = server.state == ServerState::Starting && server.process.is_none();
+        is_without_life
+            && self.gateway.is_none()
+            && links.peek().is_some()
+            && links.all(|link| link.fault == Some(FaultCode::AgentTaken))
     }
 
     /// The names that can be asked about.
@@ -642,6 +656,11 @@ impl Status {
     /// Whether the server called `name` is [`ServerState::Starting`].
     pub(crate) fn is_starting(&self, name: &str) -> bool {
         self.overview.borrow().server(name).is_some_and(|server| server.state == ServerState::Starting)
+    }
+
+    /// Whether the server called `name` has not answered in time, and says on stderr that it serves over HTTP.
+    pub(crate) fn is_for_http(&self, name: &str) -> bool {
+        self.overview.borrow().server(name).is_some_and(|server| server.for_http)
     }
 
     /// Waits until the server called `name` is down or refuses to be initialized. Returns that state.
