@@ -667,9 +667,10 @@ impl Pipe {
 
     fn close(&mut self, now: Instant) {
         let gone = Gone {
-            why: "was stopped by a shutdown of mcp-pipe, or by a restart of its servers,",
+            why: "was stopped by a shutdown of mcp-pipe, or by a restart of its servers",
             retry_in: Duration::ZERO,
         };
+        self.router.tell_cut(now, &mut self.sides);
         for index in 0..self.servers.len() {
             self.router.on_server_down(index, gone, now, &mut self.sides);
         }

@@ -702,7 +702,7 @@ impl ServerEntry {
     }
 
     /// Whether whoever looks on ends the run with the first fault.
-    pub(super) fn is_one_look(&self) -> bool {
+    pub(crate) fn is_one_look(&self) -> bool {
         self.held.of.is_one_look
     }
 

@@ -273,6 +273,24 @@ async fn tools_that_die_amid_a_call_fail_it_and_are_listed_no_more() {
 }
 
 #[tokio::test]
+async fn a_robot_that_dials_the_address_for_tools_is_told_which_is_its_own() {
+    let daemon = Setup::new().config(&endpoint()).start("info");
+    let at = address(&daemon).await;
+    let params =
+        json!({"protocolVersion": "2024-11-05", "capabilities": {}, "clientInfo": {"name": "r", "version": "1"}});
+    for _ in 0..3 {
+        let mut robot = Caller::dial(&at, &format!("/endpoint/mcp?token={HOME}")).await.unwrap();
+        let told = robot.ask(json!(0), "initialize", params.clone()).await;
+        let told = told["error"]["message"].as_str().unwrap_or_default().to_owned();
+        assert!(told.contains("this address is for tools") && told.contains("/endpoint/call"), "{told}");
+    }
+    let lines = daemon.log_lines();
+    let told = lines.iter().filter(|line| line.to_string().contains("sent initialize")).collect::<Vec<_>>();
+    assert!((1..=2).contains(&told.len()), "it does not flood: {told:?}");
+    daemon.stop().await;
+}
+
+#[tokio::test]
 async fn whoever_is_slow_holds_up_nobody() {
     let daemon = Setup::new().config(&endpoint()).start("info");
     let at = address(&daemon).await;

@@ -66,7 +66,7 @@ async fn a_restarted_server_is_another_process_and_its_connection_stands() {
     conn.send_call(11, "sleep", json!({"ms": 60_000})).await;
     assert_eq!(runtime.done(&["restart", "x"]).await, "x: restarted, serves again\n");
     let lost = conn.answer_to(11).await;
-    assert_eq!(error_of(&lost), "server \"x\" is being restarted before it answered");
+    assert_eq!(error_of(&lost), "not answered: server \"x\" is being restarted");
     let after = pid(&mut conn, 12).await;
     assert_ne!(before, after);
     assert_eq!(pids(&daemon, "fixture"), [after]);
@@ -90,7 +90,7 @@ async fn calls_to_a_stopped_server_say_so_at_once_and_name_the_command_that_brin
     conn.send_call(10, "sleep", json!({"ms": 60_000})).await;
     assert_eq!(pid(&mut conn, 11).await, pids(&daemon, "fixture")[0]);
     assert_eq!(runtime.done(&["stop", "x"]).await, "x: stopped\n");
-    assert!(error_of(&conn.answer_to(10).await).contains("was stopped by command before it answered"));
+    assert!(error_of(&conn.answer_to(10).await).contains("not answered: server \"x\" was stopped by command"));
     assert!(pids(&daemon, "fixture").is_empty());
     let asked = Instant::now();
     let said = conn.call(12, "echo", json!({"text": "hi"})).await;
