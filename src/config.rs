@@ -64,7 +64,7 @@ pub use gateway::{ApiKeySpec, EndpointTokenSpec, GatewaySpec, GatewayTls, HostNa
 pub(crate) use gateway::{sha256, without_made_up_key};
 pub use instances::{Instances, PerPeer};
 pub(crate) use keys::of_option as key_of_option;
-pub(crate) use missing::{LAUNCHERS, Sought, fetcher, first_line, interpreted, is_script, shell_only};
+pub(crate) use missing::{LAUNCHERS, Sought, WINDOWS_ENDS, fetcher, first_line, interpreted, is_script, shell_only};
 pub use options::LogFormat;
 pub use resolve::{Resolved, resolve, status_socket};
 pub use schema::schema;

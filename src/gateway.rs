@@ -71,6 +71,10 @@ use crate::pipe::reception::Reception;
 use crate::process::aside::aside;
 use crate::words::counted;
 
+/// Where those dial who dial an address over WebSocket that is not for that, with a token of the endpoint and without one.
+const MISSES_ENDPOINT: &str = "this address is not for WebSocket: with a token, tools dial /endpoint/mcp?token=TOKEN, and robots /endpoint/call?token=TOKEN; MCP clients without one use /ws, or /ws/SERVER for one server";
+const MISSES_SOCKET: &str = "this address is not for WebSocket: its clients use /ws, or /ws/SERVER for one server";
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub(crate) struct Gateway {
@@ -240,7 +244,10 @@ impl Gateway {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         if !matches!(place, Place::Socket(_) | Place::Endpoint(_)) && socket::is_wanted(&head.headers) {
-            let why = "this address is not for WebSocket: its clients use /ws, or /ws/SERVER for one server";
+            // Whoever shows a token wants the endpoint, where there is one.
+            let is_for_endpoint =
+                !terms.tokens.is_empty() && endpoint::query::has_token(head.uri.query().unwrap_or_default());
+            let why = if is_for_endpoint { MISSES_ENDPOINT } else { MISSES_SOCKET };
             return reply::error(StatusCode::BAD_REQUEST, None, INVALID_REQUEST, why);
         }
         let is_looked_at = matches!(head.method, Method::GET | Method::HEAD);

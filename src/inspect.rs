@@ -22,6 +22,7 @@ pub(crate) use self::arguments::{ArgumentsError, arguments};
 pub(crate) use self::table::{Form, Show};
 use self::waiting::Waiting;
 use crate::config::{Config, Reach, ServerSpec};
+use crate::control::journal::FOR_HTTP;
 use crate::control::status::{ServerState, Status};
 use crate::local::{Catalogue, Client, LocalEndpoint, LocalError};
 use crate::mcp::cloud;
@@ -29,6 +30,8 @@ use crate::process::stop::Stop;
 use crate::secrecy::{Redactor, plain};
 use crate::tools::ToolPolicy;
 
+/// Time from when a server should have answered until the pipe has certainly noted what it knows of that.
+const NOTED: Duration = Duration::from_millis(250);
 /// Longest time that a server may take to list its tools, on top of its own start timeout.
 const LIST_PATIENCE: Duration = Duration::from_secs(20);
 /// Longest time that a call may take: the xiaozhi cloud's own deadline.
@@ -103,9 +106,10 @@ pub(crate) enum InspectError {
 }
 
 impl InspectError {
-    /// That a server is there and has said nothing.
-    fn silent(server: &str, waited: Duration, reach: &Reach) -> Self {
+    /// That a server is there and has said nothing. `for_http`: but on stderr, that it serves over HTTP.
+    fn silent(server: &str, waited: Duration, reach: &Reach, for_http: bool) -> Self {
         let remedy = match reach.fetcher() {
+            _ if for_http => FOR_HTTP.to_owned(),
             _ if reach.command().is_none() => {
                 "is its url that of an MCP server, to the last slash? --log-level debug shows more".to_owned()
             }
@@ -203,14 +207,14 @@ async fn catalogue(
     let _over = waiting.begin(server, start_timeout, LIST_PATIENCE);
     let of_it = || server.to_owned();
     let silent = async {
-        sleep(start_timeout).await;
+        sleep(start_timeout + NOTED).await;
         if !status.is_starting(server) {
             pending().await
         }
     };
     tokio::select! {
         catalogue = client.tools(server, start_timeout + LIST_PATIENCE) => catalogue.map_err(InspectError::Call),
-        () = silent => Err(InspectError::silent(server, start_timeout, &spec.reach)),
+        () = silent => Err(InspectError::silent(server, start_timeout, &spec.reach, status.is_for_http(server))),
         failed = status.failed(server) => Err(match failed {
             ServerState::Refusing(why) => InspectError::Refused { server: of_it(), why },
             ServerState::Down(why) => InspectError::Down { server: of_it(), why },

@@ -213,14 +213,16 @@ impl Login {
             Err(first) => server(asker, &slash).await.map_err(|_| first),
         };
         let server = found.map_err(|why| {
-            format!("it wants to know who asks and does not say which authorization server it trusts; {why}")
+            format!(
+                "it wants to know who asks and does not say which authorization server it trusts; {why}; {BY_TOKEN}"
+            )
         })?;
         // Nothing but its own address says that a server may be asked there.
         let own = self.spec.url.origin();
         let all = [Some(&server.token), server.authorization.as_ref(), server.registration.as_ref()];
         if let Some(other) = all.into_iter().flatten().find(|place| place.origin() != own) {
             return Err(format!(
-                "it wants to know who asks, does not say which authorization server it trusts, and sends whoever logs in elsewhere ({other})"
+                "it wants to know who asks, does not say which authorization server it trusts, and sends whoever logs in elsewhere ({other}); {BY_TOKEN}"
             ));
         }
         Ok(Authority::of_old(server))
@@ -319,6 +321,10 @@ impl Login {
         Ok(Exit::Success)
     }
 }
+
+/// What to do where a server wants a token and nobody can log in for one.
+const BY_TOKEN: &str =
+    "if it gives out tokens in another way, write one into its entry: \"auth\": {\"bearer\": \"${TOKEN}\"}";
 
 /// Waits for the browser to come back, which it may do on this listener, for as long as a person has.
 async fn answer(listener: TcpListener, expected: &Expected) -> Result<Answer> {

@@ -585,7 +585,8 @@ impl Pipe {
             Start::Awaited => {
                 if !std::mem::replace(&mut side.late, true) {
                     let (fetcher, ended) = (side.spec.reach.fetcher(), side.fallen && now < side.late_at());
-                    side.write(ServerNews::NotReady { waited, undialled: true, ended, fetcher });
+                    let http = server.seems_for_http();
+                    side.write(ServerNews::NotReady { waited, undialled: true, ended, fetcher, http });
                 }
                 Start::Settled
             }
@@ -616,8 +617,8 @@ impl Pipe {
                 self.unready.remove(index);
             } else if now >= side.late_at() && self.servers[index].is_up() {
                 let (waited, undialled) = (side.waited(now), self.is_undialled(index));
-                let fetcher = side.spec.reach.fetcher();
-                side.write(ServerNews::NotReady { waited, undialled, ended: false, fetcher });
+                let (fetcher, http) = (side.spec.reach.fetcher(), self.servers[index].seems_for_http());
+                side.write(ServerNews::NotReady { waited, undialled, ended: false, fetcher, http });
                 self.sides.each[index].late = true;
                 self.unready.remove(index);
             } else if now >= side.report_at() && self.servers[index].is_up() {
@@ -666,9 +667,10 @@ impl Pipe {
 
     fn close(&mut self, now: Instant) {
         let gone = Gone {
-            why: "was stopped by a shutdown of mcp-pipe, or by a restart of its servers,",
+            why: "was stopped by a shutdown of mcp-pipe, or by a restart of its servers",
             retry_in: Duration::ZERO,
         };
+        self.router.tell_cut(now, &mut self.sides);
         for index in 0..self.servers.len() {
             self.router.on_server_down(index, gone, now, &mut self.sides);
         }

@@ -264,6 +264,8 @@ pub trait Router {
     }
     /// From now on requests are refused; those under way go on.
     fn drain(&mut self, now: Instant, out: &mut dyn Out);
+    /// Says of the calls under way that all of them are about to be cut off.
+    fn tell_cut(&self, now: Instant, out: &mut dyn Out);
     /// Requests of all peers that have no answer yet.
     fn in_flight(&self) -> usize;
     /// How far the start of a server is, as far as dialling an endpoint depends on that.

@@ -20,7 +20,7 @@ use crate::control::summary::Summary;
 use crate::control::{self, Asking, Question, health};
 use crate::error::{Exit, Failure, Problems};
 use crate::gateway::check_tls;
-use crate::gateway::listener::Listener;
+use crate::gateway::listener::{AT_THE_START, Listener};
 use crate::guest::Visitor;
 use crate::inspect::{self, ArgumentsError, Form, Show};
 use crate::local::LocalEndpoint;
@@ -229,7 +229,7 @@ async fn perform(
                 check_tls("gateway.tls", tls)
                     .map_err(|unusable| Problems { mistakes: vec![unusable], ..Problems::default() })?;
             }
-            Some(Listener::bind(gateway).await?)
+            Some(Listener::bind(gateway, AT_THE_START).await?)
         }
         None => None,
     };

@@ -367,6 +367,11 @@ impl Server {
         matches!(&self.state, ServerPhase::Running(living) if living.is_up())
     }
 
+    /// Whether the server's process says nothing on stdout, and says on stderr that it serves over HTTP.
+    pub(crate) fn seems_for_http(&self) -> bool {
+        matches!(&self.state, ServerPhase::Running(living) if living.seems_for_http())
+    }
+
     /// Ends the server's present process because of a fault, and has another one started. `fault` says what the server did,
     /// for people.
     pub fn end_faulty_process(&mut self, fault: impl Into<Cow<'static, str>>) {

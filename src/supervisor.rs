@@ -116,7 +116,7 @@ pub(crate) async fn serve(
         ..
     } = config;
     status.leave_out(&left_out);
-    let fixed = reload::fixed(cache_dir.as_deref(), state.as_deref());
+    let fixed = reload::fixed(cache_dir.as_deref(), state.as_deref(), &[]);
     let limits = Limits { drain_timeout, tool_budget };
     // No locks for a local endpoint, which nobody else can serve.
     let locks = cache_dir.clone().filter(|_| !local);

@@ -173,13 +173,16 @@ pub(crate) fn found_by_env(interpreter: &str) -> Option<&str> {
     words.find(|word| *word != "-S").filter(|word| !word.starts_with('-') && !word.contains('='))
 }
 
+/// The end of what [`first_line`] makes of a line that ends as lines do on Windows.
+pub(crate) const WINDOWS_ENDS: &str = "\\r (the file has Windows line ends)";
+
 /// The interpreter that a script's `#!` line names.
 pub(crate) fn first_line(file: &Path) -> Option<String> {
     let mut head = [0; HEAD];
     let n = open(file).ok()?.read(&mut head).ok()?;
     let line = head[..n].strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
     // A script with Windows line ends asks for an interpreter whose name ends with a carriage return.
-    Some(String::from_utf8_lossy(line).replace('\r', "\\r (the file has Windows line ends)").trim().to_owned())
+    Some(String::from_utf8_lossy(line).replace('\r', WINDOWS_ENDS).trim().to_owned())
 }
 
 /// What to write instead of a program's name of which a shell would have made something else.

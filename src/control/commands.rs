@@ -281,7 +281,10 @@ fn several(running: &[Running]) -> Failure {
 fn let_go(pid: u32, lost: &str, now: Result<(), Unanswered>) -> Failure {
     let (what, why) = match now {
         Err(Unanswered::Absent(_) | Unanswered::Because(_)) => ("ended", "Start it again, then".to_owned()),
-        Err(Unanswered::Failed(Failed { message, .. })) => ("ended the conversation", format!("{message}. Then start")),
+        Err(Unanswered::Failed(Failed { message, .. })) => {
+            let why = format!("Asked for another one, it says: {message}. Once one runs that takes clients, start");
+            ("ended the conversation", why)
+        }
         Ok(()) => {
             let why = "What it said was not read in time, or its config has changed meanwhile. Start".to_owned();
             ("ended the conversation", why)

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::control::socket;
 use crate::control::status::{LinkState, LinkStatus, Overview, SILENT, ServerState, ServerStatus, Status, TurnState};
+use crate::control::wording::HELD_BACK;
 use crate::process::limits;
 use crate::process::stop::Stop;
 use crate::secrecy::{Redactor, plain};
@@ -39,6 +40,9 @@ pub(crate) struct PipeStatus {
     /// What a person wants of the server.
     #[serde(default)]
     pub wanted: Wanted,
+    /// Whether it is not started at all, as another mcp-pipe serves its agent.
+    #[serde(default)]
+    pub held_back: bool,
     /// Where the server is served, without what is secret.
     #[serde(default)]
     pub endpoint: String,
@@ -58,17 +62,18 @@ impl PipeStatus {
         }
     }
 
-    /// `by_gateway`: whoever comes to the gateway reaches the server, whether or not it has a link.
-    fn of(server: &ServerStatus, link: Option<&LinkStatus>, line: usize, by_gateway: bool) -> Self {
+    /// Whoever comes to the gateway reaches the server, whether or not it has a link.
+    fn of(server: &ServerStatus, link: Option<&LinkStatus>, line: usize, all: &Overview) -> Self {
+        let (by_gateway, held_back) = (all.gateway.is_some(), all.is_held_back(server));
         let ServerStatus { key, name, state, wanted, .. } = server;
         let (name, server, wanted) = (name.clone(), state.clone(), *wanted);
         let Some(link) = link else {
             let link = if by_gateway { LinkState::Connected } else { LinkState::default() };
-            return PipeStatus { name, server, link, line, wanted, ..PipeStatus::default() };
+            return PipeStatus { name, server, link, line, wanted, held_back, ..PipeStatus::default() };
         };
         let turn = link.shown(*key).and_then(|shown| shown.turn);
         let LinkStatus { state, endpoint, tools, unasked, .. } = link.clone();
-        PipeStatus { name, server, link: state, line, tools, unasked, turn, wanted, endpoint }
+        PipeStatus { name, server, link: state, line, tools, unasked, turn, wanted, held_back, endpoint }
     }
 }
 
@@ -76,14 +81,13 @@ impl PipeStatus {
 pub(crate) fn pipes(all: &Overview) -> Vec<PipeStatus> {
     let mut pipes = Vec::new();
     let mut lines = HashMap::new();
-    let by_gateway = all.gateway.is_some();
     for server in &all.servers {
         for link in all.links_of(server.key) {
             let line = *lines.entry(link.key).or_insert(pipes.len());
-            pipes.push(PipeStatus::of(server, Some(link), line, by_gateway));
+            pipes.push(PipeStatus::of(server, Some(link), line, all));
         }
         if all.links_of(server.key).next().is_none() {
-            pipes.push(PipeStatus::of(server, None, pipes.len(), by_gateway));
+            pipes.push(PipeStatus::of(server, None, pipes.len(), all));
         }
     }
     pipes
@@ -173,6 +177,7 @@ const AGAIN: std::time::Duration = std::time::Duration::from_millis(20);
 pub(crate) fn describe(pipes: &[PipeStatus], redactor: &Redactor) -> String {
     let line = |p: &PipeStatus| {
         let server = match &p.server {
+            ServerState::Starting if p.held_back => format!("server {HELD_BACK}"),
             ServerState::Starting => "server starting".to_owned(),
             ServerState::Serving => "server ok".to_owned(),
             ServerState::Silent => {
@@ -283,6 +288,19 @@ mod tests {
             [row("a", 0, false, false), row("b", 1, true, false), row("b", 0, false, true), row("c", 3, false, false)]
         );
         drop((a, c));
+    }
+
+    #[test]
+    fn a_server_that_is_not_started_as_its_agent_is_taken_is_not_said_to_start() {
+        use crate::control::journal::LinkNews;
+        use crate::control::status::tests::link;
+        let status = Status::default();
+        let a = status.add_server("a");
+        let link = link(&status, &[&a]);
+        let told = || describe(&pipes(&status.read()), &Redactor::default());
+        assert!(told().starts_with("a: server starting, "), "{}", told());
+        link.write(&crate::logging::Names::from_iter([]), LinkNews::Taken);
+        assert!(told().starts_with(&format!("a: server {HELD_BACK}, not connected: ")), "{}", told());
     }
 
     #[test]

@@ -36,9 +36,8 @@ pub(crate) enum ServerNews<'a> {
     /// It has not answered yet, so long after its start. `undialled`: an endpoint waits for it.
     StillStarting { waited: Duration, undialled: bool },
     /// The same, for longer than it may take. `undialled`: an endpoint waited for it, and does no longer. `ended`: its lives have ended
-    /// so far. `fetcher`: the program that
-    /// downloads it at its first start, if one does.
-    NotReady { waited: Duration, undialled: bool, ended: bool, fetcher: Option<&'a str> },
+    /// so far. `fetcher`: the program that downloads it at its first start, if one does. `http`: it says on stderr that it serves over HTTP.
+    NotReady { waited: Duration, undialled: bool, ended: bool, fetcher: Option<&'a str>, http: bool },
     /// It answers.
     Ready { took: Duration },
     /// It answers `initialize` with an error.
@@ -173,16 +172,17 @@ impl ServerNews<'_> {
                     span(*waited), no_longer(*undialled)
                 );
             }
-            ServerNews::NotReady { waited, undialled, ended: false, fetcher } => {
+            ServerNews::NotReady { waited, undialled, ended: false, fetcher, http } => {
                 let remedy = match fetcher {
+                    _ if *http => format!("; {FOR_HTTP}"),
                     Some(fetcher) => {
-                        format!("{fetcher} downloads it at its first start: check the network, or raise startTimeout")
+                        format!(". {fetcher} downloads it at its first start: check the network, or raise startTimeout")
                     }
-                    None => "If it needs longer to start, raise startTimeout".to_owned(),
+                    None => ". If it needs longer to start, raise startTimeout".to_owned(),
                 };
                 warn!(
                     event = "ERROR_START_TIMEOUT", server = %name,
-                    "has not answered initialize for {}{}. {remedy}", span(*waited),
+                    "has not answered initialize for {}{}{remedy}", span(*waited),
                     no_longer(*undialled)
                 );
             }
@@ -253,6 +253,10 @@ fn end_of(tail: &str) -> &str {
     end.split_once(" | ").map_or(end, |(_, lines)| lines)
 }
 
+/// What to do about a server that says nothing on stdout, and says on stderr where it serves over HTTP.
+pub(crate) const FOR_HTTP: &str = "by its stderr it serves over HTTP, and not on stdin and stdout: write its \"url\" in place of its command, or have it serve \
+                        on stdio (FastMCP: mcp.run())";
+
 /// That a server says nothing, with what to do about it.
 fn of_silence(note: &dyn Display, name: &str) -> String {
     let name = argument(name);
@@ -278,11 +282,15 @@ impl ServerStatus {
                 self.failures = self.failures.saturating_add(1);
             }
             ServerNews::StillStarting { .. } => {}
-            ServerNews::NotReady { .. } => {
+            ServerNews::NotReady { http, .. } => {
+                self.for_http = *http;
                 let fault = self.fault.unwrap_or(FaultCode::ServerNotReady);
                 if fault == FaultCode::ServerNotReady {
                     // Without a time: whoever reads it later is told since when the server has been starting.
                     "has not answered initialize".clone_into(&mut self.why);
+                    if *http {
+                        self.why = format!("{}; {FOR_HTTP}", self.why);
+                    }
                 }
                 self.fault = Some(fault);
             }
@@ -364,7 +372,7 @@ impl ServerStatus {
     fn begins_life(&mut self, now: Instant) {
         // A life that a command begins is no restart: the command has cleared this.
         self.restarts += u64::from(self.retry_at.take().is_some());
-        self.refused = false;
+        (self.refused, self.for_http) = (false, false);
         // What a server says of itself counts until its next life has ended without such words.
         if !matches!(self.state, ServerState::Refusing(_)) {
             self.becomes(ServerState::Starting, now);
@@ -535,7 +543,8 @@ mod tests {
         let refusing = ServerState::Refusing("no licence".into());
         let not_started =
             || ServerNews::NotStarted { fault: missing, why: "command not found: x", shown: "", again: Some(SOON) };
-        let not_ready = || ServerNews::NotReady { waited: SOON, undialled: true, ended: false, fetcher: None };
+        let not_ready =
+            || ServerNews::NotReady { waited: SOON, undialled: true, ended: false, fetcher: None, http: false };
         let rows: Vec<(Vec<ServerNews<'_>>, ServerState, Option<FaultCode>)> = vec![
             (vec![], ServerState::Starting, None),
             (vec![STARTED], ServerState::Starting, None),
@@ -581,7 +590,8 @@ mod tests {
 
     #[test]
     fn what_is_kept_for_later_holds_no_time_that_would_stand_still() {
-        let not_ready = ServerNews::NotReady { waited: SOON, undialled: true, ended: false, fetcher: None };
+        let not_ready =
+            ServerNews::NotReady { waited: SOON, undialled: true, ended: false, fetcher: None, http: false };
         assert_eq!(after(&[STARTED, not_ready]).why, "has not answered initialize");
         for failed in [false, true] {
             let silent = crate::router::What::Silent { lasted: SOON, method: "tools/call", failed };

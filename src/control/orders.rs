@@ -96,9 +96,9 @@ pub(crate) enum Until {
     Turned(Vec<oneshot::Receiver<Result<String, String>>>),
     /// What the gateway says of the end of sessions.
     Ended(oneshot::Receiver<String>),
-    /// That servers which are new or another one serve, or that it is clear that they don't. `told`: what has changed; `warnings`: what is
-    /// doubtful in the config, each a line.
-    Reloaded { told: String, warnings: Vec<String>, servers: Vec<Arc<str>> },
+    /// That servers which are new or another one serve, or that it is clear that they don't. `told`: what has changed; `undone`: what could
+    /// not be, each a line; `warnings`: what is doubtful in the config, each a line.
+    Reloaded { told: String, undone: Vec<String>, warnings: Vec<String>, servers: Vec<Arc<str>> },
 }
 
 /// Why an order is not carried out, in words for a person.

@@ -46,8 +46,9 @@ pub(super) async fn of(Given { until, within }: Given, status: &Status) -> Outco
             Ok(Ok(words)) => Ok(words),
             Ok(Err(_)) | Err(_) => Err("the gateway has not said what came of it; see mcp-pipe sessions".to_owned()),
         },
-        Until::Reloaded { told, warnings, servers } => {
-            let with = |line: String| [vec![line], warnings].concat().join("\n");
+        Until::Reloaded { told, undone, warnings, servers } => {
+            let is_done = undone.is_empty();
+            let with = |line: String| [vec![line], undone, warnings].concat().join("\n");
             let all_clear = |all: &Overview| {
                 let states = servers.iter().filter_map(|name| all.server(name));
                 states.clone().all(|server| server.state != ServerState::Starting).then(|| {
@@ -62,7 +63,8 @@ pub(super) async fn of(Given { until, within }: Given, status: &Status) -> Outco
                 })
             };
             match timeout_at(end, when(status, all_clear)).await {
-                Ok(failed) if failed.is_empty() => Ok(with(told)),
+                Ok(failed) if failed.is_empty() && is_done => Ok(with(told)),
+                Ok(failed) if failed.is_empty() => Err(with(told)),
                 Ok(failed) => Err(with(format!("{told}; but {}", failed.join("; ")))),
                 Err(_) => {
                     let all = status.read();
@@ -342,6 +344,7 @@ mod tests {
         let given = || Given {
             until: Until::Reloaded {
                 told: "changed: x is new".into(),
+                undone: Vec::new(),
                 warnings: vec!["warning: odd".into()],
                 servers: vec!["x".into(), "y".into(), "z".into()],
             },
@@ -356,6 +359,12 @@ mod tests {
         assert!(said.contains("but x does not serve within"), "{said}");
         entries[0].state(ServerState::Serving);
         assert_eq!(of(given(), &status).await.unwrap(), "changed: x is new\nwarning: odd");
+        let mut undone = given();
+        if let Until::Reloaded { undone, .. } = &mut undone.until {
+            undone.push("the gateway stays".into());
+        }
+        let said = of(undone, &status).await.unwrap_err();
+        assert_eq!(said, "changed: x is new\nthe gateway stays\nwarning: odd");
     }
 
     #[tokio::test(start_paused = true)]

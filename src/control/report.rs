@@ -220,12 +220,14 @@ impl Report {
         let mut causes: Vec<Cause> = servers.iter().filter_map(|server| Cause::of_server(server)).collect();
         causes.extend(links.iter().filter_map(|link| Cause::of_link(link, all, one)));
         causes.extend(all.mistakes.iter().map(Cause::of_mistake));
+        causes.extend(all.gateway_fault.iter().map(|why| Cause::alone(FaultCode::GatewayUnchanged, why.to_string())));
         causes.extend(all.loss.iter().map(|loss| Cause::alone(loss.code, loss.text.clone())));
         let servers: Vec<Server> = servers.into_iter().map(|server| Server::of(server, sight)).collect();
         let endpoints: Vec<Endpoint> = links.into_iter().map(|link| Endpoint::of(link, sight, one)).collect();
         let well = servers.iter().all(|server| server.well)
             && endpoints.iter().all(|endpoint| endpoint.well)
-            && all.mistakes.is_empty();
+            && all.mistakes.is_empty()
+            && all.gateway_fault.is_none();
         let (stopping, gateway) = (all.stopping, all.gateway.clone().filter(|_| only.is_none()));
         Some(Report { schema: SCHEMA, daemon: daemon.clone(), well, causes, servers, endpoints, gateway, stopping })
     }
@@ -240,7 +242,9 @@ impl Report {
         let servers = self.servers.iter().filter(|server| !server.well).map(|server| server.name.as_str());
         let endpoints = self.endpoints.iter().filter(|endpoint| !endpoint.well);
         let config = self.causes.iter().filter(|cause| cause.mistake.is_some()).take(1).map(|_| "the config");
-        servers.chain(endpoints.map(|endpoint| endpoint.name.as_str())).chain(config).collect()
+        let gateway = self.causes.iter().filter(|cause| cause.code == FaultCode::GatewayUnchanged);
+        let gateway = gateway.map(|_| "the gateway");
+        servers.chain(endpoints.map(|endpoint| endpoint.name.as_str())).chain(config).chain(gateway).collect()
     }
 
     /// A line for each server, each endpoint, and each cause.
@@ -636,8 +640,23 @@ mod tests {
         );
         assert!(rig.words().contains(": not dialled yet: waits for a; serves a\n") && rig.causes().is_empty());
         assert!(!rig.report(None).unwrap().is_well());
-        rig.server("a", ServerNews::NotReady { waited: MIN, undialled: true, ended: false, fetcher: None });
+        rig.server(
+            "a",
+            ServerNews::NotReady { waited: MIN, undialled: true, ended: false, fetcher: None, http: false },
+        );
         assert_eq!(rig.causes(), ["server-not-ready a"], "and not that its endpoint is not dialled");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_waits_for_an_agent_that_is_taken_is_not_said_to_start() {
+        let rig = Rig::new(["a"], &[&["a"], &["a"]]);
+        rig.link(0, LinkNews::Taken);
+        assert!(rig.words().starts_with("a: starting for "), "{}", rig.words());
+        rig.link(1, LinkNews::Taken);
+        let told = "a: not started: waits for its agent, which another mcp-pipe serves\n";
+        assert!(rig.words().starts_with(told), "{}", rig.words());
+        rig.ready("a");
+        assert!(rig.words().starts_with("a: serving for "), "{}", rig.words());
     }
 
     #[tokio::test(start_paused = true)]
@@ -786,6 +805,12 @@ mod tests {
         );
         assert_eq!(serde_json::to_value(&report).unwrap()["causes"][0]["mistake"], "wrong-type");
         rig.status.set_config_mistakes(Vec::new());
+        rig.status.set_gateway_fault(Some("the gateway stays where it was".into()));
+        let report = rig.report(None).unwrap();
+        assert!(!report.is_well() && report.unwell() == ["the gateway"]);
+        let line = "error gateway-unchanged: the gateway stays where it was\n";
+        assert!(report.words().contains(line), "{}", report.words());
+        rig.status.set_gateway_fault(None);
         rig.status.set_loss(None);
         assert!(rig.causes().is_empty());
     }

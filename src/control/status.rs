@@ -103,6 +103,9 @@ pub(crate) struct ServerStatus {
     /// Whether its present process has refused to be initialized.
     #[serde(skip)]
     pub(super) refused: bool,
+    /// Whether its present process has not answered in time, and says on stderr that it serves over HTTP.
+    #[serde(skip)]
+    pub(super) for_http: bool,
     #[serde(skip)]
     pub(super) figures: Arc<Figures>,
     /// What a person wants of the server.
@@ -143,6 +146,7 @@ impl ServerStatus {
             restarts: 0,
             failures: 0,
             refused: false,
+            for_http: false,
             figures,
             wanted: Wanted::Running,
             ordered: 0,
@@ -263,6 +267,9 @@ pub(crate) struct Overview {
     /// Where MCP clients are served, if they are.
     #[serde(default)]
     pub gateway: Option<GatewayStatus>,
+    /// Why the gateway is not as the config wants it.
+    #[serde(default)]
+    pub gateway_fault: Option<Box<str>>,
     /// mcp-pipe has been told to stop, and does.
     #[serde(default)]
     pub stopping: bool,
@@ -387,6 +394,16 @@ impl Overview {
         };
         let servers = self.servers.iter().filter(|_| follows).filter(is_reason);
         servers.map(|server| server.name.as_str()).collect()
+    }
+
+    /// Whether a server is not started at all: each endpoint that shows it is one that another mcp-pipe serves.
+    pub(super) fn is_held_back(&self, server: &ServerStatus) -> bool {
+        let mut links = self.links_of(server.key).peekable();
+        let is_without_life = server.state == ServerState::Starting && server.process.is_none();
+        is_without_life
+            && self.gateway.is_none()
+            && links.peek().is_some()
+            && links.all(|link| link.fault == Some(FaultCode::AgentTaken))
     }
 
     /// The names that can be asked about.
@@ -623,6 +640,12 @@ impl Status {
         self.overview.send_if_modified(|all| std::mem::replace(&mut all.mistakes, mistakes.clone()) != mistakes);
     }
 
+    /// Notes why the gateway is not as the config wants it; `None` if it is.
+    pub(crate) fn set_gateway_fault(&self, why: Option<String>) {
+        let why: Option<Box<str>> = why.map(|why| self.redactor.clean_all(&why).into());
+        self.overview.send_if_modified(|all| std::mem::replace(&mut all.gateway_fault, why.clone()) != why);
+    }
+
     /// Notes what can't be kept for the next run.
     pub(crate) fn set_loss(&self, loss: Option<(FaultCode, String)>) {
         let clean = |text: String| self.redactor.clean_all(&text).into_owned();
@@ -633,6 +656,11 @@ impl Status {
     /// Whether the server called `name` is [`ServerState::Starting`].
     pub(crate) fn is_starting(&self, name: &str) -> bool {
         self.overview.borrow().server(name).is_some_and(|server| server.state == ServerState::Starting)
+    }
+
+    /// Whether the server called `name` has not answered in time, and says on stderr that it serves over HTTP.
+    pub(crate) fn is_for_http(&self, name: &str) -> bool {
+        self.overview.borrow().server(name).is_some_and(|server| server.for_http)
     }
 
     /// Waits until the server called `name` is down or refuses to be initialized. Returns that state.
@@ -674,7 +702,7 @@ impl ServerEntry {
     }
 
     /// Whether whoever looks on ends the run with the first fault.
-    pub(super) fn is_one_look(&self) -> bool {
+    pub(crate) fn is_one_look(&self) -> bool {
         self.held.of.is_one_look
     }
 

@@ -18,6 +18,9 @@ const LAST_LINE: usize = 120;
 /// Most servers that are named in a line.
 const SHOWN: usize = 5;
 
+/// What is told of a server that is not started, as nothing here is to show it.
+pub(super) const HELD_BACK: &str = "not started: waits for its agent, which another mcp-pipe serves";
+
 /// What a server is doing, and what is to be known of it.
 pub(super) fn of_server(
     server: &ServerStatus,
@@ -26,6 +29,7 @@ pub(super) fn of_server(
     now: Instant,
 ) -> String {
     let mut said = match server.wanted {
+        Wanted::Running if all.is_held_back(server) => HELD_BACK.to_owned(),
         Wanted::Running => doing(server, last_line, now),
         Wanted::Paused => format!("paused (takes no calls), {}", doing(server, last_line, now)),
         Wanted::Stopped if server.state == ServerState::Stopped => "stopped by command".to_owned(),

@@ -102,6 +102,8 @@ codes! {
     AgentTaken = "agent-taken",
     /// The config was changed, and has mistakes.
     ConfigMistake = "config-mistake",
+    /// The gateway can't be as the config wants it since a reload.
+    GatewayUnchanged = "gateway-unchanged",
     /// The disk with the cache is full.
     DiskFull = "disk-full",
     /// The cache can't be written.

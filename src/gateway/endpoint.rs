@@ -10,7 +10,7 @@
 //! A connection that has died without a word is noticed by its silence. Where other tools come with the same token, it most likely is the
 //! same machine, which has dialled again: all others are asked for a sign at once.
 
-mod query;
+pub(super) mod query;
 
 use http::request::Parts;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -31,6 +31,8 @@ const MAX_TOOLS: usize = 32;
 
 /// How a connection ends whose token is not known, as clients of the field expect.
 const UNKNOWN: (CloseCode, &str) = (CloseCode::Policy, "this token is not known here");
+/// The same where no token is shown.
+const MISSING: (CloseCode, &str) = (CloseCode::Policy, "a token is missing: the address has to end with ?token=TOKEN");
 
 impl Gateway {
     /// Has other tokens count from now on.
@@ -53,12 +55,15 @@ impl Gateway {
             Ok(accepted) => accepted,
             Err(refused) => return *refused,
         };
-        let hashes = query::hashes(head.uri.query().unwrap_or_default());
+        let query = head.uri.query().unwrap_or_default();
+        let hashes = query::hashes(query);
         let Some(token) = query::among(&hashes, tokens.iter().map(|token| &token.spec.hash)).map(|at| &tokens[at])
         else {
             // That the connection stands first is what clients of the field expect.
-            self.sockets.turn_away(head, UNKNOWN);
-            self.refusals.note(Refusal::Token);
+            let (why, refusal) =
+                if query::has_token(query) { (UNKNOWN, Refusal::Token) } else { (MISSING, Refusal::NoToken) };
+            self.sockets.turn_away(head, why);
+            self.refusals.note(refusal);
             return accepted;
         };
         let Meeting { room, count, over, came } = &token.meeting;

@@ -40,6 +40,8 @@ const MAX_REQUESTS: u32 = 256;
 const PAUSE: Duration = Duration::from_millis(100);
 /// Time between two looks for sessions that nobody uses.
 const SWEEP: Duration = Duration::from_secs(30);
+/// What to do at the start where an address can't be listened on.
+pub(crate) const AT_THE_START: &str = "name another one with --listen, or `listen` of `gateway`";
 /// Longest time for connections to end after what was under way on them.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -52,19 +54,17 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Listens where the config says.
+    /// Listens where the config says. `remedy`: what to do where that is not possible.
     ///
     /// # Errors
     /// The address is taken, or not one of this machine; or a file of its certificate can't be used.
-    pub(crate) async fn bind(spec: &GatewaySpec) -> anyhow::Result<Self> {
+    pub(crate) async fn bind(spec: &GatewaySpec, remedy: &str) -> anyhow::Result<Self> {
         let address = spec.listen;
         let listening = TcpListener::bind(address).await;
         let port = listening.map_err(|error| {
             let holder = port::holder(address).filter(|_| error.kind() == std::io::ErrorKind::AddrInUse);
             let why = holder.map_or_else(|| limits::told(&error), |holder| format!("{holder}, listens there"));
-            anyhow::anyhow!(
-                "{address} can't be listened on: {why}; name another one with --listen, or `listen` of `gateway`"
-            )
+            anyhow::anyhow!("{address} can't be listened on: {why}; {remedy}")
         })?;
         Ok(Listener { port, encryption: Encryption::of(spec).await? })
     }

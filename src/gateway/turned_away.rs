@@ -16,6 +16,8 @@ pub(super) enum Refusal {
     Origin,
     /// The token in the address of the endpoint is none (close code 1008).
     Token,
+    /// There is no token in the address of the endpoint (close code 1008).
+    NoToken,
 }
 
 impl Refusal {
@@ -29,6 +31,9 @@ impl Refusal {
             Refusal::Token => {
                 "a connection at the endpoint was closed (1008): the token in its address is none of `endpointTokens`"
             }
+            Refusal::NoToken => {
+                "a connection at the endpoint was closed (1008): its address has no token; it has to end with ?token=TOKEN, one of `endpointTokens`"
+            }
             Refusal::Origin => {
                 "a client was refused (403): it is a web page of an origin that may not ask; if it may, add it to `cors` of `gateway`"
             }
@@ -38,7 +43,7 @@ impl Refusal {
 
 /// How many there were of each kind.
 #[derive(Debug, Default)]
-pub(super) struct Refusals([AtomicU64; 4]);
+pub(super) struct Refusals([AtomicU64; 5]);
 
 impl Refusals {
     /// Notes another one. Whoever comes again and again doesn't get to fill the disk: it is told that there are 2, 4, 8 and so on.

@@ -267,7 +267,7 @@ async fn a_silent_server_that_is_fetched_at_its_first_start_is_told_with_what_th
         let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
         let mut spec = crate::config::ServerSpec::sample("x", program, &[]);
         spec.command_mut().args = args;
-        let told = InspectError::silent("x", second, &spec.reach).to_string();
+        let told = InspectError::silent("x", second, &spec.reach, false).to_string();
         assert!(told.starts_with("server \"x\" started but did not answer initialize in 1 s; "), "{told}");
         let hint = "downloads the server at its first start: check the network, or give it longer, --start-timeout 5m";
         assert_eq!(told.contains(hint), is_fetched, "{told}");

@@ -52,7 +52,7 @@ pub(crate) enum Takeover {
     Unlikely,
     /// A regular close without a reason.
     Possible,
-    /// The endpoint says so, in known words (`cloud::TAKEOVER`).
+    /// The endpoint says so, in known words (`cloud::TAKEOVER` and its like).
     Certain,
 }
 
@@ -62,7 +62,7 @@ impl Cause {
         match self {
             Cause::Closed { code: Some(code::REGULAR), reason, .. } => match reason.trim() {
                 "" => Takeover::Possible,
-                reason if cloud::TAKEOVER.iter().any(|words| reason.contains(words)) => Takeover::Certain,
+                reason if is_takeover(reason) => Takeover::Certain,
                 _ => Takeover::Unlikely,
             },
             Cause::Closed { .. }
@@ -181,9 +181,22 @@ impl Cause {
     /// Whether the endpoint's reason speaks of the token or of a right, in words that are common.
     fn is_about_token(&self) -> bool {
         let Cause::Closed { reason, .. } = self else { return false };
+        // "replaced by another connection with this token" rejects none.
+        if self.takeover() == Takeover::Certain {
+            return false;
+        }
         let reason = reason.to_lowercase();
         TOKEN_WORDS.iter().any(|word| reason.contains(word))
     }
+}
+
+/// Whether a reason says, in words that are known, that another connection has taken the place.
+fn is_takeover(reason: &str) -> bool {
+    let lower = reason.to_lowercase();
+    let alone = lower.trim_matches(|c: char| !c.is_alphanumeric());
+    cloud::TAKEOVER.iter().any(|words| reason.contains(words))
+        || cloud::TAKEOVER_ENGLISH.iter().any(|words| lower.contains(words))
+        || cloud::TAKEOVER_ALONE.contains(&alone)
 }
 
 /// What a reason means that speaks of the token.
@@ -413,6 +426,15 @@ mod tests {
             (Some(1000), "新的连接取代了旧的", Takeover::Certain),
             (Some(1000), "", Takeover::Possible),
             (Some(1000), " \n", Takeover::Possible),
+            (Some(1000), "replaced by a newer connection", Takeover::Certain),
+            (Some(1000), "Replaced by another connection with the same token", Takeover::Certain),
+            (Some(1000), "Duplicate connection", Takeover::Certain),
+            (Some(1000), "Superseded.", Takeover::Certain),
+            (Some(1000), "token replaced by a newer one", Takeover::Unlikely),
+            (Some(1000), "replaced by version 2, restarting", Takeover::Unlikely),
+            (Some(1000), "duplicate message id", Takeover::Unlikely),
+            (Some(1000), "no new connections", Takeover::Unlikely),
+            (Some(4004), "replaced by a newer connection", Takeover::Unlikely),
             (Some(1000), "idle timeout", Takeover::Unlikely),
             (Some(1000), "token expired", Takeover::Unlikely),
             (Some(1000), "令牌已过期", Takeover::Unlikely),
@@ -424,7 +446,8 @@ mod tests {
         ] {
             let cause = Cause::Closed { code, reason: reason.into(), contested: false };
             assert_eq!(cause.takeover(), want, "{cause}");
-            let accuses = cause.to_string().contains("another connection");
+            let accuses = cause.meaning(false).is_some_and(|meaning| meaning.contains("another connection"));
+            assert!(!(accuses && cause.rejects_token()), "{cause}");
             assert_eq!(accuses, want != Takeover::Unlikely, "{cause}");
             assert!(cause.to_string().contains(reason.trim()), "{cause}");
         }

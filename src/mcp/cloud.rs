@@ -29,6 +29,25 @@ pub(crate) const HOLD: Duration = INITIALIZE.saturating_sub(Duration::from_secs(
 /// Words in the close reason of a self-hosted endpoint server when a newer connection of tools takes a connection's place ("a
 /// new connection replaces this one"): the verb, which forks keep however they put the rest, and another verb for the same.
 pub(crate) const TAKEOVER: [&str; 2] = ["替换", "取代"];
+/// The same in English, in lower case, as other endpoints say it: parts of a reason, and whole reasons. A word such as "replaced" amid others
+/// may be about a token or a version.
+pub(crate) const TAKEOVER_ENGLISH: [&str; 14] = [
+    "newer connection",
+    "another connection",
+    "by a new connection",
+    "by new connection",
+    "connection replaced",
+    "connection was replaced",
+    "connection superseded",
+    "session replaced",
+    "another session",
+    "another client",
+    "another device",
+    "duplicate connection",
+    "duplicate session",
+    "duplicate client",
+];
+pub(crate) const TAKEOVER_ALONE: [&str; 3] = ["replaced", "superseded", "duplicate"];
 /// The end of the path on which a self-hosted endpoint server takes the connections of tools. A proxy may put something before.
 pub(crate) const SELF_HOSTED_PATH: &str = "/mcp_endpoint/mcp/";
 /// Shortest time between the end of a connection and the next one: a self-hosted server takes a connection that comes within a

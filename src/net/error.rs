@@ -206,8 +206,9 @@ pub(crate) enum DialStep {
     Proxy,
     /// Loading the certificate authorities, or the TLS handshake.
     Tls,
-    /// The WebSocket upgrade.
+    /// The WebSocket upgrade over TLS, and without.
     Upgrade,
+    PlainUpgrade,
 }
 
 impl DialStep {
@@ -220,6 +221,9 @@ impl DialStep {
                 "check that the port is the one for TLS; an endpoint without TLS begins with ws://, a remote server without it with http://"
             }
             DialStep::Upgrade => "check that the address is a WebSocket endpoint, and that it is not overloaded",
+            DialStep::PlainUpgrade => {
+                "check that the address is a WebSocket endpoint, and that it is not overloaded; if the port speaks TLS, write wss://"
+            }
         }
     }
 }
@@ -231,7 +235,7 @@ impl fmt::Display for DialStep {
             DialStep::Tcp => "connecting by TCP",
             DialStep::Proxy => "waiting for the proxy to connect",
             DialStep::Tls => "TLS handshake",
-            DialStep::Upgrade => "WebSocket upgrade",
+            DialStep::Upgrade | DialStep::PlainUpgrade => "WebSocket upgrade",
         })
     }
 }

@@ -135,6 +135,12 @@ impl Pipe {
         }
     }
 
+    /// Starts a server no more, however its processes end.
+    pub(super) fn start_no_more(&mut self, name: &str) {
+        let Some(index) = self.find(name) else { return };
+        [index].into_iter().chain(self.further_of(index)).for_each(|index| self.servers[index].start_no_more());
+    }
+
     /// Ends a server for good with all its processes, and tells `done` when they are gone.
     pub(super) fn remove_server(&mut self, name: &str, done: oneshot::Sender<()>, now: Instant) {
         let Some(index) = self.find(name) else { return };

@@ -33,6 +33,8 @@ pub(crate) enum PipeOrder {
     AddServer(NewServer),
     /// To run a server as this says from its next process on, and to end the present one.
     ChangeServer(Arc<ServerSpec>),
+    /// Not to start a server any more, which is about to be ended.
+    StartNoMore(Arc<str>),
     /// To end a server, and to say when its process is gone.
     RemoveServer(Arc<str>, oneshot::Sender<()>),
     /// To serve an endpoint more.
@@ -84,6 +86,7 @@ impl Pipe {
                 _ if !serves => {}
                 PipeOrder::AddServer(new) => self.add_server(new, now),
                 PipeOrder::ChangeServer(spec) => self.change_server(spec, now),
+                PipeOrder::StartNoMore(name) => self.start_no_more(&name),
                 PipeOrder::RemoveServer(name, done) => self.remove_server(&name, done, now),
                 PipeOrder::Attach(new, reply) => {
                     if let Some(peer) = self.attach(new, now) {

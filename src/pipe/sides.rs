@@ -102,6 +102,8 @@ pub(super) struct Side {
     stuck: Option<(Instant, usize)>,
     /// How many texts of the present life were no message.
     noise: u64,
+    /// How many of the server's calls were waited for no longer.
+    cut: u64,
     /// What the server logs by MCP that no endpoint gets.
     said: Said,
 }
@@ -139,6 +141,8 @@ pub(super) struct Sides {
     catalogue: Arc<Catalogue>,
     /// Most tokens that a list of tools may have before the log warns.
     pub(super) tool_budget: usize,
+    /// How many requests came of what is run as servers that only clients send.
+    asked_as_clients: u64,
     redactor: Redactor,
 }
 
@@ -177,6 +181,7 @@ impl Side {
             busy: false,
             stuck: None,
             noise: 0,
+            cut: 0,
             said: Said::new(now.into_std()),
         }
     }
@@ -327,6 +332,7 @@ impl Sides {
             arranged: Vec::new(),
             catalogue: run.catalogue.clone(),
             tool_budget: run.limits.tool_budget,
+            asked_as_clients: 0,
             redactor: run.redactor.clone(),
         }
     }
@@ -568,6 +574,14 @@ impl Sides {
                 }
                 info!(event = "SERVER_INITIALIZED", servers = ?names, "{note}");
             }
+            What::AskedAsClient { .. } => {
+                self.asked_as_clients += 1;
+                match self.asked_as_clients {
+                    // A robot that dials the address for tools comes again and again, each time as another server.
+                    n if n.is_power_of_two() => warn!(event = "ERROR_MESSAGE", servers = ?names, "{note}"),
+                    _ => debug!(event = "ERROR_MESSAGE", servers = ?names, "{note}"),
+                }
+            }
             What::AnsweredForEndpoint { .. } | What::Unclaimed => {
                 debug!(event = "MESSAGE_DROPPED", servers = ?names, "{note}");
             }
@@ -584,6 +598,21 @@ impl Sides {
                 let Some(side) = side else { return };
                 side.write(ServerNews::Heard { note, serving: side.serving });
             }
+            What::Cut { .. } => {
+                let Some(side) = side else { return };
+                side.cut += 1;
+                match side.cut {
+                    // Whoever looks on reads the error.
+                    _ if side.status.is_one_look() => debug!(event = "CALL_CUT", servers = ?names, "{note}"),
+                    // A server that answers nothing any more doesn't get to fill the disk.
+                    n if n > REFUSALS && !n.is_power_of_two() => {
+                        debug!(event = "CALL_CUT", servers = ?names, "{note}");
+                    }
+                    n @ REFUSALS.. => warn!(event = "CALL_CUT", servers = ?names, calls = n, "{note}; {n} so far"),
+                    _ => warn!(event = "CALL_CUT", servers = ?names, "{note}"),
+                }
+            }
+            What::CutBesides { .. } => warn!(event = "CALL_CUT", servers = ?names, "{note}"),
             What::Lost => {
                 let Some(side) = side else { return };
                 side.status.lost();

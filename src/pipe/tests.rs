@@ -129,6 +129,8 @@ impl Router for Switch {
 
     fn drain(&mut self, _: Instant, _: &mut dyn Out) {}
 
+    fn tell_cut(&self, _: Instant, _: &mut dyn Out) {}
+
     fn in_flight(&self) -> usize {
         0
     }

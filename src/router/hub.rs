@@ -113,8 +113,10 @@ struct Hosted {
 impl Hosted {
     /// A server that does not run yet, with what an earlier run remembered of it.
     fn new(index: ServerIndex, spec: &ServerSpec, memory: Option<Memory>) -> Self {
+        let (lane, is_comer) =
+            (Lane::new(index, spec.name.clone(), spec.max_frame), matches!(spec.reach, Reach::Comer(_)));
         Hosted {
-            lane: Lane::new(index, spec.name.clone(), spec.max_frame),
+            lane: if is_comer { lane.come() } else { lane },
             solo: Solo::new(spec.handshake),
             shelf: Shelf::new(memory),
             keep_listed: spec.keep_listed,
@@ -123,7 +125,7 @@ impl Hosted {
             role: Role::Shared,
             start_timeout: spec.start_timeout,
             silent: false,
-            farewell: if matches!(spec.reach, Reach::Comer(_)) { LEFT } else { REMOVED },
+            farewell: if is_comer { LEFT } else { REMOVED },
         }
         .with(spec.instances)
     }
@@ -668,6 +670,10 @@ impl Router for Hub {
         for (_, peer) in self.peers.iter_mut() {
             peer.drain(SHUTTING_DOWN, out);
         }
+    }
+
+    fn tell_cut(&self, now: Instant, out: &mut dyn Out) {
+        self.servers.iter().for_each(|member| member.lane.tell_cut(now, out));
     }
 
     fn in_flight(&self) -> usize {

@@ -45,13 +45,26 @@ const MAX_IN_FLIGHT_BYTES: usize = 1 << 20;
 const OF_ALL: usize = 4;
 
 /// Why a server's request is answered with an error where several peers share the server.
-const WHOSE: &str = "several clients share this server, and its request can't be told to belong to one of them: one is asked only while it has a call under way here and no other has one, nor has given one up that the server may still work on";
+const WHOSE: &str = "several clients may share this server, and its request can't be told to belong to one of them: one is asked only while it has a call under way here and no other has one, nor has given one up that the server may still work on";
+
+/// The same where no peer is there.
+const ABSENT: &str = "no client is connected that could be asked";
 
 /// The same where each peer has a process of its own.
 const NOBODYS: &str = "no client has used this process of the server so far, or the one that has is gone";
 
+/// The requests that open a conversation, which clients send and servers never do.
+const OF_CLIENTS: [&[u8]; 2] = [b"initialize", b"server/discover"];
+/// What is told whoever sends them: where tools have dialled in, and elsewhere.
+const ROBOT: &str =
+    "this address is for tools, which are asked that and do not ask it; robots dial the other one, /endpoint/call";
+const CLIENT: &str = "that is asked by an MCP client, and what is run here has to be an MCP server";
+
 /// Why a server's request about a call of a peer is answered with an error where that call is over.
 pub(super) const OVER: &str = "the call is over that this is about";
+
+/// Most calls of a server that are told one by one where all are cut off.
+const TOLD: usize = 5;
 
 /// Longest part of a name that is kept for the words of an error, in bytes.
 const BRIEF: usize = 128;
@@ -246,6 +259,8 @@ pub(super) struct Lane {
     is_modern: bool,
     /// For whom a server of the modern era was told that the next requests are.
     told: Option<Arc<Hello>>,
+    /// The server has dialled in by itself.
+    came: bool,
     /// It was told that the server may do more where it is spoken to as one of the modern era.
     suspected: bool,
 }
@@ -277,6 +292,7 @@ impl Lane {
             bar: None,
             is_modern: false,
             told: None,
+            came: false,
             suspected: false,
         }
     }
@@ -287,6 +303,11 @@ impl Lane {
         (lane.whose, lane.bar) = (Whose::One(peer), self.bar);
         lane.add_viewer(peer);
         lane
+    }
+
+    /// The server has dialled in by itself.
+    pub(super) fn come(self) -> Lane {
+        Lane { came: true, ..self }
     }
 
     /// From now on, answers of the server may be so large, in bytes.
@@ -446,7 +467,7 @@ impl Lane {
         self.kept = 0;
         for (_, flight) in std::mem::take(&mut self.flights) {
             if let Flight::Call(call) = flight {
-                self.fail(call, format!("server \"{}\" {} before it answered", self.name, gone.why), peers, out);
+                self.fail(call, format!("not answered: server \"{}\" {}", self.name, gone.why), peers, out);
             }
         }
         if gone.retry_in > HOLD {
@@ -731,6 +752,21 @@ impl Lane {
         Some(call)
     }
 
+    /// Says of the calls under way that all of them are about to be cut off.
+    pub(super) fn tell_cut(&self, now: Instant, out: &mut dyn Out) {
+        let cut = || self.calls().filter(|call| is_call(call.method()));
+        for call in cut().take(TOLD) {
+            let method = String::from_utf8_lossy(call.method());
+            let what = call.terms.as_deref().map_or("", |terms| &*terms.what);
+            let (what, lasted) = (if what.is_empty() { &*method } else { what }, now - call.since);
+            out.note(Note::of(self.index, What::Cut { what, lasted, ends: true }));
+        }
+        let calls = cut().count().saturating_sub(TOLD);
+        if calls > 0 {
+            out.note(Note::of(self.index, What::CutBesides { calls }));
+        }
+    }
+
     /// Takes a call out of the table for whose answer nobody waits any more.
     fn abandon(&mut self, id: u64) -> Option<Call> {
         let call = match self.remove_flight(id)? {
@@ -835,8 +871,12 @@ impl Lane {
     }
 
     /// Why a message of the server is for nobody.
-    fn why_nobody(&self) -> &'static str {
-        if self.whose == Whose::All { WHOSE } else { NOBODYS }
+    fn why_nobody(&self, peers: &Peers) -> &'static str {
+        match self.whose {
+            Whose::All if !self.viewers().any(|viewer| peers.is_conversing(viewer)) => ABSENT,
+            Whose::All => WHOSE,
+            Whose::Free | Whose::One(_) | Whose::Nobody => NOBODYS,
+        }
     }
 
     /// Passes the server's own request on to a peer, or answers with an error where that is not possible: no server waits in
@@ -849,8 +889,12 @@ impl Lane {
         now: Instant,
         out: &mut dyn Out,
     ) -> Option<PeerId> {
+        if e.method.clone().is_some_and(|method| OF_CLIENTS.contains(&&frame[method])) {
+            self.refuse_client(frame, e, out);
+            return None;
+        }
         let Some(key) = peer.or_else(|| self.meant_for()) else {
-            self.refuse_question(frame, e, self.why_nobody(), out);
+            self.refuse_question(frame, e, self.why_nobody(peers), out);
             return None;
         };
         peers.get_mut(key)?.desk.ask(self.index, frame, e, now, out);
@@ -868,6 +912,15 @@ impl Lane {
             out.to_server(self.index, &[&reply::error(&frame[id], UNAVAILABLE, why)]);
             out.note(Note::of(self.index, What::AnsweredForEndpoint { method, why }));
         }
+    }
+
+    /// Answers with an error what only a client asks: what is run as a server is none.
+    fn refuse_client(&self, frame: &[u8], e: &Envelope, out: &mut dyn Out) {
+        let Some(id) = e.id.clone() else { return };
+        let why = if self.came { ROBOT } else { CLIENT };
+        out.to_server(self.index, &[&reply::error(&frame[id], INVALID_REQUEST, why)]);
+        let method = e.method.clone().map_or("", |r| str::from_utf8(&frame[r]).unwrap_or_default()).to_owned();
+        out.note(Note::of(self.index, What::AskedAsClient { method, why }));
     }
 
     /// Passes what the server logs about a peer's request on to that peer, at the peer's own level.

@@ -109,6 +109,13 @@ pub enum What<'a> {
         /// Why the endpoint didn't get it or didn't answer.
         why: &'static str,
     },
+    /// What is run as a server has asked what only clients ask.
+    AskedAsClient {
+        /// The request's method.
+        method: String,
+        /// What it was told.
+        why: &'static str,
+    },
     /// The server answered `initialize` with an error, or with nothing that can be read. Others that share its connection go on.
     Refused {
         /// What it did, in words that follow its name: its own words are their end.
@@ -174,6 +181,20 @@ pub enum What<'a> {
     },
     /// A call that the server had was answered with an error, as the server will not answer it any more.
     Lost,
+    /// A call that the server had is waited for no longer.
+    Cut {
+        /// What was called: the tool where the config limits its calls, else the method.
+        what: &'a str,
+        /// For how long it was waited for.
+        lasted: Duration,
+        /// Whether mcp-pipe ends, or its servers; else the time is over that the config gives.
+        ends: bool,
+    },
+    /// The calls beyond those that are told one by one.
+    CutBesides {
+        /// How many there are.
+        calls: usize,
+    },
     /// The server was called and has said nothing since, not even when it was asked for a sign of life.
     Silent {
         /// The length of the silence.
@@ -270,6 +291,9 @@ impl fmt::Display for Note<'_> {
             What::Unclaimed => write!(f, "dropped an answer of the {} that nobody waits for", self.who()),
             What::Logged { .. } => f.write_str("logged a message that is for no endpoint alone"),
             What::Initialized { identity } => write!(f, "initialized: {identity}"),
+            What::AskedAsClient { method, why } => {
+                write!(f, "what is to be a server sent {method}, and was answered with an error: {why}")
+            }
             What::AnsweredForEndpoint { method, why } => {
                 write!(f, "answered the server's {method} with an error: {why}")
             }
@@ -308,6 +332,15 @@ impl fmt::Display for Note<'_> {
             What::ToolsRead { size: Size { bytes, tokens }, .. } => {
                 let (bytes, tokens) = (counted(*bytes, "byte"), counted(*tokens, "token"));
                 write!(f, "the {} read the list of tools: {bytes}, about {tokens}", self.who())
+            }
+            What::Cut { what, lasted, ends: false } => {
+                write!(f, "{what} did not answer within {} (timeout); the call was cancelled", span(*lasted))
+            }
+            What::Cut { what, lasted, ends: true } => {
+                write!(f, "{what} had not answered for {} when the servers were ended; the call got an error", span(*lasted))
+            }
+            What::CutBesides { calls } => {
+                write!(f, "{} more had not been answered then", counted(*calls, "call"))
             }
             What::Lost => f.write_str("a call of the server was answered with an error in its place"),
             What::Served { method, took, .. } => {

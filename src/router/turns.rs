@@ -67,6 +67,8 @@ struct Rota {
     link: TurnLink,
     /// No turn ends any more.
     draining: bool,
+    /// It was told whose turn began.
+    begun: bool,
     /// What was last said of each seat: whether it has its turn, and whether it is pinned.
     told: Vec<Option<(bool, bool)>>,
 }
@@ -119,6 +121,12 @@ impl Rota {
         }
     }
 
+    /// Tells the log whose turn begins.
+    fn begins(&mut self, of: PeerId, out: &mut dyn Out) {
+        self.begun = true;
+        self.note(of, self.rotation.current(), "its turn begins", out);
+    }
+
     /// Says of each seat how it stands, where that has changed.
     fn tell_seats(&mut self, of: PeerId, out: &mut dyn Out) {
         for (seat, told) in self.told.iter_mut().enumerate() {
@@ -141,7 +149,7 @@ impl Rota {
             (TurnLink::Down, Verdict::Stays) => {}
             (TurnLink::Down, Verdict::Over | Verdict::Cut) => {
                 self.rotation.advance();
-                self.note(of, self.rotation.current(), "its turn begins", out);
+                self.begins(of, out);
             }
             (TurnLink::Up { phase: phase @ (TurnPhase::Ending { .. } | TurnPhase::Over), .. }, Verdict::Stays) => {
                 *phase = TurnPhase::Serving;
@@ -253,7 +261,7 @@ impl Turns {
         let peers: Vec<PeerId> = seats.iter().map(|seat| seat.peer).collect();
         if let Some(first) = peers.first() {
             let draining = self.hub.is_draining();
-            self.rotas.insert(*first, Rota { seats, rotation, link: TurnLink::Down, draining, told });
+            self.rotas.insert(*first, Rota { seats, rotation, link: TurnLink::Down, draining, begun: false, told });
         }
         peers
     }
@@ -384,6 +392,10 @@ impl Router for Turns {
         if let Some(rota) = self.rotas.get_mut(of) {
             rota.link = TurnLink::Up { heard: Some(now), phase: TurnPhase::Serving };
             rota.rotation.connected(now);
+            if !rota.begun {
+                // The first of all: of the others it was told when the one before ended.
+                rota.begins(of, out);
+            }
             rota.follow(of, now, out);
         }
     }
@@ -529,6 +541,10 @@ impl Router for Turns {
     fn drain(&mut self, now: Instant, out: &mut dyn Out) {
         self.rotas.values_mut().for_each(|rota| rota.draining = true);
         self.hub.drain(now, out);
+    }
+
+    fn tell_cut(&self, now: Instant, out: &mut dyn Out) {
+        self.hub.tell_cut(now, out);
     }
 
     fn in_flight(&self) -> usize {

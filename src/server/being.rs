@@ -88,6 +88,14 @@ impl Being {
         }
     }
 
+    /// Whether it is a process that says nothing here, and says on stderr that it serves over HTTP.
+    pub(super) fn seems_for_http(&self) -> bool {
+        match self {
+            Being::Process(process) => process.seems_for_http(),
+            Being::Remote(_) | Being::Comer(_) => false,
+        }
+    }
+
     pub(super) fn end(&self) -> End {
         match self {
             Being::Process(process) => {

@@ -37,7 +37,7 @@ pub(super) fn words_of_mute(status: ExitStatus) -> String {
 pub(super) fn words_of_stopped(status: ExitStatus) -> String {
     match status.code() {
         Some(_) => words(status),
-        None => "killed by mcp-pipe".to_owned(),
+        None => "was killed by mcp-pipe".to_owned(),
     }
 }
 
@@ -45,7 +45,7 @@ pub(super) fn words_of_stopped(status: ExitStatus) -> String {
 fn signalled(status: ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;
     let Some(signal) = status.signal() else { return status.to_string() };
-    format!("killed by signal {signal}{}", name(signal))
+    format!("was killed by signal {signal}{}", name(signal))
 }
 
 /// The name of a signal that ends programs, in brackets; nothing for other signals.
@@ -89,14 +89,14 @@ mod tests {
         assert_eq!(words[1], "exited with code 3");
         assert!(words[2].starts_with("exited with code 127 (a program"), "{}", words[2]);
         assert!(words[2].contains("\"env\": {\"PATH\": \"/folder/of/it:${PATH}\"}"), "{}", words[2]);
-        assert!(words[3].starts_with("killed by signal 9 (SIGKILL"), "{}", words[3]);
-        assert_eq!(words[4], "killed by signal 64");
+        assert!(words[3].starts_with("was killed by signal 9 (SIGKILL"), "{}", words[3]);
+        assert_eq!(words[4], "was killed by signal 64");
         assert!(words[5].contains("killed by signal 9 (SIGKILL"), "{}", words[5]);
         let mute = [0, 3 << 8].map(|raw| words_of_mute(ExitStatus::from_raw(raw)));
         assert!(mute[0].starts_with(&words[0]) && mute[0].ends_with("(FastMCP: mcp.run())"), "{mute:?}");
         assert_eq!(mute[1], words[1]);
         let stopped = [0, 9, 15].map(|raw| words_of_stopped(ExitStatus::from_raw(raw)));
         assert_eq!(stopped[0], words[0]);
-        assert!(stopped[1..].iter().all(|words| words.starts_with("killed by mcp-pipe")), "{stopped:?}");
+        assert!(stopped[1..].iter().all(|words| words.starts_with("was killed by mcp-pipe")), "{stopped:?}");
     }
 }

@@ -239,6 +239,11 @@ impl Living {
         self.being.pid()
     }
 
+    /// Whether it is a process that says nothing here, and says on stderr that it serves over HTTP.
+    pub(super) fn seems_for_http(&self) -> bool {
+        self.being.seems_for_http()
+    }
+
     pub(super) fn end(&self) -> End {
         self.being.end()
     }

@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
-use crate::config::{CommandSpec, Sought, first_line, shell_only};
+use crate::config::{CommandSpec, Sought, WINDOWS_ENDS, first_line, shell_only};
 use crate::disk::obstacle::{self, Obstacle};
 use crate::error::FaultCode;
 use crate::process::limits;
@@ -24,6 +24,9 @@ pub(super) type Child = Box<dyn process_wrap::tokio::ChildWrapper>;
 /// # Errors
 /// One line for people: what is missing and what to do about it.
 pub(super) fn spawn(spec: &CommandSpec) -> Result<Child, (FaultCode, String)> {
+    if let Some(why) = cfg!(unix).then(|| not_found_by_env(spec)).flatten() {
+        return Err((FaultCode::CommandNotFound, why));
+    }
     let mut command = Command::new(&spec.program);
     command.args(&spec.args);
     // No pre_exec, and a PATH only where the config sets one: so std can use posix_spawn, which copies no page tables.
@@ -141,17 +144,35 @@ fn missing(spec: &CommandSpec) -> String {
         let remedy = Sought { program, path: &path, ours, cwd: &folder(spec) }.remedy_for_missing();
         return format!("command not found: {program} (searched PATH={path}); {remedy}");
     };
-    let (interpreter, path) = (first_line(&path), path.display());
-    match interpreter {
-        Some(interpreter) => format!(
-            "cannot start {path}: its first line asks for {interpreter}, which is not there; \
-             install it, or name the interpreter as `command` and the script in `args`"
-        ),
+    match first_line(&path) {
+        Some(interpreter) => no_interpreter(&path, &interpreter),
         None => format!(
-            "cannot start {path}: the loader or a library it was built for is not on this system \
-             (another libc or architecture?)"
+            "cannot start {}: the loader or a library it was built for is not on this system \
+             (another libc or architecture?)",
+            path.display()
         ),
     }
+}
+
+/// That what a script's first line asks for is not there.
+fn no_interpreter(path: &Path, interpreter: &str) -> String {
+    let remedy = if interpreter.ends_with(WINDOWS_ENDS) { "save it with the line ends of Unix" } else { "install it" };
+    format!(
+        "cannot start {}: its first line asks for {interpreter}, which is not there; \
+         {remedy}, or name the interpreter as `command` and the script in `args`",
+        path.display()
+    )
+}
+
+/// Why a script with Windows line ends can't be started whose interpreter `env` looks for: `env` itself is there, and would only then not find
+/// a name that ends with a carriage return.
+fn not_found_by_env(spec: &CommandSpec) -> Option<String> {
+    let path = file_of(spec)?;
+    let line = first_line(&path)?;
+    let mut words = line.strip_suffix(WINDOWS_ENDS)?.split_whitespace();
+    // With an option (`env -S`) it takes the line apart, and white space at its end away.
+    let is_name = words.next()?.ends_with("/env") && words.next().is_some_and(|word| !word.starts_with('-'));
+    is_name.then(|| no_interpreter(&path, &line))
 }
 
 #[cfg(unix)]
@@ -265,7 +286,16 @@ mod tests {
     fn a_missing_interpreter_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let why = refused(&spec(script(dir.path(), "#!/opt/none/python\n", 0o755)));
-        assert!(why.contains("asks for /opt/none/python"), "{why}");
+        assert!(why.contains("asks for /opt/none/python") && why.contains("; install it, or name"), "{why}");
+        // Also where it is `env` that would not find it.
+        for line in ["#!/bin/sh\r\n", "#!/usr/bin/env python3\r\nprint(1)\r\n"] {
+            let why = refused(&spec(script(dir.path(), line, 0o755)));
+            let name = line.split('\r').next().unwrap().trim_start_matches("#!");
+            assert!(why.contains(&format!("asks for {name}\\r (the file has Windows line ends)")), "{why}");
+            assert!(why.contains("; save it with the line ends of Unix, or name"), "{why}");
+        }
+        let taken_apart = spec(script(dir.path(), "#!/usr/bin/env -S sh\r\n", 0o755));
+        assert_eq!(not_found_by_env(&taken_apart), None);
     }
 
     #[test]

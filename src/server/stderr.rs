@@ -77,6 +77,11 @@ impl Stderr {
         self.tail.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" | ")
     }
 
+    /// Whether a line says, as servers for HTTP do at their start, where one is served.
+    pub(super) fn tells_of_http(&self) -> bool {
+        self.tail.iter().any(|line| is_of_http(line))
+    }
+
     fn append(&mut self, more: &[u8]) {
         let room = (LINE + BEHIND).saturating_sub(self.partial.len());
         self.partial.extend_from_slice(&more[..more.len().min(room)]);
@@ -111,11 +116,36 @@ fn plain(raw: &[u8]) -> String {
     plain
 }
 
+/// Whether a line says where somebody is served over HTTP.
+fn is_of_http(line: &str) -> bool {
+    const DOES: [&str; 6] = ["running", "listening", "serving", "started", "starting", "server"];
+    let line = line.to_ascii_lowercase();
+    let names_place = [" on http://", " on https://", " at http://", " at https://", "listening on port"];
+    names_place.iter().any(|place| line.contains(place)) && DOES.iter().any(|does| line.contains(does))
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn a_server_that_says_where_it_serves_over_http_is_told_by_that() {
+        for (line, want) in [
+            ("INFO:     Uvicorn running on http://127.0.0.1:8000 (Press CTRL+C to quit)", true),
+            ("Starting MCP server 'x' with transport 'http' on http://127.0.0.1:8000/mcp", true),
+            ("Server listening on port 3000", true),
+            ("Listening at https://0.0.0.0:8443", true),
+            ("see the server's manual: https://example.com/", false),
+            ("Starting MCP server 'x' with transport 'stdio'", false),
+            ("asking https://example.com/ failed", false),
+        ] {
+            let mut stderr = Stderr::new(Instant::now(), Redactor::default());
+            stderr.feed(format!("first\n{line}\n").as_bytes(), Instant::now(), &mut |_| {});
+            assert_eq!(stderr.tells_of_http(), want, "{line}");
+        }
+    }
 
     fn show(noted: Noted<'_>) -> String {
         match noted {

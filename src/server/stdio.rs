@@ -363,6 +363,11 @@ impl Process {
         self.stdout.is_none() && !self.said.has_rest()
     }
 
+    /// Whether nothing has come of stdout, and stderr tells of a server for HTTP.
+    pub(super) fn seems_for_http(&self) -> bool {
+        self.is_mute && self.noted.tells_of_http()
+    }
+
     fn why(&self) -> String {
         let (status, signalled) = match &self.leader {
             Leader::Exited { status, signalled } => (status.as_ref(), *signalled),

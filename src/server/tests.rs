@@ -306,7 +306,7 @@ async fn a_killed_server_is_back_within_a_moment_if_it_was_of_use() {
         rig.server.healthy();
         let began = Instant::now();
         kill(pid);
-        assert!(rig.down().await.starts_with("killed by signal 9 (SIGKILL"));
+        assert!(rig.down().await.starts_with("was killed by signal 9 (SIGKILL"));
         assert!(began.elapsed() < Duration::from_millis(500), "noticed after {:?}", began.elapsed());
     }
     rig.stop(true).await;

@@ -16,6 +16,8 @@ use crate::gateway::listener::Listener;
 use crate::gateway::{Gateway, Kept, Survival};
 use crate::words::counted;
 
+/// What to do where the gateway can't move by a reload, which takes no options of the command line.
+const REMEDY: &str = "free it and run mcp-pipe reload, or name another one in `listen` of `gateway`";
 /// Longest wait for the note of what has ended: twice what the gateway waits for it.
 const NOTED: Duration = Duration::from_secs(5);
 
@@ -122,15 +124,16 @@ impl Front {
             open.ended.cancel();
             let _closed = (&mut open.closed).await;
         }
+        let stays = if before.is_some() { "the gateway stays where it was" } else { "the gateway is not there" };
         let mut wrong = None;
         let old = self.0.as_ref().map(|open| open.spec.clone()).filter(|_| is_in_the_way);
         for spec in [Some(spec.clone()), old].into_iter().flatten() {
-            match Listener::bind(&spec).await {
+            match Listener::bind(&spec, REMEDY).await {
                 Ok(listener) => {
                     self.open((listener, spec), servers, common, tasks).await;
                     return wrong;
                 }
-                Err(why) => wrong = Some(told(format!("the gateway stays where it was: {why:#}"))),
+                Err(why) => wrong = Some(told(format!("{stays}: {why:#}"))),
             }
         }
         wrong

@@ -79,6 +79,11 @@ impl HubHandle {
         self.tell(PipeOrder::Limit(limits)).await;
     }
 
+    /// Has a server that is about to be ended not be started any more.
+    pub(super) async fn start_no_more(&self, name: &Arc<str>) {
+        self.tell(PipeOrder::StartNoMore(name.clone())).await;
+    }
+
     /// Has a server ended, and waits until its process is gone.
     pub(super) async fn remove(&self, name: &Arc<str>) {
         if !self.servers.lock().unwrap_or_else(PoisonError::into_inner).remove(name) {

@@ -218,6 +218,10 @@ impl Helm {
         }
         let endpoint = posts.first().and_then(|post| post.name.clone());
         let endpoint = endpoint.filter(|_| posts.iter().all(|post| post.name == posts[0].name));
+        if endpoint.is_none() && posts.iter().any(|post| post.name.is_some()) {
+            // One server's connections to several endpoints: others on these may have more that are left alone.
+            servers.retain(|server| **server == *name);
+        }
         let times = self
             .servers
             .iter()
@@ -283,6 +287,11 @@ impl Helm {
             posts.retain(|post| is_named(post) || is_it(post));
             return Ok(posts);
         }
+        // What is about connections is about all of a server's, to whichever endpoints.
+        if sought == Sought::Either && self.subject(name).is_some() {
+            posts.retain(|post| post.servers.iter().any(|server| **server == *name));
+            return connected(posts, name);
+        }
         // An endpoint with a name is called by that, and one without by its servers: no name is used for both.
         let of_servers = self.servers.iter().filter_map(|subject| Some((&subject.name, subject.endpoint.as_ref()?)));
         let mut callers: Vec<(&Arc<str>, &Endpoint)> = of_servers.collect();
@@ -294,25 +303,38 @@ impl Helm {
         let labels: Vec<_> = posts.iter().map(|post| (post.label(), &*post.servers)).collect();
         let servers = match meant(name, callers.iter().copied(), &labels) {
             Meant::One(servers) => servers,
-            Meant::Several(servers) => {
-                let first = servers.iter().take(5).collect();
-                let servers = crate::words::listed(first, servers.len());
-                let why = format!(
-                    "several endpoints look like that; call the one that is meant by its name, or by a server on it: {servers}"
-                );
-                return Err(NotGiven::Unclear(why));
+            Meant::Several(callers) => {
+                let is_name = |caller: &Arc<str>| posts.iter().any(|post| post.name.as_ref() == Some(caller));
+                return Err(NotGiven::Unclear(several(&callers, is_name)));
             }
             Meant::Nothing => return Err(self.unknown(name, sought)),
         };
         drop((callers, labels));
         let is_named = |post: &Post| post.name.as_ref().is_some_and(|name| servers.contains(name));
         posts.retain(|post| is_named(post) || post.serves(&servers));
-        if posts.is_empty() {
-            let why = format!("nothing is connected for {name} just now; mcp-pipe status says why");
-            return Err(NotGiven::Impossible(why));
-        }
-        Ok(posts)
+        connected(posts, name)
     }
+}
+
+/// The links that there are for a name, of which there have to be some.
+fn connected(posts: Vec<Post>, name: &str) -> Result<Vec<Post>, NotGiven> {
+    if posts.is_empty() {
+        let why = format!("nothing is connected for {name} just now; mcp-pipe status says why");
+        return Err(NotGiven::Impossible(why));
+    }
+    Ok(posts)
+}
+
+/// What to tell about an address that several endpoints have, without what is secret: what each is called.
+fn several(callers: &[Arc<str>], is_name: impl Fn(&Arc<str>) -> bool) -> String {
+    let names = callers.iter().filter(|caller| is_name(caller)).count();
+    let by = match names {
+        0 => "by a server on it",
+        n if n == callers.len() => "by its name",
+        _ => "by its name, or by a server on it where it has none",
+    };
+    let callers = crate::words::listed(callers.iter().take(5).collect(), callers.len());
+    format!("several endpoints look like that; call the one that is meant {by}: {callers}")
 }
 
 /// Refuses a command about turns where none are taken. `name`: what the command is about.
@@ -394,6 +416,19 @@ fn meant<'a>(
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_several_endpoints_look_alike_it_is_said_by_what_each_is_called() {
+        let callers: [Arc<str>; 2] = ["k".into(), "a".into()];
+        for (named, by) in [
+            (&[][..], "by a server on it: k, a"),
+            (&["k", "a"], "by its name: k, a"),
+            (&["k"], "by its name, or by a server on it where it has none: k, a"),
+        ] {
+            let said = several(&callers, |caller| named.contains(&&**caller));
+            assert!(said.ends_with(&format!("call the one that is meant {by}")), "{said}");
+        }
+    }
 
     #[test]
     fn an_endpoint_is_called_by_a_server_by_all_of_them_or_by_its_address() {

@@ -24,8 +24,19 @@ pub(super) struct Wanted {
     pub(super) groups: Vec<Group>,
     pub(super) gateway: Option<Arc<GatewaySpec>>,
     pub(super) limits: Limits,
-    /// What counts from the start of a run to its end, by the keys for it.
-    pub(super) fixed: Vec<(&'static str, String)>,
+    /// What counts from the start of a run to its end.
+    pub(super) fixed: Vec<Fixed>,
+}
+
+/// A part of a config that counts from the start of a run to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fixed {
+    /// By which key it is written, for a person.
+    pub(super) key: &'static str,
+    /// What it was at the start.
+    pub(super) runs: String,
+    /// What it is in the config.
+    pub(super) written: String,
 }
 
 /// What a group is known by through all configs.
@@ -190,10 +201,14 @@ pub(super) fn plan(old: &Wanted, new: &Wanted, stale: &BTreeSet<PathBuf>, stoppe
         let budget = (tool_budget != old.limits.tool_budget).then(|| format!("toolBudget is {tool_budget}"));
         plan.words.extend(drain.into_iter().chain(budget));
     }
-    let differs = |((key, now), (_, before)): (&(&'static str, String), &(_, String))| (now != before).then_some(*key);
-    let later: Vec<&str> = new.fixed.iter().zip(&old.fixed).filter_map(differs).collect();
-    if !later.is_empty() {
-        plan.words.push(format!("{} will count when mcp-pipe is started anew", later.join(", ")));
+    let changed = new.fixed.iter().zip(&old.fixed).filter(|(now, before)| now.written != before.written);
+    let (again, later): (Vec<&Fixed>, Vec<&Fixed>) =
+        changed.map(|(now, _)| now).partition(|now| now.written == now.runs);
+    for (fixed, what) in
+        [(again, "says again what counts since the start"), (later, "will count when mcp-pipe is started anew")]
+    {
+        let keys: Vec<&str> = fixed.iter().map(|fixed| fixed.key).collect();
+        plan.words.extend((!keys.is_empty()).then(|| format!("{} {what}", keys.join(", "))));
     }
     plan
 }
@@ -220,8 +235,14 @@ fn plan_gateway(plan: &mut Plan, old: &Wanted, new: &Wanted, stale: &BTreeSet<Pa
         (Some(before), Some(now)) if before != now => Some("the gateway has other terms"),
         (Some(_), Some(_)) if is_stale => Some("the gateway has another certificate"),
         (Some(_), Some(_)) if is_renamed => Some("the gateway shows its tools under other names"),
-        // What servers there are is told of these.
-        (Some(_), Some(_)) if shown(old) != shown(new) => None,
+        // What servers there are is told of these, and what endpoints are shown is told of them.
+        (Some(_), Some(_)) if shown(old) != shown(new) && !plan.words.is_empty() => None,
+        (Some(_), Some(_)) if shown(old) != shown(new) => {
+            let is_there = |it| shown(old).contains(it);
+            let is_order = shown(new).iter().all(is_there);
+            let of_tools = "the gateway shows other tools, or calls them otherwise";
+            Some(if is_order { "the gateway shows its servers in another order" } else { of_tools })
+        }
         (Some(_), Some(_)) => return,
     };
     plan.gateway = true;
@@ -229,6 +250,15 @@ fn plan_gateway(plan: &mut Plan, old: &Wanted, new: &Wanted, stale: &BTreeSet<Pa
 }
 
 impl Plan {
+    /// Has the gateway be where the config wants it, which it is not.
+    pub(super) fn move_gateway(&mut self, to: Option<&Arc<GatewaySpec>>) {
+        self.gateway = true;
+        self.words.push(match to {
+            Some(spec) => format!("the gateway is to listen on {}", spec.listen),
+            None => "the gateway is no more".to_owned(),
+        });
+    }
+
     /// Tells what becomes of servers. `what`: of one, and of several.
     fn tell(&mut self, [one, several]: [&str; 2], names: Vec<String>) {
         if !names.is_empty() {
@@ -421,6 +451,24 @@ mod tests {
     }
 
     #[test]
+    fn what_changes_for_clients_of_the_gateway_alone_is_told() {
+        let gateway = Some(Arc::new(crate::gateway::tests::spec()));
+        let (a, b) = (server("a", "x"), server("b", "x"));
+        let of = |servers: &[ServerSpec]| Wanted { groups: Vec::new(), gateway: gateway.clone(), ..wanted(servers) };
+        let tools = Arc::new(ToolPolicy { deny: vec![Glob::new("x")], ..ToolPolicy::default() });
+        let before = of(&[a.clone(), b.clone()]);
+        for (now, told) in [
+            ([b.clone(), a.clone()], "the gateway shows its servers in another order"),
+            ([a, ServerSpec { tools, ..b }], "the gateway shows other tools, or calls them otherwise"),
+        ] {
+            assert_eq!(plan(&before, &of(&now), &BTreeSet::new(), &[]).words, [told]);
+        }
+        let mut plan = Plan::default();
+        plan.move_gateway(gateway.as_ref());
+        assert!(plan.words[0].starts_with("the gateway is to listen on ") && !plan.is_empty(), "{:?}", plan.words);
+    }
+
+    #[test]
     fn only_what_changed_is_touched() {
         let (a, b, c) = (server("a", "x"), server("b", "y"), server("c", "x"));
         let old = [a.clone(), b.clone(), c.clone()];
@@ -506,8 +554,13 @@ mod tests {
         let limits = Limits { drain_timeout: Duration::from_secs(9), ..LIMITS };
         let told = plan(&before, &Wanted { limits, ..before.clone() }, &BTreeSet::new(), &[]);
         assert_eq!((told.words, told.limits), (vec!["drainTimeout is 9.0 s".to_owned()], Some(limits)));
-        let fixed = |dir: &str| Wanted { fixed: vec![("cacheDir", dir.to_owned())], ..before.clone() };
+        let fixed = |dir: &str| {
+            let fixed = Fixed { key: "cacheDir", runs: "a".to_owned(), written: dir.to_owned() };
+            Wanted { fixed: vec![fixed], ..before.clone() }
+        };
         assert_eq!(words(&fixed("a"), &fixed("b")), ["cacheDir will count when mcp-pipe is started anew"]);
+        assert_eq!(words(&fixed("b"), &fixed("a")), ["cacheDir says again what counts since the start"]);
+        assert!(words(&fixed("b"), &fixed("b")).is_empty());
     }
 
     #[test]

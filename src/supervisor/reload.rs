@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 use tracing::{error, info};
 
-use super::plan::{GroupChange, GroupKey, Plan, Wanted, plan};
+use super::plan::{Fixed, GroupChange, GroupKey, Plan, Wanted, plan};
 use super::watch::Watch;
 use super::{Reread, Supervisor, Working};
 use crate::backoff::FLOOR;
@@ -30,12 +30,15 @@ const JUST_NOW: Duration = Duration::from_secs(10);
 /// Longest wait for the process of a new server, besides its start.
 const ENDING: Duration = Duration::from_secs(15);
 
-/// What counts from the start of a run to its end, by the keys for it.
-pub(super) fn fixed(cache: Option<&Path>, state: Option<&Path>) -> Vec<(&'static str, String)> {
-    vec![
-        ("cacheDir", format!("{cache:?}")),
-        ("stateDir, as far as it is for sessions of MCP clients,", format!("{state:?}")),
-    ]
+/// What counts from the start of a run to its end. `before`: the same of the config before, if there was one.
+pub(super) fn fixed(cache: Option<&Path>, state: Option<&Path>, before: &[Fixed]) -> Vec<Fixed> {
+    let all = [("cacheDir", cache), ("stateDir, as far as it is for sessions of MCP clients,", state)];
+    let of = |(key, path): (&'static str, Option<&Path>)| {
+        let written = format!("{path:?}");
+        let runs = before.iter().find(|before| before.key == key).map_or(&written, |before| &before.runs).clone();
+        Fixed { key, runs, written }
+    };
+    all.map(of).into()
 }
 
 /// Most bytes of a config that is looked at once more, whether it is empty: some line breaks.
@@ -105,7 +108,7 @@ impl Supervisor {
         self.common.run.redactor.add(resolved.secrets.iter().cloned());
         self.common.run.redactor.spare(resolved.names.iter().map(String::as_str));
         resolved.log(&self.common.run.redactor);
-        let mut warnings: Vec<String> = resolved.warnings.iter().map(|warning| format!("warning: {warning}")).collect();
+        let warnings: Vec<String> = resolved.warnings.iter().map(|warning| format!("warning: {warning}")).collect();
         let Config {
             servers,
             endpoints,
@@ -123,33 +126,43 @@ impl Supervisor {
         if watch.paths() != inputs {
             *watch = Watch::of(inputs).await;
         }
-        let fixed = fixed(cache_dir.as_deref(), state_dir.as_deref());
+        let fixed = fixed(cache_dir.as_deref(), state_dir.as_deref(), &self.wanted.fixed);
         let limits = Limits { drain_timeout, tool_budget };
         let new = Wanted { groups: groups(&servers, &endpoints), servers, gateway, limits, fixed };
         let mut plan = plan(&self.wanted, &new, &stale, &self.helm.stopped());
         if std::mem::take(&mut self.refused) {
             info!(event = "CONFIG_RELOADED", "the config has no mistakes any more");
         }
-        let is_elsewhere = self.front.is_elsewhere(new.gateway.as_ref());
-        plan.gateway |= is_elsewhere;
+        // It could not be, when the config last asked for that.
+        if self.front.is_elsewhere(new.gateway.as_ref()) && !plan.gateway {
+            plan.move_gateway(new.gateway.as_ref());
+        }
         if plan.is_empty() {
-            warnings.extend(self.front.renew().await);
+            let undone = self.note_undone(None).await;
             let just_now = self.applied.take().filter(|(at, _)| at.elapsed() <= JUST_NOW);
             let told = just_now.map_or_else(|| "nothing changed".to_owned(), |(_, told)| told);
-            return Ok(Given { until: Until::Reloaded { told, warnings, servers: Vec::new() }, within: ENDING });
+            let until = Until::Reloaded { told, undone, warnings, servers: Vec::new() };
+            return Ok(Given { until, within: ENDING });
         }
         let told = format!("changed: {}", plan.words.join("; "));
         info!(event = "CONFIG_RELOADED", "{}", self.common.run.redactor.clean_all(&told));
         let new_ones = plan.added.iter().chain(&plan.restarted);
         let servers: Vec<Arc<str>> = new_ones.clone().map(|server| server.name.clone()).collect();
         let within = new_ones.map(|server| server.start_timeout).max().unwrap_or_default() + ENDING;
-        warnings.extend(self.apply(plan, &new).await);
-        warnings.extend(self.front.renew().await);
+        let wrong = self.apply(plan, &new).await;
+        let undone = self.note_undone(wrong).await;
         // Which server an address means.
         new.servers.iter().for_each(|server| self.helm.change(server, false));
         self.wanted = new;
         self.applied = by_itself.then(|| (Instant::now(), told.clone()));
-        Ok(Given { until: Until::Reloaded { told, warnings, servers }, within })
+        Ok(Given { until: Until::Reloaded { told, undone, warnings, servers }, within })
+    }
+
+    /// Has the gateway read its files anew, and notes for `status` what it could not do, with what is `wrong` besides.
+    async fn note_undone(&mut self, wrong: Option<String>) -> Vec<String> {
+        let undone: Vec<String> = wrong.into_iter().chain(self.front.renew().await).collect();
+        self.common.status.set_gateway_fault((!undone.is_empty()).then(|| undone.join("; ")));
+        undone
     }
 
     /// The config has mistakes: they are told, and nothing changes.
@@ -170,6 +183,10 @@ impl Supervisor {
             // First: links that end are to end by these.
             self.common.run.limits = limits;
             self.common.hub.limit(limits).await;
+        }
+        for name in &removed {
+            // It is still there for whoever calls it, until nobody is shown it any more.
+            self.common.hub.start_no_more(name).await;
         }
         for spec in added {
             self.add(spec);

@@ -783,6 +783,7 @@ async fn a_server_that_names_no_authorization_server_gets_a_login_at_its_own_ori
     let secret = json!({"clientId": "mine", "clientSecret": "cl1ent-s3cret-cl1ent"});
     let lacks = "does not say which authorization server it trusts, so nothing says for whom the clientSecret is";
     let sent = "and sends whoever logs in elsewhere (http://127.0.0.1:";
+    let by_token = "write one into its entry: \"auth\": {\"bearer\": \"${TOKEN}\"}";
     for (web, auth, want) in [
         (of_old(|_| {}).await, secret, lacks),
         (of_old(away("token_endpoint")).await, json!({}), sent),
@@ -790,6 +791,8 @@ async fn a_server_that_names_no_authorization_server_gets_a_login_at_its_own_ori
         (of_old(away("registration_endpoint")).await, json!({}), sent),
         // The client of the config needs no registration, and nobody says that it is none of theirs.
         (of_old(away("token_endpoint")).await, json!({"clientId": "mine"}), sent),
+        (Web::start(|_| Some(whole("401 Unauthorized", &[], ""))).await, json!({}), by_token),
+        (of_old(away("token_endpoint")).await, json!({}), by_token),
     ] {
         let dir = tempfile::tempdir().unwrap();
         let person = Person::starts(dir.path(), json!({"url": web.url(), "auth": {"login": auth}})).await;

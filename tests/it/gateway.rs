@@ -144,12 +144,20 @@ async fn the_gateway_moves_by_a_reload_or_stays_and_says_why() {
     let address = taken.local_addr().unwrap();
     all["gateway"]["listen"] = address.to_string().into();
     fs::write(daemon.path().join("mcp_config.json"), all.to_string()).unwrap();
-    let said = runtime.ask(&["reload"]).await;
-    assert!(said.out.contains("can't be listened on") || said.err.contains("can't be listened on"), "{said:?}");
+    for changed in ["changed: the gateway has other terms", &format!("changed: the gateway is to listen on {address}")]
+    {
+        let said = runtime.not_done(1, &["reload"]).await;
+        assert!(said.contains(changed) && said.contains(&format!("stays where it was: {address} can't be")), "{said}");
+        let remedy = "free it and run mcp-pipe reload, or name another one in `listen` of `gateway`";
+        assert!(said.contains(remedy) && !said.contains("--listen"), "{said}");
+    }
+    let status = runtime.ask(&["status"]).await;
+    assert!(status.code == 1 && status.out.contains("error gateway-unchanged: the gateway stays"), "{status:?}");
     assert_eq!(client.call("pid", json!({})).await, pid, "it stays");
     drop(taken);
-    let said = runtime.ask(&["reload"]).await;
-    assert_eq!(said.code, 0, "{said:?}");
+    let said = runtime.done(&["reload"]).await;
+    assert_eq!(said, format!("changed: the gateway is to listen on {address}\n"));
+    assert_eq!(runtime.ask(&["status"]).await.code, 0);
     let mut moved = McpHttp::at(&format!("http://{address}/mcp"));
     moved.begin().await;
     assert_eq!(moved.call("pid", json!({})).await, pid);

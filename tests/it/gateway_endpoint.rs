@@ -275,6 +275,24 @@ async fn tools_that_die_amid_a_call_fail_it_and_are_listed_no_more() {
 }
 
 #[tokio::test]
+async fn a_robot_that_dials_the_address_for_tools_is_told_which_is_its_own() {
+    let daemon = Setup::new().config(&endpoint()).start("info");
+    let at = address(&daemon).await;
+    let params =
+        json!({"protocolVersion": "2024-11-05", "capabilities": {}, "clientInfo": {"name": "r", "version": "1"}});
+    for _ in 0..3 {
+        let mut robot = Caller::dial(&at, &format!("/endpoint/mcp?token={HOME}")).await.unwrap();
+        let told = robot.ask(json!(0), "initialize", params.clone()).await;
+        let told = told["error"]["message"].as_str().unwrap_or_default().to_owned();
+        assert!(told.contains("this address is for tools") && told.contains("/endpoint/call"), "{told}");
+    }
+    let lines = daemon.log_lines();
+    let told = lines.iter().filter(|line| line.to_string().contains("sent initialize")).collect::<Vec<_>>();
+    assert!((1..=2).contains(&told.len()), "it does not flood: {told:?}");
+    daemon.stop().await;
+}
+
+#[tokio::test]
 async fn whoever_is_slow_holds_up_nobody() {
     let daemon = Setup::new().config(&endpoint()).start("info");
     let at = address(&daemon).await;
@@ -308,13 +326,30 @@ async fn whoever_is_slow_holds_up_nobody() {
 async fn an_unknown_token_is_let_in_and_shown_out_and_without_tokens_there_is_nothing() {
     let daemon = Setup::new().config(&endpoint()).start("info");
     let at = address(&daemon).await;
-    for path in
-        ["/endpoint/mcp", "/endpoint/call?token=", "/mcp_endpoint/mcp/?token=other", "/mcp_endpoint/call/?token=home"]
-    {
+    let (unknown, missing) =
+        ("this token is not known here", "a token is missing: the address has to end with ?token=TOKEN");
+    for (path, why) in [
+        ("/endpoint/mcp", missing),
+        ("/endpoint/call?token=", missing),
+        ("/mcp_endpoint/mcp/?token=other", unknown),
+        ("/mcp_endpoint/call/?token=home", unknown),
+    ] {
         let closed = Caller::dial(&at, path).await.unwrap().closed().await;
-        assert_eq!((u16::from(closed.code), closed.reason.as_str()), (1008, "this token is not known here"), "{path}");
+        assert_eq!((u16::from(closed.code), closed.reason.as_str()), (1008, why), "{path}");
     }
-    assert!(daemon.wait_for_event("CLIENT_REFUSED").await.to_string().contains("endpointTokens"));
+    let refused = |words: &'static str| move |line: &Value| line.to_string().contains(words);
+    daemon.wait_for("no token", refused("its address has no token; it has to end with ?token=TOKEN")).await;
+    daemon.wait_for("another token", refused("the token in its address is none of `endpointTokens`")).await;
+    // Whoever misses the path is told it, and which of the two that is.
+    for (path, is_told) in
+        [("/endpoint/mc?token=x", true), ("/?token=x", true), ("/mcp?token=x", true), ("/mcp", false)]
+    {
+        let refused = Caller::dial(&at, path).await.err();
+        let Some(Error::Http(answer)) = &refused else { panic!("{path}: {refused:?}") };
+        let body = String::from_utf8_lossy(answer.body().as_deref().unwrap_or_default()).into_owned();
+        let want = "tools dial /endpoint/mcp?token=TOKEN, and robots /endpoint/call?token=TOKEN";
+        assert_eq!((answer.status().as_u16(), body.contains(want)), (400, is_told), "{path}: {body}");
+    }
     // A page of somebody else, and a name that leads here.
     for (host, origin) in [("evil.example", None), ("localhost", Some("https://evil.example"))] {
         let stream = TcpStream::connect(&at).await.unwrap();

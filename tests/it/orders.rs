@@ -26,14 +26,14 @@ fn error_of(answer: &Value) -> &str {
 
 impl Runtime {
     /// Gives an order that is carried out.
-    async fn done(&self, args: &[&str]) -> String {
+    pub(crate) async fn done(&self, args: &[&str]) -> String {
         let said = self.ask(args).await;
         assert_eq!((said.code, said.err.as_str()), (0, ""), "{args:?}: {said:?}");
         said.out
     }
 
     /// Gives an order that is not.
-    async fn not_done(&self, code: i32, args: &[&str]) -> String {
+    pub(crate) async fn not_done(&self, code: i32, args: &[&str]) -> String {
         let said = self.ask(args).await;
         assert_eq!((said.code, said.out.as_str()), (code, ""), "{args:?}: {said:?}");
         said.err
@@ -66,7 +66,7 @@ async fn a_restarted_server_is_another_process_and_its_connection_stands() {
     conn.send_call(11, "sleep", json!({"ms": 60_000})).await;
     assert_eq!(runtime.done(&["restart", "x"]).await, "x: restarted, serves again\n");
     let lost = conn.answer_to(11).await;
-    assert_eq!(error_of(&lost), "server \"x\" is being restarted before it answered");
+    assert_eq!(error_of(&lost), "not answered: server \"x\" is being restarted");
     let after = pid(&mut conn, 12).await;
     assert_ne!(before, after);
     assert_eq!(pids(&daemon, "fixture"), [after]);
@@ -90,7 +90,7 @@ async fn calls_to_a_stopped_server_say_so_at_once_and_name_the_command_that_brin
     conn.send_call(10, "sleep", json!({"ms": 60_000})).await;
     assert_eq!(pid(&mut conn, 11).await, pids(&daemon, "fixture")[0]);
     assert_eq!(runtime.done(&["stop", "x"]).await, "x: stopped\n");
-    assert!(error_of(&conn.answer_to(10).await).contains("was stopped by command before it answered"));
+    assert!(error_of(&conn.answer_to(10).await).contains("not answered: server \"x\" was stopped by command"));
     assert!(pids(&daemon, "fixture").is_empty());
     let asked = Instant::now();
     let said = conn.call(12, "echo", json!({"text": "hi"})).await;
@@ -440,9 +440,7 @@ async fn endpoints_that_look_alike_are_named_by_a_server() {
     let shown = one.url().split_once("?").unwrap().0.to_owned();
     let said = runtime.not_done(2, &["restart", &shown]).await;
     assert!(
-        said.contains(
-            "several endpoints look like that; call the one that is meant by its name, or by a server on it: a, b"
-        ),
+        said.contains("several endpoints look like that; call the one that is meant by a server on it: a, b"),
         "{said}"
     );
     daemon.stop().await;
@@ -462,6 +460,8 @@ async fn what_is_no_server_or_no_endpoint_is_told_as_what_it_is() {
         let said = runtime.not_done(2, &[command, "lost"]).await;
         assert!(said.contains("lost is shown by no endpoint, so this mcp-pipe does not run it"), "{command}: {said}");
     }
+    let (said, _conn) = tokio::join!(runtime.done(&["restart", "a", "--connection"]), kitchen.accept());
+    assert_eq!(said, "kitchen/a: connected anew\n");
     let said = runtime.not_done(2, &["next", "kitchem"]).await;
     assert!(
         said.contains("no endpoint here is called \"kitchem\"; did you mean kitchen? there are: kitchen\n"),
@@ -495,7 +495,19 @@ async fn an_endpoint_with_a_name_is_found_by_its_address_too() {
         at_kitchen = again;
     }
     assert_eq!((office.accepted(), kitchen.accepted()), (1, 4));
-    daemon.stop_closing([&mut at_kitchen, &mut at_office]).await;
+    // By the server's name all of its connections are meant.
+    let again = async {
+        at_kitchen.wait_for_close().await;
+        at_office.wait_for_close().await;
+        let mut conns = [kitchen.accept().await, office.accept().await];
+        for conn in &mut conns {
+            conn.handshake().await;
+        }
+        conns
+    };
+    let (said, mut conns) = tokio::join!(runtime.done(&["restart", "a", "--connection"]), again);
+    assert_eq!(said, "a: connected anew\n");
+    daemon.stop_closing(&mut conns).await;
 }
 
 #[tokio::test]

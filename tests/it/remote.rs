@@ -127,7 +127,7 @@ fn refusals() -> Vec<(&'static str, Answers)> {
             "redirected more than 5 times",
             Box::new(|asked| whole("308 Permanent Redirect", &[&format!("location: {}", asked.target)], "")),
         ),
-        ("without an answer", Box::new(|_| vec![Part::Close])),
+        ("it may have acted on that", Box::new(|_| vec![Part::Close])),
     ]
 }
 
@@ -381,7 +381,7 @@ async fn a_server_that_does_not_let_us_in_or_is_none_is_told_at_once() {
     let events = "content-type: text/event-stream";
     let faults = [
         ("401 Unauthorized", vec!["www-authenticate: Bearer"], "", "answered HTTP 401: it wants to know who asks"),
-        ("403 Forbidden", vec![], "", "answered HTTP 403: it knows who asks and does not let them in"),
+        ("403 Forbidden", vec![], "", "answered HTTP 403: nothing tells it who asks"),
         ("404 Not Found", vec![], "", "answered HTTP 404: there is no MCP server at this path"),
         ("200 OK", vec!["content-type: text/html"], "<h1>", "answered HTTP 200: an answer, but none of MCP"),
         ("500 Oops", vec![], "", "answered HTTP 500"),

@@ -61,6 +61,8 @@ async fn a_call_that_takes_too_long_is_answered_with_an_error_when_the_time_to_d
     assert!(conn.answer_to(2).await.get("error").is_some());
     conn.wait_for_close().await;
     assert_eq!(daemon.exit().await.code(), Some(0));
+    let cut = daemon.wait_for_event("CALL_CUT").await.to_string();
+    assert!(cut.contains("tools/call had not answered for"), "{cut}");
 }
 
 #[tokio::test]
@@ -80,7 +82,7 @@ async fn a_second_signal_ends_it_at_once() {
     daemon.signal(Signal::INT);
     daemon.exit().await;
     let exited = daemon.wait_for_event("SERVER_EXITED").await;
-    assert_eq!(field(&exited, "why"), Some("killed by mcp-pipe"), "not by the system: {exited}");
+    assert_eq!(field(&exited, "why"), Some("was killed by mcp-pipe"), "not by the system: {exited}");
     assert!(second.elapsed() < Duration::from_secs(2), "took {:?}", second.elapsed());
 }
 

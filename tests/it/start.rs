@@ -245,6 +245,16 @@ async fn a_mute_server_holds_the_others_up_no_longer_than_its_own_start_timeout_
 }
 
 #[tokio::test]
+async fn a_server_for_http_that_is_started_for_stdio_is_told_so() {
+    let script = "echo 'Uvicorn running on http://127.0.0.1:8000 (Press CTRL+C to quit)' >&2; exec sleep 600";
+    let entry = json!({"command": "sh", "args": ["-c", script], "startTimeout": "1s"});
+    let (output, stderr) = soon(Setup::new().config(&config([("x", entry)])), &["tools"]).await;
+    assert!(!output.status.success(), "{stderr}");
+    let remedy = "write its \"url\" in place of its command, or have it serve on stdio (FastMCP: mcp.run())";
+    assert!(stderr.contains(remedy) && !stderr.contains("raise startTimeout"), "{stderr}");
+}
+
+#[tokio::test]
 async fn tools_call_and_local_cost_a_server_one_handshake() {
     for args in [&["tools"][..], &["call", "x", "echo", r#"{"text":"abc"}"#]] {
         let setup = Setup::new().config(&config([("x", fixture_entry(&["--initialize-once", "exit"]))]));

@@ -22,6 +22,11 @@ pub(super) fn hashes(query: &str) -> Vec<[u8; 32]> {
     all.into_iter().flatten().map(|text| sha256(&text)).collect()
 }
 
+/// Whether a token is in a query at all.
+pub(in super::super) fn has_token(query: &str) -> bool {
+    query.split('&').any(|member| member.strip_prefix(MEMBER).is_some_and(|token| !token.is_empty()))
+}
+
 /// The place of the first of `known` that is one of `hashes`. All are compared, and all of each: how long it takes says nothing of any.
 pub(super) fn among<'a>(hashes: &[[u8; 32]], known: impl Iterator<Item = &'a [u8; 32]>) -> Option<usize> {
     let mut found = None;
@@ -68,6 +73,15 @@ mod tests {
         let as_written = [sha256("abc%2B%2Fde%3D%3D")];
         assert_eq!(among(&hashes("token=abc%2B%2Fde%3D%3D"), as_written.iter()), Some(0));
         assert_eq!(among(&hashes("token=abc+/de=="), as_written.iter()), None, "it is another one in the address");
+    }
+
+    #[test]
+    fn a_token_that_is_missing_is_told_from_one_that_is_not_known() {
+        for (query, want) in
+            [("token=x", true), ("a=b&token=x", true), ("token=x&token=y", true), ("token=", false), ("", false)]
+        {
+            assert_eq!(has_token(query), want, "{query}");
+        }
     }
 
     #[test]

@@ -369,7 +369,7 @@ async fn at_the_stop_what_is_under_way_is_answered_before_the_connection_is_clos
     let (gateway, stop) = (gateway(), CancellationToken::new());
     let spec = GatewaySpec { listen: ([127, 0, 0, 1], 0).into(), max_connections_per_address: 1, ..spec() };
     gateway.change(&Arc::new(spec.clone()), &servers(&["calc"])).await;
-    let listener = Listener::bind(&spec).await.unwrap();
+    let listener = Listener::bind(&spec, "").await.unwrap();
     let address = listener.address().unwrap();
     let (open, _closed) = tokio::sync::oneshot::channel();
     let serving = tokio::spawn(listener.serve(gateway, (stop.clone(), open), HANG));

@@ -279,9 +279,11 @@ async fn a_connection_that_ends_instead_of_an_answer_is_told_with_the_step() {
             drop(listener.accept().await.unwrap());
         }
     });
-    for (scheme, step) in [("ws", DialStep::Upgrade), ("wss", DialStep::Tls)] {
+    for (scheme, step) in [("ws", DialStep::PlainUpgrade), ("wss", DialStep::Tls)] {
         let (error, text) = fails(&format!("{scheme}://127.0.0.1:{port}/?token={TOKEN}"), &LinkSpec::default()).await;
         assert!(matches!(error, DialError::Lost { step: s, .. } if s == step), "{text}");
+        let is_hinted = text.contains("if the port speaks TLS, write wss://");
+        assert_eq!(is_hinted, scheme == "ws", "{text}");
     }
 }
 
@@ -298,7 +300,7 @@ fn assert_timeout(error: &DialError, at: DialStep) {
 async fn a_silent_peer_is_given_up_and_the_step_named() {
     // Nobody accepts, so the kernel connects and nothing is ever answered.
     let (_listener, port) = listen().await;
-    for (scheme, step) in [("ws", DialStep::Upgrade), ("wss", DialStep::Tls)] {
+    for (scheme, step) in [("ws", DialStep::PlainUpgrade), ("wss", DialStep::Tls)] {
         let (error, _) = fails(&format!("{scheme}://127.0.0.1:{port}/?token={TOKEN}"), &quick()).await;
         assert_timeout(&error, step);
     }

@@ -57,7 +57,8 @@ pub(super) async fn upgrade(
             (error, _) => error,
         })
     };
-    let head = limit.bound(peer, DialStep::Upgrade, async { exchange.await.map_err(|e| no_head(e, peer)) }).await?;
+    let step = if endpoint.is_tls() { DialStep::Upgrade } else { DialStep::PlainUpgrade };
+    let head = limit.bound(peer, step, async { exchange.await.map_err(|e| no_head(e, peer, step)) }).await?;
     if head.status == 101 {
         verify(&head.headers, &key, spec, peer, || Redaction::of(endpoint, spec))?;
         return Ok(Answer::Open(Dialed { stream, early: head.rest }));
@@ -131,10 +132,10 @@ fn checked<E>(name: &HeaderName, value: Result<HeaderValue, E>) -> Result<Header
     value.map_err(|_| DialError::Header { name: name.to_string(), reason })
 }
 
-fn no_head(error: HeadError, peer: &str) -> DialError {
+fn no_head(error: HeadError, peer: &str, step: DialStep) -> DialError {
     let reason = match error {
         HeadError::Lost(error) => {
-            return DialError::Lost { peer: peer.to_owned(), step: DialStep::Upgrade, reason: words::of_io(&error) };
+            return DialError::Lost { peer: peer.to_owned(), step, reason: words::of_io(&error) };
         }
         HeadError::Tls => "this port speaks TLS: use wss:// in the endpoint URL",
         HeadError::NotHttp => "it answers with something else than HTTP; check the port in the endpoint URL",

@@ -474,6 +474,8 @@ impl Hub {
             "{what} of server \"{}\" did not answer within {limit} (timeout), so mcp-pipe has cancelled the call",
             lane.name
         );
+        let lasted = now.saturating_duration_since(call.since);
+        out.note(Note::of(server, What::Cut { what, lasted, ends: false }));
         self.servers[server].lane.fail(call, message, &mut self.peers, out);
         self.search_for_strays(server, now, out);
     }

@@ -1184,6 +1184,63 @@ fn one_server_cannot_take_all_questions_nor_silence_the_others() {
 }
 
 #[test]
+fn what_only_clients_ask_is_not_passed_on_and_its_sender_is_told_what_is_wrong() {
+    for (mut spec, why) in [
+        (specs(&["a"]).remove(0), "that is asked by an MCP client, and what is run here has to be an MCP server"),
+        (
+            ServerSpec::of_comer("home/1".into(), crate::config::Room::new("home".into(), 1 << 20)),
+            "robots dial the other one, /endpoint/call",
+        ),
+    ] {
+        spec.start_timeout = Duration::from_secs(60);
+        let mut rig = Rig::new(vec![spec], vec![offer(&["one"])], vec![]);
+        rig.begin();
+        rig.server(0, &hello(7));
+        let told = rig.at_server(0);
+        assert_eq!(told[0]["id"], 7);
+        assert!(told[0]["error"]["message"].as_str().unwrap().contains(why), "{told:?}");
+        assert!(rig.at_endpoint().is_empty());
+        assert!(rig.sink.notes.iter().any(|note| note.contains("sent initialize") && note.contains(why)));
+    }
+}
+
+#[test]
+fn a_server_that_asks_while_nobody_is_there_is_told_that_and_not_that_there_are_many() {
+    let mut rig = Rig::pair();
+    rig.router.open_to_any();
+    rig.server(0, r#"{"id":1,"method":"roots/list"}"#);
+    let shared = rig.at_server(0).pop().unwrap()["error"]["message"].to_string();
+    assert!(shared.contains("several clients may share this server"), "{shared}");
+    rig.router.on_link_down(rig.peer, rig.now, &mut rig.sink);
+    rig.at_server(0);
+    rig.server(0, r#"{"id":2,"method":"roots/list"}"#);
+    let absent = rig.at_server(0).pop().unwrap()["error"]["message"].to_string();
+    assert!(absent.contains("no client is connected that could be asked"), "{absent}");
+}
+
+#[test]
+fn calls_that_are_cut_off_are_told_with_what_was_called_and_for_how_long() {
+    let mut spec = specs(&["a"]);
+    spec[0].tools =
+        Arc::new(ToolPolicy { timeouts: vec![(Glob::new("one"), Duration::from_secs(5))], ..ToolPolicy::default() });
+    let mut rig = Rig::new(spec, vec![offer(&["one", "two"])], vec![]);
+    rig.begin();
+    rig.endpoint(&call("x", "one"));
+    (0..8).for_each(|id| rig.endpoint(&call(id, "two")));
+    rig.endpoint(r#"{"jsonrpc":"2.0","id":"p","method":"ping"}"#);
+    rig.pass(6);
+    let told = std::mem::take(&mut rig.sink.notes);
+    assert!(
+        told.contains(&"tool one did not answer within 5.0 s (timeout); the call was cancelled".to_owned()),
+        "{told:?}"
+    );
+    rig.router.tell_cut(rig.now, &mut rig.sink);
+    let told = std::mem::take(&mut rig.sink.notes);
+    let line = "tools/call had not answered for 6.0 s when the servers were ended; the call got an error";
+    assert_eq!(told, [vec![line; 5], vec!["3 calls more had not been answered then"]].concat());
+}
+
+#[test]
 fn a_dead_server_takes_back_its_own_questions_and_no_others() {
     let mut rig = Rig::pair();
     rig.server(0, r#"{"id":"of a","method":"roots/list"}"#);
@@ -1826,7 +1883,10 @@ fn a_server_that_a_person_stopped_stays_listed_and_the_others_go_on() {
     let gone = Gone { why: "was stopped by command", retry_in: Duration::ZERO };
     rig.router.on_server_down(0, gone, rig.now, &mut rig.sink);
     let under_way: Vec<_> = std::mem::take(&mut rig.sink.endpoint);
-    assert!(under_way.iter().any(|m| m.contains("was stopped by command before it answered")), "{under_way:?}");
+    assert!(
+        under_way.iter().any(|m| m.contains("not answered: server ") && m.contains("was stopped by command")),
+        "{under_way:?}"
+    );
     assert!(!under_way.iter().any(|m| m.contains("list_changed")), "nothing is announced: {under_way:?}");
     rig.endpoint(&call(3, "one"));
     rig.endpoint(&call(4, "two"));

@@ -403,12 +403,13 @@ fn without_a_connection_the_turn_changes_at_once() {
     rig.link_down();
     rig.pass(seconds(TURN));
     assert_eq!(rig.connect(), 0);
-    assert_eq!(rig.notes(), [(1, "its turn begins".into()), (0, "its turn begins".into())]);
+    assert_eq!(rig.notes(), [(1, "its turn begins".into()), (0, "its turn begins".into())], "each once");
 }
 
 #[test]
 fn a_person_can_skip_and_keep() {
     let mut rig = Rig::running(2);
+    assert_eq!(rig.notes(), [(0, "its turn begins".into())], "the first of all, too");
     rig.pass(QUIET);
     rig.command(TurnCommand::Next);
     rig.pass(Duration::ZERO);

@@ -126,6 +126,13 @@ pub(super) fn advice(status: u16) -> &'static str {
     }
 }
 
+/// The same where a server was sent nothing that tells who asks.
+pub(super) fn advice_to_nobody(status: u16) -> Option<&'static str> {
+    let advice = ": nothing tells it who asks, or it does not answer to this host name; write \"auth\" or \"headers\" in its entry, or check \
+                  the host";
+    (status == 403).then_some(advice)
+}
+
 /// The same of a refused stream of the older transport, where the type of the entry asks for one: most servers speak the newer one.
 pub(super) fn advice_on_sse(status: u16) -> Option<&'static str> {
     let advice = ": it opens no stream of events there; if it speaks Streamable HTTP, write \"type\": \"http\", else check the url to the \
@@ -202,6 +209,7 @@ mod tests {
     #[test]
     fn every_status_has_a_fault_and_words() {
         for status in 100..1000 {
+            assert_eq!(advice_to_nobody(status).is_some(), status == 403, "{status}");
             assert!(advice(status).starts_with(": "), "{status}");
             let is_401 = matches!(status, 401 | 403);
             assert_eq!(fault(status) == FaultCode::RemoteUnauthorized, is_401, "{status}");

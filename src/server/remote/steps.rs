@@ -343,7 +343,8 @@ impl Remote {
             Aim::Request(_) | Aim::Message { .. } | Aim::Probe | Aim::Listening { .. } if is_unsent => dies(self),
             Aim::Probe | Aim::Message { announces: true } => dies(self),
             Aim::Request(wanted) => {
-                self.unanswered(wanted, &format!("can't be asked: {error}"), taker);
+                // Some or all of it was written, and only the server knows what it has done about that.
+                self.unanswered(wanted, &format!("was asked, and {error}; it may have acted on that"), taker);
                 self.probe(taker.now);
                 Next::Done
             }
@@ -402,9 +403,16 @@ impl Remote {
     fn words(&self, status: u16, text: &[u8], challenge: &Challenge, of_sse: Option<&str>) -> String {
         let own = envelope::scan_one(text).filter(|e| e.error).map(|_| Failure::read(text).message);
         let own = own.map_or_else(String::new, |own| format!(" (\"{}\")", self.redactor.shown(&own, SHOWN)));
-        let others = || of_sse.unwrap_or_else(|| answer::advice(status)).to_owned();
+        let of_nobody = answer::advice_to_nobody(status).filter(|_| self.is_nobody());
+        let others = || of_sse.or(of_nobody).unwrap_or_else(|| answer::advice(status)).to_owned();
         let advice = self.auth.advice(status, challenge).unwrap_or_else(others);
         format!("answered HTTP {status}{own}{advice}")
+    }
+
+    /// Whether nothing that is sent tells the server who asks.
+    fn is_nobody(&self) -> bool {
+        let by_config = !self.spec.headers.is_empty() || self.spec.tls.identity.is_some();
+        !by_config && self.spec.url.user_info().is_empty() && self.auth.header().is_none()
     }
 
     /// The server does not do what it was asked. `words`: why, as the end of a sentence that begins with its name. `text`: the body.

@@ -582,7 +582,7 @@ fn a_restarted_server_is_initialized_again_before_anything_else_reaches_it() {
     rig.server_down(0);
     let error = parsed(&rig.sent_to_endpoint()[0]);
     assert_eq!(error["id"], 1);
-    assert_eq!(error["error"]["message"], "server \"calc\" exited with code 1 before it answered");
+    assert_eq!(error["error"]["message"], "not answered: server \"calc\" exited with code 1");
     rig.sent_to_server();
     rig.endpoint(r#"{"id":2,"method":"tools/call"}"#);
     rig.endpoint(&hello(3));
