@@ -309,11 +309,16 @@ impl Hub {
         self.check_processes(self.first_of(server), now, out);
     }
 
-    /// A server has asked a peer something: what the answer leaves in a process that was nobody's makes it that peer's.
+    /// A server has asked a peer something: what the answer leaves in a process that was nobody's makes it that peer's, and nobody's for
+    /// good where the peer has another one already.
     pub(super) fn note_question(&mut self, server: ServerIndex, asked: PeerId, now: Instant, out: &mut dyn Out) {
         let Role::First(pool) = &self.servers[server].role else { return };
-        if pool.is_first_free() && self.peers.get(asked).is_some_and(|peer| peer.desk.is_asked_by(server)) {
-            self.give(server, asked, now, out);
+        if !pool.is_first_free() || !self.peers.get(asked).is_some_and(|peer| peer.desk.is_asked_by(server)) {
+            return;
+        }
+        match pool.of(asked) {
+            None => self.give(server, asked, now, out),
+            Some(_) => self.give_up(server, now, out),
         }
     }
 

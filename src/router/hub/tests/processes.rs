@@ -813,6 +813,33 @@ impl World {
     }
 }
 
+#[test]
+fn a_peer_that_the_first_process_asks_beside_its_own_leaves_none_behind() {
+    use self::Happening::*;
+
+    let mut world = World::new(2);
+    let events = [
+        Join(None),
+        Question(7),
+        Look(0, Some(0)),
+        Join(Some(1)),
+        Call(5, 0),
+        Leave(6),
+        Up(0),
+        Crash(0),
+        Answer(0),
+        Question(0),
+    ];
+    events.iter().for_each(|event| world.happen(event));
+    world.finish();
+    (0..20).for_each(|_| world.pass(Duration::from_secs(5)));
+    for peer in world.clients.keys().copied().collect::<Vec<_>>() {
+        world.leave(peer);
+    }
+    world.finish();
+    assert_eq!((world.of(1), &world.processes[&1].peer), (vec![1], &None));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
