@@ -9,7 +9,7 @@ use super::context::Context;
 use super::dial::ENDPOINT;
 use super::file::{Entry, File, RemoteEntry, Transport};
 use super::interpreter::{self, Line};
-use super::missing::{NO_PROGRAM, Sought, first_line, found_by_env, is_script, shell_only};
+use super::missing::{NO_PROGRAM, Sought, WINDOWS_ENDS, first_line, found_by_env, is_script, shell_only};
 use super::{Mode, Naming, ServerSpec, windows};
 use crate::disk::joined;
 use crate::endpoint::agent::{self, Agent};
@@ -139,7 +139,7 @@ fn program(ctx: &mut Context<'_>, server: &ServerSpec, entry: &Entry) {
         if let Some((what, remedy)) = fault {
             let what = format!("names {}, which is {what}, so {} can't start", brief_path(place), brief(&server.name));
             ctx.warning(&written.place, Code::ProgramMissing.says(what), remedy);
-        } else if let Some(line) = first_line(place)
+        } else if let Some(line) = first_line(place).filter(|line| !line.ends_with(WINDOWS_ENDS))
             && let Some(interpreter) = found_by_env(&line).filter(|name| !command::on_path(name, path))
         {
             let (shown, interpreter) = (brief_path(place), brief(interpreter));

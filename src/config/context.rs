@@ -5,12 +5,12 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::Environment;
+use super::defaults;
 use super::dotenv::{DotEnv, DotFile};
 use super::editor;
 use super::expand::{ExpandError, expand};
 use super::options::CommandLine;
 use super::reader::Located;
-use super::variables::is_needed;
 use crate::endpoint::{Endpoint, is_variable};
 use crate::error::{Code, Place, Problem, Problems, Spot, What};
 use crate::secrecy::{Redactor, Secret};
@@ -124,7 +124,7 @@ impl Context<'_> {
     /// The same of a variable that is only a part of a word, as in `$HOME/x`: only where its name is one that everybody has, or is set,
     /// as any other may be a piece of a password.
     pub(crate) fn warn_of_known_variable(&mut self, text: &Located<String>) {
-        let is_known = |name: &str| is_needed(name) || (name.len() > 2 && self.lookup(name).is_some());
+        let is_known = |name: &str| defaults::NEEDED.contains(&name) || (name.len() > 2 && self.lookup(name).is_some());
         let found = shells_variables(&text.value).find(|(_, name)| is_known(name));
         let found = found.map(|(written, name)| (written.to_owned(), name.to_owned()));
         if let Some((written, name)) = found {

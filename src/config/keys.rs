@@ -3,7 +3,6 @@
 use jsonc_parser::ast::{ObjectProp, Value};
 
 use super::RemoteTransport;
-use super::reach::is_websocket;
 use super::reader::{Member, Reader, member, truth};
 use super::units;
 use crate::endpoint::is_variable;
@@ -1019,6 +1018,12 @@ pub(crate) fn of_option(option: &str) -> Option<(&'static str, &'static str)> {
     let found =
         |(keys, place): (&[&'static str], _)| Some((*keys.iter().find(|key| plain(key) == plain(option))?, place));
     places.into_iter().find_map(found)
+}
+
+/// Whether an address is that of a WebSocket.
+pub(crate) fn is_websocket(url: &str) -> bool {
+    let url = url.trim().to_ascii_lowercase();
+    ["ws:", "wss:"].iter().any(|scheme| url.starts_with(scheme))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use jsonc_parser::ast::ObjectProp;
 
 use super::RemoteTransport;
 use super::auth::AuthEntry;
-use super::keys::{self, Remote};
+use super::keys::{self, Remote, is_websocket};
 use super::reader::{Located, Reader};
 use crate::error::{Code, Place};
 use crate::words::brief;
@@ -240,10 +240,4 @@ fn of_address(command: &str) -> Option<&'static str> {
         }
         _ => None,
     }
-}
-
-/// Whether an address is that of a WebSocket.
-pub(crate) fn is_websocket(url: &str) -> bool {
-    let url = url.trim().to_ascii_lowercase();
-    ["ws:", "wss:"].iter().any(|scheme| url.starts_with(scheme))
 }

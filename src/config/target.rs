@@ -129,7 +129,14 @@ pub(crate) fn of_script(
         ctx.no_target(Place::file(path.display().to_string()), Code::Target.says("is a config, not a script"), remedy);
         return None;
     }
-    match command::for_script(path, ctx.env) {
+    let runs_itself = |invocation: &command::Invocation| invocation.args.is_empty();
+    let run = match command::for_script(path, ctx.env) {
+        Ok(own) if runs_itself(&own) && is_script(name) && first_line(path).is_none() => {
+            Err("has no #! line, which would say what runs it")
+        }
+        run => run,
+    };
+    match run {
         Ok(invocation) => {
             ctx.notes.push(format!("{name}: taking {}, run with {}", path.display(), invocation.program));
             let stem = path.file_stem().map_or_else(|| name.to_owned(), |stem| stem.to_string_lossy().into_owned());

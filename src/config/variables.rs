@@ -22,50 +22,6 @@ use crate::secrecy::Secret;
 use crate::tools::Glob;
 use crate::words::{brief, brief_path, listed};
 
-/// Variables without which programs don't start, or not as their user expects: a server inherits these in any case.
-const NEEDED: &[&str] = &[
-    "HOME",
-    "LANG",
-    "LANGUAGE",
-    "LD_LIBRARY_PATH",
-    "LOGNAME",
-    "PATH",
-    "PYTHONUNBUFFERED",
-    "PYTHONUTF8",
-    "SHELL",
-    "TERM",
-    "TMPDIR",
-    "TZ",
-    "USER",
-    "XDG_CACHE_HOME",
-    "XDG_CONFIG_HOME",
-    "XDG_DATA_HOME",
-    "XDG_RUNTIME_DIR",
-    "XDG_STATE_HOME",
-    // Windows.
-    "APPDATA",
-    "COMSPEC",
-    "HOMEDRIVE",
-    "HOMEPATH",
-    "LOCALAPPDATA",
-    "PATHEXT",
-    "PROCESSOR_ARCHITECTURE",
-    "PROGRAMDATA",
-    "PROGRAMFILES",
-    "SYSTEMDRIVE",
-    "SYSTEMROOT",
-    "TEMP",
-    "TMP",
-    "USERNAME",
-    "USERPROFILE",
-    "WINDIR",
-];
-
-/// Whether a variable is one that everybody has.
-pub(crate) fn is_needed(name: &str) -> bool {
-    NEEDED.contains(&name)
-}
-
 /// Reads the files that entries name as their `envFile`, also for entries that don't run: such a file may hold an endpoint,
 /// which is a secret.
 pub(crate) fn read_files(ctx: &mut Context<'_>, file: &File) {
@@ -169,7 +125,9 @@ fn is_inherited(inherit: &Inherit, name: &str) -> bool {
         Inherit::All => true,
         Inherit::Only(patterns) => {
             let is = |needed: &&str| if cfg!(windows) { needed.eq_ignore_ascii_case(name) } else { **needed == *name };
-            NEEDED.iter().any(is) || name.starts_with("LC_") || patterns.iter().any(|pattern| pattern.matches(name))
+            defaults::NEEDED.iter().any(is)
+                || name.starts_with("LC_")
+                || patterns.iter().any(|pattern| pattern.matches(name))
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Who is let in: by a key in a header, or in the path where a key may stand there; by which token somebody wants to be; and how often. Pure but for the time.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::header::AUTHORIZATION;
@@ -89,22 +89,35 @@ fn shown(headers: &HeaderMap) -> Shown<'_> {
 
 /// How often somebody may ask: so many requests a second, and as many at once.
 #[derive(Debug)]
-pub(super) struct Bucket {
+pub(super) struct Bucket(Mutex<Level>);
+
+/// How full a bucket is.
+#[derive(Debug)]
+struct Level {
     rate: Option<f64>,
     /// How many requests may come now, and when that was so.
-    left: Mutex<(f64, Instant)>,
+    left: (f64, Instant),
 }
 
 impl Bucket {
     /// `rate`: requests in a second; any number if `None`.
     pub(super) fn new(rate: Option<usize>, now: Instant) -> Self {
         let rate = rate.map(|rate| rate as f64);
-        Bucket { rate, left: Mutex::new((rate.unwrap_or_default(), now)) }
+        Bucket(Mutex::new(Level { rate, left: (rate.unwrap_or_default(), now) }))
+    }
+
+    /// Has another rate count from now on.
+    pub(super) fn set_rate(&self, rate: Option<usize>, now: Instant) {
+        let rate = rate.map(|rate| rate as f64);
+        let mut level = self.level();
+        if level.rate != rate {
+            *level = Level { rate, left: (rate.unwrap_or_default(), now) };
+        }
     }
 
     /// Whether there may be too many.
     pub(super) fn is_limited(&self) -> bool {
-        self.rate.is_some()
+        self.level().rate.is_some()
     }
 
     /// Takes one request.
@@ -112,17 +125,36 @@ impl Bucket {
     /// # Errors
     /// How long to wait for the next one, as there were too many.
     pub(super) fn take(&self, now: Instant) -> Result<(), Duration> {
-        let Some(rate) = self.rate else { return Ok(()) };
-        // Nothing panics while it is held.
-        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        let (before, since) = *left;
+        let rate = self.level().rate;
+        self.spend(rate.map_or(0.0, |_| 1.0), now)
+    }
+
+    /// Takes the others of so many requests that have come at once, of which the first was taken. More than there may ever be at once pass
+    /// where the others of these do.
+    ///
+    /// # Errors
+    /// As [`Bucket::take`]; then none of them was taken.
+    pub(super) fn take_others(&self, of: usize, now: Instant) -> Result<(), Duration> {
+        let most = self.level().rate.map_or(0.0, |rate| rate.max(1.0) - 1.0);
+        self.spend((of.saturating_sub(1) as f64).min(most), now)
+    }
+
+    fn spend(&self, wanted: f64, now: Instant) -> Result<(), Duration> {
+        let mut level = self.level();
+        let Some(rate) = level.rate else { return Ok(()) };
+        let (before, since) = level.left;
         let here = (before + now.saturating_duration_since(since).as_secs_f64() * rate).min(rate.max(1.0));
-        if here < 1.0 {
-            *left = (here, now);
-            return Err(Duration::from_secs_f64((1.0 - here) / rate));
+        if here < wanted {
+            level.left = (here, now);
+            return Err(Duration::from_secs_f64((wanted - here) / rate));
         }
-        *left = (here - 1.0, now);
+        level.left = (here - wanted, now);
         Ok(())
+    }
+
+    fn level(&self) -> MutexGuard<'_, Level> {
+        // Nothing panics while it is held.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -98,7 +98,7 @@ impl Gateway {
             Err(why) => return reply::error(StatusCode::BAD_REQUEST, None, INVALID_REQUEST, why),
         };
         // Each request of a batch is one, and the first was counted with what has brought them.
-        if let Err(wait) = (1..asked.requests.len()).try_for_each(|_| gate.bucket.take(Instant::now())) {
+        if let Err(wait) = gate.bucket.take_others(asked.requests.len(), Instant::now()) {
             return refusal::too_often(headers, wait);
         }
         self.ask(&found.session, asked, body, takes).await

@@ -69,6 +69,14 @@ impl Listener {
         Ok(Listener { port, encryption: Encryption::of(spec).await? })
     }
 
+    /// Looks whether there is what connections are encrypted with, before anything else is given up for this one.
+    ///
+    /// # Errors
+    /// A file of its certificate can't be used.
+    pub(crate) async fn check(spec: &GatewaySpec) -> anyhow::Result<()> {
+        Encryption::of(spec).await.map(drop)
+    }
+
     /// Where it is.
     pub(super) fn address(&self) -> anyhow::Result<SocketAddr> {
         self.port.local_addr().context("the gateway has no address")

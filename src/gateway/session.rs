@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_channel::mpsc;
-use futures_util::{SinkExt, StreamExt};
+use futures_util::StreamExt;
 use tokio::io::{AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, split};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -22,7 +22,7 @@ use crate::control::status::CountedClient;
 use crate::frame::{Line, LineIn};
 use crate::mcp::{envelope, object};
 
-/// Most messages of a client that wait for the pipe to take them, besides one of each POST: a client that goes on sending waits then.
+/// Most messages of a client that wait for the pipe to take them: a client that goes on sending waits then.
 const UNSENT: usize = 16;
 
 /// The first version in which streams can be resumed by their numbers from the first event on.
@@ -58,8 +58,8 @@ impl Client {
 #[derive(Debug)]
 pub(super) struct Session {
     board: Arc<Mutex<Board>>,
-    /// Of a kind that takes no memory while nothing is sent: most sessions are idle.
-    to: mpsc::Sender<Bytes>,
+    /// Of a kind that takes no memory while nothing is sent, as most sessions are idle; one for all, as each has a place in the queue.
+    to: tokio::sync::Mutex<mpsc::Sender<Bytes>>,
     task: JoinHandle<()>,
     /// Cancelled when the pipe has ended the conversation.
     over: CancellationToken,
@@ -82,6 +82,7 @@ impl Session {
         let over = CancellationToken::new();
         let task = tokio::spawn(carry(lines, unsent, board.clone(), over.clone()));
         let (heard, client) = (Mutex::new(Instant::now()), OnceLock::new());
+        let to = tokio::sync::Mutex::new(to);
         Session { board, to, task, over, heard, client, _counted: counted }
     }
 
@@ -104,7 +105,9 @@ impl Session {
     /// Says something for the client: a message on one line. Returns whether the conversation goes on.
     pub(super) async fn say(&self, message: Bytes) -> bool {
         self.hear();
-        self.to.clone().send(message).await.is_ok()
+        let mut to = self.to.lock().await;
+        // There is room before it is queued: a client that goes away leaves nothing.
+        poll_fn(|cx| to.poll_ready(cx)).await.is_ok() && to.start_send(message).is_ok()
     }
 
     /// The client is there.

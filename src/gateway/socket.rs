@@ -239,7 +239,7 @@ pub(super) struct Talk {
     pub(super) ends: Option<Ends>,
     /// When it ends at the latest.
     pub(super) until: Option<Instant>,
-    /// How often the other side may ask, if that is limited.
+    /// How often the other side may ask, if that can be limited.
     pub(super) bucket: Option<Arc<Bucket>>,
     /// How others see it, where they do.
     pub(super) connection: Option<Arc<Connection>>,
@@ -335,7 +335,7 @@ impl Gateway {
             side: Side::Client,
             ends: None,
             until: gate.until,
-            bucket: Some(gate.bucket.clone()).filter(|bucket| bucket.is_limited()),
+            bucket: Some(gate.bucket.clone()),
             connection: Some(connection),
         };
         self.sockets.open(head, talk, counted);
@@ -511,7 +511,8 @@ impl Reader {
         if let Some(connection) = &self.connection {
             connection.hear(&line);
         }
-        if let Some(Err(id)) = self.bucket.as_ref().map(|bucket| counted(bucket, &line)) {
+        let limited = self.bucket.as_ref().filter(|bucket| bucket.is_limited());
+        if let Some(Err(id)) = limited.map(|bucket| counted(bucket, &line)) {
             return self.refuse(id, TOO_OFTEN, SLOWER).await;
         }
         self.say(&line).await

@@ -134,7 +134,13 @@ impl Terms {
         let is_local = spec.listen.ip().is_loopback();
         let guard = Guard { hosts: spec.hosts.clone(), origins: spec.cors.clone(), is_local };
         let opened = |whose: Option<Whose<'_>>| {
-            let bucket = Arc::new(Bucket::new(spec.requests_per_second, now));
+            // Who is connected goes on with what counts now.
+            let scope = whose.as_ref().map(|whose| &whose.scope);
+            let known =
+                before.and_then(|terms| terms.all().find(|opened| opened.gates.all.scope.key.as_ref() == scope));
+            let bucket = known.map(|opened| opened.bucket.clone());
+            let bucket = bucket.unwrap_or_else(|| Arc::new(Bucket::new(spec.requests_per_second, now)));
+            bucket.set_rate(spec.requests_per_second, now);
             Opened { gates: Gates::of(spec, servers, whose.as_ref(), &bucket), bucket }
         };
         let keys = spec.api_keys.iter().enumerate().map(|(at, key)| {
@@ -160,6 +166,12 @@ impl Terms {
     pub(super) fn refresh(&self) {
         let now = Instant::now();
         self.issuers.iter().for_each(|trusted| trusted.issuer.keys.refresh(Why::Age, now));
+    }
+
+    /// What there is for anybody, whether they are let in or not.
+    fn all(&self) -> impl Iterator<Item = &Opened> {
+        let of_issuers = self.issuers.iter().map(|trusted| &trusted.opens);
+        [&self.open].into_iter().chain(self.keys.iter().map(|key| &key.opens)).chain(of_issuers)
     }
 
     /// Whether everybody is let in.

@@ -811,7 +811,7 @@ async fn who_asks_too_often_is_told_when_to_come_again() {
     assert_eq!(get().at("/livez").send(&gateway).await.status(), 200);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn each_request_of_a_batch_counts_and_there_are_not_too_many() {
     let gateway = gateway_of(GatewaySpec { requests_per_second: Some(3), ..spec() });
     let id = of(&post(&initialize("2025-03-26")).send(&gateway).await, "mcp-session-id");
@@ -822,6 +822,10 @@ async fn each_request_of_a_batch_counts_and_there_are_not_too_many() {
     assert_eq!(of_pings(3).send(&gateway).await.status(), 429);
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(of_pings(3).send(&gateway).await.status(), 200);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    // More than there may be at once take all that there may be.
+    assert_eq!(of_pings(9).send(&gateway).await.status(), 200);
+    assert_eq!(of_pings(1).send(&gateway).await.status(), 429);
     tokio::time::sleep(Duration::from_secs(1)).await;
     let refused = of_pings(101).send(&gateway).await;
     assert_eq!(refused.status(), 400);

@@ -612,7 +612,10 @@ impl Sides {
                     _ => warn!(event = "CALL_CUT", servers = ?names, "{note}"),
                 }
             }
-            What::CutBesides { .. } => warn!(event = "CALL_CUT", servers = ?names, "{note}"),
+            What::CutBesides { .. } => match side {
+                Some(side) if side.status.is_one_look() => debug!(event = "CALL_CUT", servers = ?names, "{note}"),
+                Some(_) | None => warn!(event = "CALL_CUT", servers = ?names, "{note}"),
+            },
             What::Lost => {
                 let Some(side) = side else { return };
                 side.status.lost();

@@ -31,7 +31,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use self::exchange::{Aim, DISCOVER, Exchange, Io, Patience, SILENCE, Wanted, WantedKind};
+use self::exchange::{Aim, DISCOVER, Exchange, Io, MethodId, Patience, SILENCE, Wanted, WantedKind};
 use self::session::{LineKind, Session};
 use super::auth::{Auth, Cause, Denied, Renewal};
 use super::bridge::{Post, PostKind};
@@ -74,6 +74,9 @@ pub(super) struct Remote {
     /// The other way was tried, or is not to be.
     is_settled: bool,
     session: Session,
+    /// By which methods sessions were found to be lost that were not answered since: what a server refuses in each session is no sign
+    /// that it has forgotten another one. As many as there are methods.
+    suspects: Vec<MethodId>,
     /// By their places; `None`: the place is free.
     each: Vec<Option<Exchange>>,
     /// Exchanges that wait, the oldest first.
@@ -150,6 +153,7 @@ impl Remote {
             is_settled: spec.transport != RemoteTransport::Any,
             spec,
             session: Session::new(),
+            suspects: Vec::new(),
             each: Vec::new(),
             queue: VecDeque::new(),
             wakers: Wakers::new(0),
@@ -313,6 +317,7 @@ impl Remote {
                 number: flight_id(&line[id.clone()]),
                 id: line[id].into(),
                 kind: if kind == LineKind::Initialize { WantedKind::Initialize } else { WantedKind::Other },
+                method: MethodId::of(method),
                 answered: false,
                 resumes: None,
                 instead: None,
@@ -355,6 +360,7 @@ impl Remote {
                 id: number.to_string().into_bytes().into(),
                 number: Some(number),
                 kind,
+                method: MethodId::of(b""), // there is no session to be lost
                 answered: false,
                 resumes: None,
                 instead: None,

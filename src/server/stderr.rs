@@ -118,7 +118,7 @@ fn plain(raw: &[u8]) -> String {
 
 /// Whether a line says where somebody is served over HTTP.
 fn is_of_http(line: &str) -> bool {
-    const DOES: [&str; 6] = ["running", "listening", "serving", "started", "starting", "server"];
+    const DOES: [&str; 5] = ["running", "listening", "serving", "started", "starting"];
     let line = line.to_ascii_lowercase();
     let names_place = [" on http://", " on https://", " at http://", " at https://", "listening on port"];
     names_place.iter().any(|place| line.contains(place)) && DOES.iter().any(|does| line.contains(does))

@@ -29,8 +29,27 @@ struct Open {
     gateway: Arc<Gateway>,
     spec: Arc<GatewaySpec>,
     ended: CancellationToken,
-    /// Ready when nobody listens any more.
-    closed: oneshot::Receiver<()>,
+    /// Ready when nobody listens any more; `None`: it was.
+    closed: Option<oneshot::Receiver<()>>,
+}
+
+impl Open {
+    /// Has nobody listen any more. What is under way goes on for a while.
+    async fn close(&mut self) {
+        self.ended.cancel();
+        if let Some(closed) = self.closed.take() {
+            let _closed = closed.await;
+        }
+    }
+
+    /// Listens where a config says. Two addresses of one port can't be had at a time: for such a one nobody listens at the old any more.
+    async fn place_of(&mut self, spec: &GatewaySpec) -> anyhow::Result<Listener> {
+        if spec.listen.port() == self.spec.listen.port() && spec.listen.port() != 0 {
+            Listener::check(spec).await?;
+            self.close().await;
+        }
+        Listener::bind(spec, REMEDY).await
+    }
 }
 
 impl Front {
@@ -56,7 +75,7 @@ impl Front {
         common.run_all(servers.iter().map(|server| &server.name)).await;
         let (ended, (open, closed)) = (common.run.stop.drain().child_token(), oneshot::channel());
         tasks.spawn(listener.serve(gateway.clone(), (ended.clone(), open), common.run.limits.drain_timeout));
-        if let Some(before) = self.0.replace(Open { gateway, spec, ended, closed }) {
+        if let Some(before) = self.0.replace(Open { gateway, spec, ended, closed: Some(closed) }) {
             before.ended.cancel();
         }
     }
@@ -100,43 +119,55 @@ impl Front {
         tasks: &mut JoinSet<()>,
     ) -> Option<String> {
         let Some(spec) = spec else {
-            if let Some(open) = self.0.take() {
-                info!(event = "GATEWAY", "no MCP client is served any more");
-                common.status.set_gateway(None);
-                open.ended.cancel();
-                open.gateway.end_all();
-            }
+            self.end(common);
             return None;
         };
-        let before = self.0.as_ref().map(|open| open.spec.listen);
-        if let Some(open) = &mut self.0 {
-            common.run_all(servers.iter().map(|server| &server.name)).await;
-            open.gateway.change(spec, servers).await;
-            // It listens where it did, until it listens elsewhere.
-            open.spec = Arc::new(GatewaySpec { listen: open.spec.listen, ..(**spec).clone() });
-        }
-        if before == Some(spec.listen) {
-            return None;
-        }
-        // Two addresses of one port can't be had at a time.
-        let is_in_the_way = before.is_some_and(|before| before.port() == spec.listen.port() && before.port() != 0);
-        if let Some(open) = self.0.as_mut().filter(|_| is_in_the_way) {
-            open.ended.cancel();
-            let _closed = (&mut open.closed).await;
-        }
-        let stays = if before.is_some() { "the gateway stays where it was" } else { "the gateway is not there" };
-        let mut wrong = None;
-        let old = self.0.as_ref().map(|open| open.spec.clone()).filter(|_| is_in_the_way);
-        for spec in [Some(spec.clone()), old].into_iter().flatten() {
-            match Listener::bind(&spec, REMEDY).await {
+        let Some(open) = &mut self.0 else {
+            return match Listener::bind(spec, REMEDY).await {
                 Ok(listener) => {
-                    self.open((listener, spec), servers, common, tasks).await;
-                    return wrong;
+                    self.open((listener, spec.clone()), servers, common, tasks).await;
+                    None
                 }
-                Err(why) => wrong = Some(told(format!("{stays}: {why:#}"))),
+                Err(why) => Some(told(format!("the gateway is not there: {why:#}"))),
+            };
+        };
+        common.run_all(servers.iter().map(|server| &server.name)).await;
+        let old = open.spec.clone();
+        let (mut bound, mut wrong) = (None, None);
+        if old.listen != spec.listen {
+            match open.place_of(spec).await {
+                Ok(listener) => bound = Some((listener, spec.clone())),
+                Err(why) if open.closed.is_some() => wrong = Some(why),
+                Err(why) => match Listener::bind(&old, REMEDY).await {
+                    Ok(listener) => (bound, wrong) = (Some((listener, old.clone())), Some(why)),
+                    Err(again) => {
+                        self.end(common);
+                        return Some(told(format!("the gateway is not there any more: {why:#}; {again:#}")));
+                    }
+                },
             }
         }
-        wrong
+        // What the config says of one address counts there only: it may let anybody in where nobody else comes.
+        let counts = if wrong.is_none() { spec } else { &old };
+        if bound.is_some() {
+            open.close().await;
+        }
+        open.gateway.change(counts, servers).await;
+        open.spec = counts.clone();
+        if let Some(bound) = bound {
+            self.open(bound, servers, common, tasks).await;
+        }
+        wrong.map(|why| told(format!("the gateway stays where it was, and as it was: {why:#}")))
+    }
+
+    /// Ends it, with its clients.
+    fn end(&mut self, common: &Common) {
+        if let Some(open) = self.0.take() {
+            info!(event = "GATEWAY", "no MCP client is served any more");
+            common.status.set_gateway(None);
+            open.ended.cancel();
+            open.gateway.end_all();
+        }
     }
 }
 

@@ -133,6 +133,50 @@ async fn a_reload_changes_keys_and_servers_under_conversations_that_go_on() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_can_t_move_lets_nobody_in_whom_it_did_not_and_is_still_there() {
+    let runtime = Runtime::new();
+    let mut all = config(json!({"apiKeys": [{"name": "ann", "key": "the-key-of-ann-0123"}]}), &["one"]);
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    all["gateway"]["listen"] = format!("127.0.0.1:{port}").into();
+    let daemon = runtime.setup().config(&all).start("info");
+    let ann = served(&daemon).await;
+    let at = url(&daemon).await;
+    let ping = json!({"jsonrpc": "2.0", "id": 1, "method": "ping"});
+    let stranger = McpHttp::at(&at);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    fs::write(daemon.path().join("none.pem"), "").unwrap();
+    let tls = json!({"certFile": "none.pem", "keyFile": "none.pem"});
+    for (listen, tls) in [
+        (taken.local_addr().unwrap().to_string(), None),
+        (format!("127.0.0.2:{port}"), Some(&tls)),
+        (format!("127.0.0.3:{port}"), Some(&tls)),
+        // One that this machine does not have.
+        (format!("198.51.100.7:{port}"), None),
+        (format!("198.51.100.8:{port}"), None),
+    ] {
+        let mut elsewhere = all.clone();
+        elsewhere["gateway"]["listen"] = listen.as_str().into();
+        match tls {
+            Some(tls) => elsewhere["gateway"]["tls"] = tls.clone(),
+            // Nobody but this machine comes to the new address.
+            None if listen.starts_with("127.") => drop(elsewhere["gateway"].as_object_mut().unwrap().remove("apiKeys")),
+            None => {}
+        }
+        fs::write(daemon.path().join("mcp_config.json"), elsewhere.to_string()).unwrap();
+        let said = runtime.ask(&["reload"]).await;
+        let stays = said.err.contains("the gateway stays where it was, and as it was");
+        assert!(said.code == 1 && stays, "{listen}: {said:?}");
+        assert_eq!(stranger.status("POST", &ping).await, 401, "{listen}");
+    }
+    fs::write(daemon.path().join("mcp_config.json"), all.to_string()).unwrap();
+    runtime.done(&["reload"]).await;
+    let mut ann = ann.key("the-key-of-ann-0123");
+    ann.begin().await;
+    assert_eq!(ann.call("echo", json!({"text": "x"})).await, "x");
+    daemon.stop().await;
+}
+
+#[tokio::test]
 async fn the_gateway_moves_by_a_reload_or_stays_and_says_why() {
     let runtime = Runtime::new();
     let mut all = config(json!({}), &["one"]);
@@ -147,7 +191,10 @@ async fn the_gateway_moves_by_a_reload_or_stays_and_says_why() {
     for changed in ["changed: the gateway has other terms", &format!("changed: the gateway is to listen on {address}")]
     {
         let said = runtime.not_done(1, &["reload"]).await;
-        assert!(said.contains(changed) && said.contains(&format!("stays where it was: {address} can't be")), "{said}");
+        assert!(
+            said.contains(changed) && said.contains(&format!("stays where it was, and as it was: {address} can't be")),
+            "{said}"
+        );
         let remedy = "free it and run mcp-pipe reload, or name another one in `listen` of `gateway`";
         assert!(said.contains(remedy) && !said.contains("--listen"), "{said}");
     }

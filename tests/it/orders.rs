@@ -453,7 +453,8 @@ async fn what_is_no_server_or_no_endpoint_is_told_as_what_it_is() {
     let servers = json!({"a": fixture_entry(&[]), "lost": fixture_entry(&[])});
     let config = json!({"endpoints": urls, "mcpServers": servers});
     let daemon = runtime.setup().config(&config).start("info");
-    kitchen.accept().await.handshake().await;
+    let mut conn = kitchen.accept().await;
+    conn.handshake().await;
     for command in ["stop", "start", "pause", "resume", "pin", "logs"] {
         let said = runtime.not_done(2, &[command, "kitchen"]).await;
         assert!(said.contains("kitchen is an endpoint, and this takes a server; there are: a\n"), "{command}: {said}");

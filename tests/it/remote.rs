@@ -438,6 +438,28 @@ async fn a_stream_that_a_server_of_the_newer_transport_refuses_is_told_with_the_
     }
 }
 
+/// What is refused in each session is no sign that sessions are forgotten.
+#[tokio::test]
+async fn a_request_that_is_refused_as_if_its_session_were_over_costs_one_other_session() {
+    for transport in Transport::BOTH {
+        let web = Web::start_by(transport, |asked| {
+            let is_refused = asked.body["method"] == "logging/setLevel";
+            is_refused.then(|| whole("404 Not Found", &["content-type: text/plain"], "Session not found"))
+        })
+        .await;
+        let (_endpoint, daemon, mut conn) = start(&web.url(), json!({})).await;
+        conn.handshake().await;
+        conn.send(json!({"jsonrpc": "2.0", "id": 5, "method": "logging/setLevel", "params": {"level": "info"}})).await;
+        assert!(conn.answer_to(5).await["error"].is_object(), "{transport:?}");
+        for id in 10..30 {
+            assert_eq!(text_of(&conn.call(id, "echo", json!({})).await), "echo", "{transport:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(web.sessions(), 2, "{transport:?}");
+        daemon.stop_closing([&mut conn]).await;
+    }
+}
+
 #[tokio::test]
 async fn a_busy_server_is_asked_again_when_it_wants_that_and_a_moved_one_where_it_is() {
     for transport in Transport::BOTH {

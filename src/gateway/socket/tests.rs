@@ -327,7 +327,7 @@ async fn each_of_many_faulty_messages_and_pings_at_once_is_answered_to_a_client_
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_client_that_asks_too_often_is_told_so_and_stays() {
     let gateway = gateway_of(GatewaySpec { requests_per_second: Some(2), ..spec() });
     let mut client = Client::of(&gateway, "/ws").await;

@@ -433,13 +433,17 @@ impl Hub {
     /// `why`.
     fn keep_unrouted(&mut self, request: &Request<'_>, why: impl std::fmt::Display, out: &mut dyn Out) {
         let Request { peer, frame, id, now, .. } = *request;
+        let kind = match request.method {
+            b"tools/call" => ListKind::Tools,
+            b"prompts/get" => ListKind::Prompts,
+            _ => ListKind::Resources,
+        };
         let view = self.view_of(peer);
         if !view.is_some_and(|view| view.is_awaited(&self.servers)) {
             // Not to know is no proof that it is wrong.
-            let unread =
-                view.and_then(|view| view.of(&self.servers).find(|server| server.shelf.lacks(ListKind::Tools)));
+            let unread = view.and_then(|view| view.of(&self.servers).find(|server| !server.shelf.has(kind)));
             let Some(unread) = unread else { return self.peers.refuse(peer, id, INVALID_PARAMS, why, out) };
-            let why = format!("{why}; but server \"{}\" has not yet said what it has", unread.lane.name);
+            let why = format!("{why}; but server \"{}\" has not said what it has", unread.lane.name);
             return self.peers.refuse(peer, id, UNAVAILABLE, why, out);
         }
         if !self.unrouted.push(peer, frame, now) {

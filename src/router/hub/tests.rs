@@ -1964,7 +1964,7 @@ fn a_name_is_wrong_only_where_all_servers_have_said_what_they_have() {
     rig.endpoint(&call(2, "two"));
     rig.pass(70);
     let told = rig.at_endpoint().into_iter().find(|frame| frame["id"] == 2).unwrap();
-    let why = "unknown tool: two; but server \"b\" has not yet said what it has";
+    let why = "unknown tool: two; but server \"b\" has not said what it has";
     assert_eq!((&told["error"]["code"], &told["error"]["message"]), (&json!(-32000), &json!(why)));
     let mut rig = Rig::pair();
     rig.endpoint(&call(2, "three"));

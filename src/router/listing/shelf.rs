@@ -189,6 +189,11 @@ impl Shelf {
         self.readings.iter().all(|reading| reading.known == Completeness::Whole)
     }
 
+    /// Whether a list is complete.
+    pub(in crate::router) fn has(&self, kind: ListKind) -> bool {
+        self.readings[kind as usize].known == Completeness::Whole
+    }
+
     /// Whether nothing is known of a list, and reading it has not failed in this life of the server.
     pub(in crate::router) fn lacks(&self, kind: ListKind) -> bool {
         self.readings[kind as usize].known == Completeness::Unread

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::exchange::{Aim, Exchange, Io, Reading, Wanted, WantedKind};
+use super::exchange::{Aim, Exchange, Io, MethodId, Reading, Wanted, WantedKind};
 use super::reader::{self, Fed, Heard, Piece, Reader};
 use super::request::SESSION_HEADER;
 use super::session::Greeting;
-use super::steps::{MAX_RESUMES, MAX_RETRY, Next, PROBE, RETRY, SHOWN};
+use super::steps::{MAX_RESUMES, MAX_RETRY, Next, PING, PROBE, RETRY, SHOWN};
 use super::{Found, Obituary, Remote, Taker, Way};
 use crate::error::FaultCode;
 use crate::mcp::envelope::{self, Kind};
@@ -195,7 +195,7 @@ impl Remote {
         match named {
             Some(Ok(url)) if url.origin() == self.url.origin() => {
                 self.way = Way::Sse { posts: Some(url) };
-                self.is_settled = true;
+                (self.is_settled, self.refusal) = (true, None);
                 self.release();
             }
             Some(Ok(url)) => {
@@ -217,7 +217,11 @@ impl Remote {
                 Found::Message { frame, envelope } if envelope.kind(frame) == Kind::Response => {
                     let id = envelope.id.clone().map_or(&b""[..], |id| &frame[id]);
                     let result = envelope.result.clone().map(|result| &frame[result]);
-                    if id == PROBE || self.on_answer(aim, session, flight_id(id), result, taker) {
+                    if id == PROBE {
+                        self.clear(MethodId::of(PING));
+                        return;
+                    }
+                    if self.on_answer(aim, session, flight_id(id), result, taker) {
                         return;
                     }
                 }
@@ -325,20 +329,28 @@ impl Remote {
         envelope::scan_one(&hello)?.id.and_then(|id| flight_id(&hello[id]))
     }
 
+    /// A request of this method is answered.
+    fn clear(&mut self, method: MethodId) {
+        self.suspects.retain(|suspect| *suspect != method);
+    }
+
     /// The request of this number is answered. Returns whether that was `initialize`.
     fn note_answer(&mut self, aim: &mut Aim, number: Option<u64>) -> bool {
         let Some(number) = number else { return false };
         if let Aim::Request(wanted) = aim
             && wanted.number == Some(number)
         {
+            self.clear(wanted.method);
             return !std::mem::replace(&mut wanted.answered, true) && wanted.kind.opens();
         }
         // It came on another stream than its own.
         let Some(place) = self.place_of(number) else { return false };
         let Some(Exchange { aim: Aim::Request(wanted), .. }) = &mut self.each[place] else { return false };
         wanted.answered = true;
+        let (method, opens) = (wanted.method, wanted.kind.opens());
         self.woken.insert(place);
-        wanted.kind.opens()
+        self.clear(method);
+        opens
     }
 }
 

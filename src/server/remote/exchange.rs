@@ -1,5 +1,6 @@
 //! One request to a remote server on its way, and what has come of it.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -68,11 +69,24 @@ pub(super) struct Wanted {
     pub(super) id: Box<[u8]>,
     pub(super) number: Option<u64>,
     pub(super) kind: WantedKind,
+    pub(super) method: MethodId,
     pub(super) answered: bool,
     /// The stream is asked for again, behind the event of this id.
     pub(super) resumes: Option<Box<[u8]>>,
     /// The beginning of what came in place of an answer.
     pub(super) instead: Option<String>,
+}
+
+/// The method of a request, as far as it has to be known again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct MethodId(u64);
+
+impl MethodId {
+    pub(super) fn of(name: &[u8]) -> Self {
+        let mut hasher = DefaultHasher::new();
+        name.hash(&mut hasher);
+        MethodId(hasher.finish())
+    }
 }
 
 /// What a request is, as far as that matters here.

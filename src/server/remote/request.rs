@@ -99,7 +99,7 @@ mod tests {
 
     use tokio::time::Instant;
 
-    use super::super::exchange::WantedKind;
+    use super::super::exchange::{MethodId, WantedKind};
     use super::super::session::LineKind;
     use super::*;
     use crate::config::{AuthSpec, RemoteTransport, TlsSpec};
@@ -124,7 +124,15 @@ mod tests {
     fn request(resumes: Option<&[u8]>) -> Aim {
         let resumes = resumes.map(Into::into);
         let (id, number) = (b"1".as_slice().into(), Some(1));
-        Aim::Request(Wanted { id, number, kind: WantedKind::Other, answered: false, resumes, instead: None })
+        Aim::Request(Wanted {
+            id,
+            number,
+            kind: WantedKind::Other,
+            method: MethodId::of(b"x"),
+            answered: false,
+            resumes,
+            instead: None,
+        })
     }
 
     #[test]

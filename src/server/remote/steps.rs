@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::super::auth::{Cause, Challenge, Ready};
 use super::answer::{self, Asked, Head, Media};
-use super::exchange::{Aim, Exchange, Io, Reading, Wanted, WantedKind};
+use super::exchange::{Aim, Exchange, Io, MethodId, Reading, Wanted, WantedKind};
 use super::reader::Reader;
 use super::request;
 use super::session::{LineKind, Loss};
@@ -41,7 +41,7 @@ pub(super) const MAX_RESUMES: u32 = 3;
 /// What has become of a request whose server took it, and then forgot the session (HTTP+SSE).
 const FORGOTTEN: &str = "knows its session no more, and the stream of its answer ended with that";
 /// The method of the question whether a server still knows us, and the id of that.
-const PING: &str = "ping";
+pub(super) const PING: &[u8] = b"ping";
 pub(super) const PROBE: &[u8] = b"\"mcp-pipe-probe\"";
 
 /// What becomes of an exchange.
@@ -248,7 +248,10 @@ impl Remote {
             _ if exchange.tries.redirects > MAX_REDIRECTS => format!("redirected more than {MAX_REDIRECTS} times"),
             Some(Ok(to)) if to.origin() == self.url.origin() => {
                 // The other requests would be sent the same way.
+                let is_old = exchange.asked() != Asked::Stream && self.is_of_lost_session(exchange);
                 match &mut self.way {
+                    // The new session has an address of its own.
+                    Way::Sse { .. } if is_old => {}
                     Way::Sse { posts: posts @ Some(_) } if exchange.asked() != Asked::Stream => *posts = Some(to),
                     Way::Http | Way::Sse { .. } => self.url = to,
                 }
@@ -365,8 +368,8 @@ impl Remote {
         {
             return;
         }
-        let id = String::from_utf8_lossy(PROBE);
-        let body = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"{PING}\"}}");
+        let [id, method] = [PROBE, PING].map(String::from_utf8_lossy);
+        let body = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"{method}\"}}");
         self.begin(Exchange::new(Aim::Probe, body.into(), now));
     }
 
@@ -393,7 +396,8 @@ impl Remote {
         let is_events = media == Media::Events && status != 200;
         let text = if is_events { b"" } else { text.trim_ascii() };
         let retry_after = reply.retry_after().unwrap_or_default();
-        let by_type = matches!((&exchange.aim, &self.way), (Aim::Stream, Way::Sse { .. })) && self.is_settled;
+        let by_type = matches!((&exchange.aim, &self.way), (Aim::Stream, Way::Sse { .. }));
+        let by_type = by_type && self.is_settled && !self.session.has_begun();
         let of_sse = by_type.then(|| answer::advice_on_sse(status)).flatten();
         let words = self.words(status, text, &Challenge::of(&reply.headers), of_sse);
         self.on_refusal(exchange, (status, &words, retry_after), Some(text), taker)
@@ -424,7 +428,12 @@ impl Remote {
         taker: &mut Taker<'_, '_>,
     ) -> Next {
         let said = String::from_utf8_lossy(text.unwrap_or_default());
-        let ends_session = text.is_some() && answer::ends_session(status, &said);
+        let ends_session = text.is_some() && answer::ends_session(status, &said) && exchange.session.1;
+        let is_old_refusal = ends_session && self.is_suspect(exchange);
+        if is_old_refusal && !matches!(exchange.aim, Aim::Probe) {
+            self.probe(taker.now);
+        }
+        let ends_session = ends_session && !is_old_refusal;
         let end = Obituary { fault: answer::fault(status), why: words.to_owned(), retry_after };
         let is_busy = answer::is_busy(status) && !retry_after.is_zero() && !exchange.tries.busy;
         let pause = |exchange: &mut Exchange, longest: Duration| {
@@ -504,11 +513,9 @@ impl Remote {
                 Next::Done
             }
             // A server that lost the stream of an answer may have acted on the request.
-            Aim::Request(Wanted { resumes: None, .. })
-                if ends_session && exchange.session.1 && !exchange.tries.renewed =>
-            {
+            Aim::Request(Wanted { resumes: None, .. }) if ends_session && !exchange.tries.renewed => {
                 exchange.tries.renewed = true;
-                match self.lose_session(exchange.session.0, taker) {
+                match self.lose_session(exchange, taker) {
                     Loss::Begin | Loss::Wait => Next::Wait,
                     Loss::Resend => {
                         exchange.io = Io::Pausing(taker.now);
@@ -522,8 +529,8 @@ impl Remote {
                     }
                 }
             }
-            Aim::Message { .. } | Aim::Probe if ends_session && exchange.session.1 => {
-                self.lose_session(exchange.session.0, taker);
+            Aim::Message { .. } | Aim::Probe if ends_session => {
+                self.lose_session(exchange, taker);
                 Next::Done
             }
             Aim::Message { announces: true } => {
@@ -573,11 +580,18 @@ impl Remote {
         exchange.wanted().is_none()
     }
 
+    /// Whether what is refused was refused in the session before, too, and not answered since.
+    fn is_suspect(&self, exchange: &Exchange) -> bool {
+        let is_known = self.is_of_lost_session(exchange);
+        !is_known && method_of(exchange).is_some_and(|method| self.suspects.contains(&method))
+    }
+
     /// A session is over in which something was sent.
-    fn lose_session(&mut self, number: u32, taker: &mut Taker<'_, '_>) -> Loss {
-        let loss = self.session.lost(number);
+    fn lose_session(&mut self, exchange: &Exchange, taker: &mut Taker<'_, '_>) -> Loss {
+        let loss = self.session.lost(exchange.session.0);
         match loss {
             Loss::Begin => {
+                self.suspects.extend(method_of(exchange));
                 let mut renewal = Exchange::new(Aim::Renewal, self.session.hello().unwrap_or_default(), taker.now);
                 if matches!(self.way, Way::Sse { .. }) {
                     // It waits for the address that the new stream names.
@@ -612,5 +626,14 @@ impl Remote {
             }
         }
         self.begin(Exchange::new(Aim::Stream, Bytes::new(), taker.now));
+    }
+}
+
+/// By which method a lost session is found; none where nothing is answered that could clear it.
+fn method_of(exchange: &Exchange) -> Option<MethodId> {
+    match &exchange.aim {
+        Aim::Request(wanted) => Some(wanted.method),
+        Aim::Probe => Some(MethodId::of(PING)),
+        Aim::Message { .. } | Aim::Renewal | Aim::Listening { .. } | Aim::Stream | Aim::End => None,
     }
 }
