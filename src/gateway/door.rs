@@ -125,8 +125,7 @@ impl Bucket {
     /// # Errors
     /// How long to wait for the next one, as there were too many.
     pub(super) fn take(&self, now: Instant) -> Result<(), Duration> {
-        let rate = self.level().rate;
-        self.spend(rate.map_or(0.0, |_| 1.0), now)
+        self.spend(|_| 1.0, now)
     }
 
     /// Takes the others of so many requests that have come at once, of which the first was taken. More than there may ever be at once pass
@@ -135,15 +134,16 @@ impl Bucket {
     /// # Errors
     /// As [`Bucket::take`]; then none of them was taken.
     pub(super) fn take_others(&self, of: usize, now: Instant) -> Result<(), Duration> {
-        let most = self.level().rate.map_or(0.0, |rate| rate.max(1.0) - 1.0);
-        self.spend((of.saturating_sub(1) as f64).min(most), now)
+        self.spend(|most| (of as f64).min(most) - 1.0, now)
     }
 
-    fn spend(&self, wanted: f64, now: Instant) -> Result<(), Duration> {
+    /// `wanted`: how many, where there are so many at most.
+    fn spend(&self, wanted: impl Fn(f64) -> f64, now: Instant) -> Result<(), Duration> {
         let mut level = self.level();
         let Some(rate) = level.rate else { return Ok(()) };
-        let (before, since) = level.left;
-        let here = (before + now.saturating_duration_since(since).as_secs_f64() * rate).min(rate.max(1.0));
+        let ((before, since), most) = (level.left, rate.max(1.0));
+        let wanted = wanted(most).max(0.0);
+        let here = (before + now.saturating_duration_since(since).as_secs_f64() * rate).min(most);
         if here < wanted {
             level.left = (here, now);
             return Err(Duration::from_secs_f64((wanted - here) / rate));

@@ -228,7 +228,7 @@ impl Hub {
             let what = if kind == ListKind::Tools { "tool" } else { "prompt" };
             let aliases = published.aliases(kind, &name);
             let hint = if aliases.is_empty() { String::new() } else { format!(" (published as {})", or(aliases)) };
-            return self.keep_unrouted(request, format_args!("unknown {what}: {name}{hint}"), out);
+            return self.keep_unrouted(kind, request, format_args!("unknown {what}: {name}{hint}"), out);
         };
         let mut call = Call::new(request);
         if kind == ListKind::Tools {
@@ -245,7 +245,7 @@ impl Hub {
         let unknown = format_args!("unknown resource: {uri}");
         // A request that waits must not undo one that came later.
         if SUBSCRIPTIONS.contains(&method) && self.unrouted.has_one_of(peer, &SUBSCRIPTIONS) {
-            return self.keep_unrouted(request, unknown, out);
+            return self.keep_unrouted(ListKind::Resources, request, unknown, out);
         }
         let Some((of, view, servers)) = self.at(peer) else { return };
         // A resource that the peer follows may no longer be listed.
@@ -264,7 +264,7 @@ impl Hub {
                 // A server may have what it does not list, and reading changes nothing.
                 return self.search(request, out);
             }
-            return self.keep_unrouted(request, unknown, out);
+            return self.keep_unrouted(ListKind::Resources, request, unknown, out);
         };
         if method == b"resources/unsubscribe" {
             if let Some(of) = self.peers.get_mut(peer) {
@@ -431,13 +431,8 @@ impl Hub {
 
     /// Keeps a request with a name that nobody has, if a server has not yet said what it has, and else refuses it with
     /// `why`.
-    fn keep_unrouted(&mut self, request: &Request<'_>, why: impl std::fmt::Display, out: &mut dyn Out) {
+    fn keep_unrouted(&mut self, kind: ListKind, request: &Request<'_>, why: impl std::fmt::Display, out: &mut dyn Out) {
         let Request { peer, frame, id, now, .. } = *request;
-        let kind = match request.method {
-            b"tools/call" => ListKind::Tools,
-            b"prompts/get" => ListKind::Prompts,
-            _ => ListKind::Resources,
-        };
         let view = self.view_of(peer);
         if !view.is_some_and(|view| view.is_awaited(&self.servers)) {
             // Not to know is no proof that it is wrong.
