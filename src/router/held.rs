@@ -39,8 +39,17 @@ impl HeldMessage {
 #[derive(Debug, Default)]
 pub(super) struct Held {
     messages: VecDeque<HeldMessage>,
-    /// What the messages of each peer cost, of those that have any here.
-    costs: BTreeMap<PeerId, usize>,
+    /// What waits of each peer, of those that have anything here.
+    shares: BTreeMap<PeerId, Share>,
+    /// How many messages may wait until when: asked with each message, when there may be thousands.
+    dues: BTreeMap<Instant, usize>,
+}
+
+/// What waits of a peer.
+#[derive(Debug, Default, Clone, Copy)]
+struct Share {
+    messages: usize,
+    cost: usize,
 }
 
 impl Held {
@@ -51,12 +60,13 @@ impl Held {
 
     /// Keeps a peer's message that came at `since` until `until`; false if too much is kept already.
     pub(super) fn push_until(&mut self, peer: PeerId, frame: &[u8], since: Instant, until: Instant) -> bool {
-        let (cost, own) = (frame.len() + EACH, self.costs.get(&peer).copied().unwrap_or(0));
-        let all: usize = self.costs.values().sum();
-        if own > 0 && own + cost > HOLD_BYTES || all > 0 && all + cost > HOLD_BYTES_OF_ALL {
+        let (cost, own) = (frame.len() + EACH, self.share_of(peer));
+        let all: usize = self.shares.values().map(|share| share.cost).sum();
+        if own.messages > 0 && own.cost + cost > HOLD_BYTES || all > 0 && all + cost > HOLD_BYTES_OF_ALL {
             return false;
         }
-        self.costs.insert(peer, own + cost);
+        self.shares.insert(peer, Share { messages: own.messages + 1, cost: own.cost + cost });
+        *self.dues.entry(until).or_default() += 1;
         self.messages.push_back(HeldMessage { peer, since, until, frame: frame.into() });
         true
     }
@@ -68,18 +78,22 @@ impl Held {
 
     /// How many messages of a peer wait.
     pub(super) fn len_of(&self, peer: PeerId) -> usize {
-        self.messages.iter().filter(|held| held.peer == peer).count()
+        self.share_of(peer).messages
+    }
+
+    fn share_of(&self, peer: PeerId) -> Share {
+        self.shares.get(&peer).copied().unwrap_or_default()
     }
 
     /// Whether messages of a peer wait.
     pub(super) fn has(&self, peer: PeerId) -> bool {
-        self.costs.contains_key(&peer)
+        self.shares.contains_key(&peer)
     }
 
     /// How much waits, in bytes.
     #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
-        self.costs.values().sum()
+        self.shares.values().map(|share| share.cost).sum()
     }
 
     /// Takes all messages.
@@ -94,7 +108,7 @@ impl Held {
         }
         let (taken, left): (Vec<_>, Vec<_>) = self.messages.drain(..).partition(|held| is_meant(held.peer));
         self.messages = left.into();
-        self.costs.retain(|peer, _| !is_meant(*peer));
+        taken.iter().for_each(|held| self.forget(held));
         taken
     }
 
@@ -105,8 +119,8 @@ impl Held {
 
     /// Drops all messages of a peer that is gone.
     pub(super) fn drop_all_of(&mut self, peer: PeerId) {
-        if self.costs.remove(&peer).is_some() {
-            self.messages.retain(|held| held.peer != peer);
+        if self.has(peer) {
+            self.take_all_of(|of| of == peer);
         }
     }
 
@@ -130,18 +144,26 @@ impl Held {
 
     fn remove(&mut self, at: usize) -> Option<HeldMessage> {
         let held = self.messages.remove(at)?;
-        let left = self.costs.get(&held.peer).map_or(0, |cost| cost - held.cost());
-        if left > 0 {
-            self.costs.insert(held.peer, left);
-        } else {
-            self.costs.remove(&held.peer);
-        }
+        self.forget(&held);
         Some(held)
+    }
+
+    /// Counts a message no more.
+    fn forget(&mut self, held: &HeldMessage) {
+        let share = self.share_of(held.peer);
+        match share.messages {
+            0 | 1 => self.shares.remove(&held.peer),
+            more => self.shares.insert(held.peer, Share { messages: more - 1, cost: share.cost - held.cost() }),
+        };
+        match self.dues.get_mut(&held.until) {
+            Some(more) if *more > 1 => *more -= 1,
+            Some(_) | None => _ = self.dues.remove(&held.until),
+        }
     }
 
     /// When the next message has waited for too long.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.messages.iter().map(|held| held.until).min()
+        self.dues.keys().next().copied()
     }
 
     /// Whether a request of a peer waits that has one of these methods.
@@ -180,7 +202,23 @@ mod tests {
             assert!(!held.push(peer, request(3, 400).as_bytes(), now), "and for no more");
             assert!(held.cancel(peer, b"2") && held.cancel(peer, b"1") && !held.cancel(peer, b"1"));
         }
-        assert_eq!((held.len(), held.bytes()), (0, 0));
+        assert_eq!((held.len(), held.bytes(), held.deadline()), (0, 0, None));
+    }
+
+    #[test]
+    fn it_is_known_when_the_next_one_has_waited_for_too_long_whatever_went_before() {
+        let (mut held, now, (one, other)) = (Held::default(), Instant::now(), peers());
+        let after = |seconds| now + Duration::from_secs(seconds);
+        for (peer, id, seconds) in [(one, 1, 9), (one, 2, 5), (other, 1, 5), (one, 3, 7)] {
+            assert!(held.push_until(peer, format!(r#"{{"id":{id},"method":"m"}}"#).as_bytes(), now, after(seconds)));
+        }
+        assert!(held.cancel(one, b"2"));
+        assert_eq!((held.deadline(), held.len_of(one)), (Some(after(5)), 2), "the other's is as old");
+        held.drop_all_of(other);
+        assert_eq!(held.deadline(), Some(after(7)));
+        assert!(held.expired(after(6)).is_none() && held.expired(after(7)).is_some());
+        assert_eq!((held.deadline(), held.len_of(one)), (Some(after(9)), 1));
+        assert_eq!((held.take_all().count(), held.deadline(), held.len_of(one)), (1, None, 0));
     }
 
     #[test]
