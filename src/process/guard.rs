@@ -162,6 +162,8 @@ mod unix {
         crate::process::scrub::hide_all();
         #[cfg(target_os = "linux")]
         let _ = rustix::thread::set_name(c"mcp-pipe-guard");
+        // It has needed all that it needs, but for what waits, and that is little.
+        crate::process::text::release();
         let mut groups = listen(from.as_fd());
         for signal in [Signal::TERM, Signal::KILL] {
             // The grace is measured by the clock, not counted in pauses, which take longer on a busy machine.

@@ -1,17 +1,17 @@
 //! Gives back the memory of program text that only the start needed.
 //!
 //! The start runs through most of the program once (arguments, config, schema, TLS), and the system maps each page that is touched
-//! with its neighbours. All of that would count as this process's memory for months, and be the last that the system takes back
-//! when memory is short, since it is program text. Given back, it is the system's to keep or to drop; what is needed again comes
+//! with its neighbours; the table by which the program was linked alone is 300 KiB. All of that would count as this process's memory for
+//! months, and be the last that the system takes back when memory is short, since it is program text. Given back, it is the system's to keep or to drop; what is needed again comes
 //! from there, or from the file, with the first touch. Elsewhere than on Linux nothing is done.
 
-/// Unmaps the program's text until it is touched again (`MADV_DONTNEED`, madvise(2)).
+/// Unmaps the program's text and constants until it is touched again (`MADV_DONTNEED`, madvise(2)).
 #[cfg(target_os = "linux")]
 pub(crate) fn release() {
     let program = std::fs::read_link("/proc/self/exe").ok();
     let maps = std::fs::read_to_string("/proc/self/maps").ok();
     if let (Some(program), Some(maps)) = (program, maps) {
-        text_ranges(&maps, &program.to_string_lossy()).for_each(|(start, end)| unmap(start, end));
+        ranges(&maps, &program.to_string_lossy()).for_each(|(start, end)| unmap(start, end));
     }
 }
 
@@ -23,19 +23,21 @@ pub(crate) fn release() {}
 #[expect(unsafe_code, reason = "the system is told about memory by its address")]
 fn unmap(start: usize, end: usize) {
     use rustix::mm::{Advice, madvise};
-    // SAFETY: the range is one mapping of the program's file that can be executed and not written, so that its pages are the
-    // file's, and are read from there again at the next touch. A kernel that refuses leaves all as it is.
+    // SAFETY: the range is one mapping of the program's file that can't be written and never was, so that its pages are the file's,
+    // and are read from there again at the next touch. A kernel that refuses leaves all as it is.
     let _refused = unsafe { madvise(start as *mut _, end - start, Advice::LinuxDontNeed) };
 }
 
-/// Where a program's text lies, by `/proc/PID/maps` (proc_pid_maps(5)): its own mappings that can be executed and were never written.
+/// Where a program's text and constants lie, by `/proc/PID/maps` (proc_pid_maps(5)): its own mappings that can be executed, and the one with
+/// which the file begins. Others that can only be read now were written once, when the program was linked.
 #[cfg(any(test, target_os = "linux"))]
-fn text_ranges(maps: &str, program: &str) -> impl Iterator<Item = (usize, usize)> {
+fn ranges(maps: &str, program: &str) -> impl Iterator<Item = (usize, usize)> {
     maps.lines().filter_map(move |line| {
         let mut fields = line.splitn(6, ' ');
-        let (range, rights) = (fields.next()?, fields.next()?);
-        let is_text = rights == "r-xp" && fields.nth(3)?.trim_start() == program;
-        let (start, end) = range.split_once('-').filter(|_| is_text)?;
+        let (range, rights, offset) = (fields.next()?, fields.next()?, fields.next()?);
+        let is_of_file = rights == "r-xp" || rights == "r--p" && offset.bytes().all(|digit| digit == b'0');
+        let is_meant = is_of_file && fields.nth(2)?.trim_start() == program;
+        let (start, end) = range.split_once('-').filter(|_| is_meant)?;
         let at = |hex| usize::from_str_radix(hex, 16).ok();
         Some((at(start)?, at(end)?))
     })
@@ -46,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_text_of_the_program_alone_is_found() {
+    fn the_text_and_the_constants_of_the_program_alone_are_found() {
         let maps = "\
             55d0a000-55d0b000 r--p 00000000 fe:00 123                        /opt/my apps/mcp-pipe\n\
             55d0b000-55d0f000 r-xp 00001000 fe:00 123                        /opt/my apps/mcp-pipe\n\
@@ -56,9 +58,9 @@ mod tests {
             7f000000-7f001000 r-xp 00001000 fe:00 9                          /usr/lib/libc.so.6\n\
             7f002000-7f003000 rwxp 00001000 fe:00 123                        /opt/my apps/mcp-pipe\n\
             7ffd0000-7ffd1000 r-xp 00000000 00:00 0                          [vdso]\n";
-        let found: Vec<_> = text_ranges(maps, "/opt/my apps/mcp-pipe").collect();
-        assert_eq!(found, [(0x55d0_b000, 0x55d0_f000)]);
-        assert_eq!(text_ranges("", "x").count() + text_ranges("x\ny-z r-xp", "").count(), 0);
+        let found: Vec<_> = ranges(maps, "/opt/my apps/mcp-pipe").collect();
+        assert_eq!(found, [(0x55d0_a000, 0x55d0_b000), (0x55d0_b000, 0x55d0_f000)]);
+        assert_eq!(ranges("", "x").count() + ranges("x\ny-z r-xp", "").count(), 0);
     }
 
     #[cfg(target_os = "linux")]
