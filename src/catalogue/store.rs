@@ -102,10 +102,15 @@ impl Catalogue {
         if let Some(Piece::Hello(params)) = self.writer.unwritten(&name) {
             return Some(params);
         }
+        if let Some(params) = self.writer.hello(&name) {
+            return Some(params);
+        }
         let bytes = self.folder().ok()??.read(&name, MAX_HELLO_FILE).ok()?;
         let params = String::from_utf8(bytes).ok()?;
         let is_whole = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&params).is_ok();
-        is_whole.then(|| params.trim_end().into())
+        let params: Box<str> = is_whole.then(|| params.trim_end().into())?;
+        self.writer.has_read_hello(name, &params);
+        Some(params)
     }
 
     /// Remembers what the endpoint of an agent says of itself. `agent` is not written, only its hash.

@@ -77,7 +77,8 @@ struct Waiting {
     next: u64,
     /// The last piece for each file that could not be written: no more than there are files.
     failed: Vec<(String, Piece)>,
-    /// The last piece about an endpoint: each pipe of an agent hears the same, and once is enough.
+    /// The last piece about an endpoint, as it is in its file or is to be: each link of an agent hears the same and asks for the same, and once
+    /// is enough.
     hello: Option<(String, Box<str>)>,
     /// Whether old files were removed, which happens once in a run.
     swept: bool,
@@ -120,6 +121,19 @@ impl Writer {
         }
         waiting.put(name, piece);
         Self::begin(shared, waiting);
+    }
+
+    /// What an endpoint says of itself, if that was the last one that was asked for or told of.
+    pub(super) fn hello(&self, name: &str) -> Option<Box<str>> {
+        let waiting = self.0.as_ref()?.lock();
+        waiting.hello.as_ref().filter(|(last, _)| last == name).map(|(_, params)| params.clone())
+    }
+
+    /// That this was read from the file of this name.
+    pub(super) fn has_read_hello(&self, name: String, params: &str) {
+        if let Some(shared) = &self.0 {
+            shared.lock().hello = Some((name, params.into()));
+        }
     }
 
     /// Has those pieces written that could not be.

@@ -23,6 +23,9 @@ pub(crate) fn is_place(text: &str) -> bool {
 
 /// The variable in a path that only Windows replaces.
 pub(crate) fn variable(text: &str) -> Option<&'static str> {
+    if !text.contains('%') {
+        return None;
+    }
     let upper = text.to_ascii_uppercase();
     VARIABLES.iter().find(|name| upper.contains(&format!("%{name}%"))).copied()
 }

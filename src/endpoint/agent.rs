@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderName;
 use percent_encoding::percent_decode_str;
-use ring::digest::{Context, SHA256};
+use ring::digest::{SHA256, digest};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -49,15 +49,12 @@ impl Agent {
                 parts.extend(headers.iter().flat_map(|(name, value)| [name.to_string(), value.reveal().to_owned()]));
             }
         }
-        let mut context = Context::new(&SHA256);
-        for part in &parts {
-            // Each part follows its length, so that no two lists of parts give the same bytes.
-            context.update(&(part.len() as u64).to_be_bytes());
-            context.update(part.as_bytes());
-        }
-        let mut digest = [0; 16];
-        digest.copy_from_slice(&context.finish().as_ref()[..16]);
-        Agent(digest)
+        // Each part follows its length, so that no two lists of parts give the same bytes.
+        let framed = |part: &String| [&(part.len() as u64).to_be_bytes(), part.as_bytes()].concat();
+        let bytes: Vec<u8> = parts.iter().flat_map(framed).collect();
+        let mut agent = [0; 16];
+        agent.copy_from_slice(&digest(&SHA256, &bytes).as_ref()[..16]);
+        Agent(agent)
     }
 
     /// The digest for a file name: 32 hexadecimal digits, the same in every run.

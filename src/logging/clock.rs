@@ -1,12 +1,34 @@
 //! The time of a log line: in UTC for machines, in local time at a terminal.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::cell::RefCell;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{self, FormatTime as _};
 
+thread_local! {
+    /// The second of the last line, since 1970, and how it is written: making a date is half the work of a line, and many share one.
+    static SECOND: RefCell<(u64, String)> = RefCell::default();
+}
+
 /// The time in UTC as RFC 3339 has it, to the millisecond.
 pub(super) fn utc() -> String {
+    let now = since_1970();
+    SECOND.with_borrow_mut(|(second, date)| {
+        if date.is_empty() || *second != now.as_secs() {
+            let text = formatted();
+            match text.get(..19) {
+                // It reads the clock itself, and that goes on.
+                Some(start) if since_1970().as_secs() == now.as_secs() => (*second, *date) = (now.as_secs(), start.into()),
+                Some(_) | None => return text,
+            }
+        }
+        format!("{date}.{:03}Z", now.subsec_millis())
+    })
+}
+
+/// The present time, as [`utc`] gives it.
+fn formatted() -> String {
     let mut text = String::new();
     // Writing to a String can't fail.
     let _ = time::SystemTime.format_time(&mut Writer::new(&mut text));
@@ -20,7 +42,11 @@ pub(super) fn local() -> String {
 
 /// Seconds since 1970.
 pub(super) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    since_1970().as_secs()
+}
+
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// The same as [`local`] for another time, in seconds since 1970.
@@ -61,8 +87,19 @@ mod tests {
 
     #[test]
     fn the_clock_of_machines_writes_milliseconds() {
-        let now = utc();
-        assert!(now.len() == 24 && now.ends_with('Z') && &now[10..11] == "T" && &now[19..20] == ".", "{now}");
+        let (before, first, second, after) = (formatted(), utc(), utc(), formatted());
+        assert!(before.len() == 24 && before.ends_with('Z') && &before[10..11] == "T" && &before[19..20] == ".", "{before}");
+        assert!(before <= first && first <= second && second <= after, "{before} {first} {second} {after}");
+    }
+
+    #[test]
+    fn the_clock_of_machines_goes_on_with_the_second() {
+        let begun = utc();
+        while utc()[..19] == begun[..19] {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let (before, now, after) = (formatted(), utc(), formatted());
+        assert!(before <= now && now <= after, "{before} {now} {after}");
     }
 
     /// The environment is shared by all tests, so a process of its own has another zone.

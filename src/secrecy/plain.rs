@@ -11,6 +11,10 @@ use crate::words::is_unseen;
 /// Whether a character changes the text around it, or can't be seen: control characters, and those that turn the direction of
 /// writing. Blanks are seen as such, and joiners and variation selectors spell words.
 fn steers(c: char) -> bool {
+    // Nearly all that is looked at, and each line of the log is.
+    if c.is_ascii() {
+        return c.is_ascii_control();
+    }
     let spells = matches!(c, '\u{200c}' | '\u{200d}' | '\u{180b}'..='\u{180d}' | '\u{180f}' | '\u{fe00}'..='\u{fe0f}')
         || matches!(c, '\u{e0100}'..='\u{e01ef}');
     let ends_line = matches!(c, '\u{2028}' | '\u{2029}');

@@ -514,7 +514,7 @@ const MANY: usize = 150;
 #[test]
 fn requests_that_are_answered_from_memory_wait_for_room_alone_and_in_a_batch() {
     for layout in [Layout::Edited, Layout::Merged] {
-        let list = said(r#"{"jsonrpc":"2.0","id":N,"method":"tools/list"}"#, 0, 1000, 0);
+        let list = said(r#"{"jsonrpc":"2.0","id":N,"method":"tools/list"}"#, 0, 400, 0);
         let batch = vec![format!("[{}]", list[..256].join(","))];
         for all in [list, batch] {
             let (mut rig, _) = held_after(layout, MANY, |rig| rig.check(&by_endpoint(&all)));

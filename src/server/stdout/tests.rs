@@ -711,7 +711,7 @@ fn bad_bytes_in_a_line_cost_no_answer() {
 
 #[test]
 fn text_made_to_be_slow_is_searched_fast() {
-    // Each of these texts would take hours if a part of it was looked at again and again.
+    // Each of these texts would take long minutes if a part of it was looked at again and again.
     for text in [
         "{\"a\":",
         "[",
@@ -728,7 +728,7 @@ fn text_made_to_be_slow_is_searched_fast() {
         "{\"jsonrpc\":1,\"id\":06,\"a\":\"{{{{{{{{{{{{",
     ] {
         let mut rig = Rig::new(1 << 23);
-        rig.feed(text.repeat((1 << 20) / text.len()).as_bytes());
+        rig.feed(text.repeat((1 << 18) / text.len()).as_bytes());
         rig.feed(b"\n");
         rig.end();
         assert!(rig.messages().is_empty());
@@ -736,7 +736,7 @@ fn text_made_to_be_slow_is_searched_fast() {
     // The same as one value that comes line by line.
     let mut rig = Rig::new(1 << 22);
     rig.feed(b"[\n");
-    (0..100_000).for_each(|_| rig.feed(b"{\"a\":[1]},\n"));
+    (0..25_000).for_each(|_| rig.feed(b"{\"a\":[1]},\n"));
     rig.feed(b"x\n");
     rig.end();
 }
