@@ -69,6 +69,7 @@ pub use options::LogFormat;
 pub use resolve::{Resolved, resolve, status_socket};
 pub use schema::schema;
 pub use show::{Shown, show};
+pub(crate) use start::CANT_START;
 pub use surroundings::Surroundings;
 pub(crate) use syntax::fault as json_fault;
 pub use validate::{Finding, Findings, Severity, validate};

@@ -44,7 +44,7 @@ impl Look<'_> {
         self.redactor.spare(found.names.iter().map(String::as_str));
         let report = Report::new(&found);
         print(&if json { as_json(&report, self.redactor)? } else { as_text(&report.words(), self.redactor) });
-        Ok(if report.is_bad(strict) { Exit::Config } else { Exit::Success })
+        Ok(report.exit(strict))
     }
 
     /// `mcp-pipe config show`: prints every value that counts.

@@ -287,7 +287,8 @@ async fn serve_stdio(
         }
         match carried {
             Ok(End::Stream(_)) if !is_told => {
-                Err(anyhow::anyhow!("the servers have ended before the client did").into())
+                Err(anyhow::anyhow!("mcp-pipe has ended the conversation before the client did: the log says why")
+                    .into())
             }
             carried => carried.map(|_| Exit::Success),
         }

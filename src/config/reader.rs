@@ -63,25 +63,24 @@ impl<'t> Reader<'t> {
 
     /// Parses JSON with comments and trailing commas, and nothing looser. `None` if that fails, which is noted.
     pub(crate) fn parse(&mut self) -> Option<Value<'t>> {
-        let problem = match parse_to_ast(self.text, &CollectOptions::default(), &syntax::CONFIG) {
+        let problems = match parse_to_ast(self.text, &CollectOptions::default(), &syntax::CONFIG) {
             Ok(parsed) => match parsed.value {
                 Some(value) => return Some(value),
-                None => Problem::new(
+                None => vec![Problem::new(
                     Place::file(self.name),
                     Code::MissingKey.says("is empty"),
                     r#"write {"mcpServers": {"calculator": {"command": "python", "args": ["calculator.py"]}}}"#,
-                ),
+                )],
             },
             Err(error) => {
-                let fault = syntax::explain(self.text, &error);
-                Problem::new(
-                    self.place_at(fault.at, ""),
-                    Code::Syntax.says(format!("is no valid JSON: {}", fault.why)),
-                    fault.remedy,
-                )
+                let problem = |fault: syntax::Fault| {
+                    let what = format!("is no valid JSON: {}", fault.why);
+                    Problem::new(self.place_at(fault.at, ""), Code::Syntax.says(what), fault.remedy)
+                };
+                syntax::explain(self.text, &error).into_iter().map(problem).collect()
             }
         };
-        self.mistakes.push(problem);
+        self.mistakes.extend(problems);
         None
     }
 

@@ -8,7 +8,7 @@ use super::reader::Located;
 use super::{AuthSpec, RemoteSpec, TlsSpec, defaults};
 use super::{authorize, dial};
 use crate::disk::{joined, obstacle};
-use crate::endpoint::RemoteUrl;
+use crate::endpoint::{RemoteUrl, are_several};
 use crate::error::Code;
 use crate::words::brief_path;
 
@@ -37,7 +37,13 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, remote: &RemoteEntry) -> Option<Re
     ctx.warn_of_braces(&remote.url, Braces::All);
     let headers = dial::headers(ctx, &remote.headers, |name| RESERVED.contains(&name));
     let identity = identity(ctx, remote);
-    let url = match written?.parse::<RemoteUrl>() {
+    let written = written?;
+    if are_several(&written) {
+        let remedy = "write one; another server has an entry of its own";
+        ctx.mistake(&remote.url.place, Code::WrongValue.says("holds more than one address"), remedy);
+        return None;
+    }
+    let url = match written.parse::<RemoteUrl>() {
         Ok(url) => url,
         Err(error) => {
             ctx.mistake(&remote.url.place, Code::WrongValue.says(error.to_string()), error.remedy());

@@ -216,9 +216,12 @@ fn is_mangled(ctx: &mut Context<'_>, text: &Located<String>, path: &str) -> bool
     true
 }
 
+/// How a finding ends that says that a server can't start.
+pub(crate) const CANT_START: &str = "can't start";
+
 /// What is wrong with a path of Windows, for a server that needs it.
 fn elsewhere(server: &str) -> String {
-    format!("is a path of Windows, and this is another system, so {server} can't start")
+    format!("is a path of Windows, and this is another system, so {server} {CANT_START}")
 }
 
 /// A command line without what only Windows puts around a program (`cmd /c`, `.exe`), with a warning. A path of Windows stays,

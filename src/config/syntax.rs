@@ -63,9 +63,37 @@ pub(crate) fn fault(text: &str) -> Option<Fault> {
     Some(explain_in(Kind::Value, text, &error))
 }
 
-/// Explains the parser's error in the text of a config.
-pub(crate) fn explain(text: &str, error: &ParseError) -> Fault {
-    explain_in(Kind::Config, text, error)
+/// Most characters that are told at once: who sees so many knows the kind.
+const MOST: usize = 20;
+
+/// Explains the parser's error in the text of a config. If it is a character that looks like one of JSON's, as a word processor or an input
+/// method writes them, the others of its kind are explained as well: one seldom comes alone.
+pub(crate) fn explain(text: &str, error: &ParseError) -> Vec<Fault> {
+    let mut text = text.to_owned();
+    let mut fault = explain_in(Kind::Config, &text, error);
+    let mut told = Vec::new();
+    while let Some((at, c, plain)) = lookalike(&text, &fault) {
+        told.push(fault);
+        // As long as what it stands for, so that all else stays in its place.
+        let length = c.len_utf8();
+        text.replace_range(at..at + length, &format!("{plain:<length$}"));
+        match parse_to_ast(&text, &CollectOptions::default(), &CONFIG).err() {
+            Some(error) if told.len() < MOST => fault = explain_in(Kind::Config, &text, &error),
+            Some(_) | None => return told,
+        }
+    }
+    // What else is wrong may only follow from a wrong guess.
+    if told.is_empty() {
+        told.push(fault);
+    }
+    told
+}
+
+/// The character at a fault that looks like another one of JSON's; where it is, and which one was meant.
+fn lookalike(text: &str, fault: &Fault) -> Option<(usize, char, char)> {
+    let c = text.get(fault.at..)?.chars().next()?;
+    let plain = meant(c).map(|plain| if plain == '\'' { '"' } else { plain })?;
+    "{}[]:,\"".contains(plain).then_some((fault.at, c, plain))
 }
 
 /// What a text was to be.
@@ -83,9 +111,8 @@ fn explain_in(whole: Kind, text: &str, error: &ParseError) -> Fault {
     let begin = text.len() - text.trim_start().len();
     // A table of TOML begins with a bracket.
     let is_at_begin = begin == at || (begin + 1 == at && text[begin..].starts_with('['));
-    let told = never_closed(kind)
-        .or_else(|| bad_escape(kind, rest))
-        .map(|(why, remedy)| (at, why, remedy))
+    let told = closed_by_another(kind, text, at)
+        .or_else(|| never_closed(kind).or_else(|| bad_escape(kind, rest)).map(|(why, remedy)| (at, why, remedy)))
         .or_else(|| joined_texts(text, at).map(|(why, remedy)| (at, why, remedy)))
         .or_else(|| swallowed_by_text(text, at))
         .or_else(|| early_end(text, at))
@@ -123,6 +150,18 @@ fn never_closed(kind: &ParseErrorKind) -> Option<Why> {
     Some((format!("the {open} is never closed"), format!("a {close} is missing somewhere after it")))
 }
 
+/// A text that is never closed, and holds a quote on its line that only looks right.
+fn closed_by_another(kind: &ParseErrorKind, text: &str, at: usize) -> Option<(usize, String, String)> {
+    let is_open = matches!(kind, ParseErrorKind::String(ParseStringErrorKind::UnterminatedStringLiteral));
+    let line = text.get(at..)?.lines().next().filter(|_| is_open)?;
+    let (n, c) = line.char_indices().find(|(_, c)| meant(*c) == Some('"'))?;
+    Some((at + n, closes_no_text(c), "write \" for it".to_owned()))
+}
+
+fn closes_no_text(c: char) -> String {
+    format!("{} closes no text", character(c))
+}
+
 /// An escape that JSON doesn't have, as in `"C:\Users"`.
 fn bad_escape(kind: &ParseErrorKind, rest: &str) -> Option<Why> {
     let escape: String = rest.chars().take(2).filter(char::is_ascii_graphic).collect();
@@ -147,8 +186,7 @@ fn swallowed_by_text(text: &str, at: usize) -> Option<(usize, String, String)> {
     let (start, end) = text_before(text, at)?;
     let inside = &text[start + 1..end - 1];
     if let Some((n, c)) = inside.char_indices().find(|(_, c)| meant(*c) == Some('"')) {
-        let why = format!("{} closes no text", character(c));
-        return Some((start + 1 + n, why, "write \" for it".to_owned()));
+        return Some((start + 1 + n, closes_no_text(c), "write \" for it".to_owned()));
     }
     if inside.contains('\n') {
         let remedy = "a \" is missing on this line; a line break in a text is written \\n";
@@ -404,6 +442,37 @@ mod tests {
         let mut reader = Reader::new("f", text);
         assert!(reader.parse().is_none(), "{text} is JSON");
         reader.mistakes.first().map(ToString::to_string).unwrap_or_default()
+    }
+
+    #[test]
+    fn characters_that_look_like_those_of_json_are_told_together() {
+        let told = |text: &str| {
+            let mut reader = Reader::new("f", text);
+            assert!(reader.parse().is_none(), "{text} is JSON");
+            let short = |mistake: &crate::error::Problem| {
+                let what = mistake.what.strip_prefix("is no valid JSON: ").unwrap_or_default();
+                let place = mistake.place.to_string();
+                format!("{} {}", place.trim_start_matches("f:"), what.chars().next().unwrap_or_default())
+            };
+            reader.mistakes.iter().map(short).collect::<Vec<_>>().join(", ")
+        };
+        for (text, want) in [
+            ("{\"a\"：1，\n\"b\"：［2］｝", "1:5 ：, 1:7 ，, 2:4 ：, 2:5 ［, 2:7 ］, 2:8 ｝"),
+            ("{“a”: “x”}", "1:2 “, 1:4 ”, 1:7 “, 1:9 ”"),
+            ("{“a”: “x”，\n\t“b”: [“”]}", "1:2 “, 1:4 ”, 1:7 “, 1:9 ”, 1:10 ，, 2:2 “, 2:4 ”, 2:8 “, 2:9 ”"),
+            ("{\"a”: 1}", "1:4 ”"),
+            ("{\"a”: ‘x’，\"b\": 1}", "1:4 ”, 1:7 ‘"),
+            // What is right in a text is not told.
+            ("{\"a\"：\"“x”，\", \"b\": 1，}", "1:5 ：, 1:20 ，"),
+            // Anything else may follow from a wrong guess.
+            ("{\"a\"：1, b}", "1:5 ："),
+            ("{\"a\": 1, b：2}", "1:10 a"),
+            ("｛\"a\": \"x", "1:1 ｛"),
+        ] {
+            assert_eq!(told(text), want, "{text}");
+        }
+        let many = format!("{{{}\"b\": 1}}", "\"a\"：1，".repeat(50));
+        assert_eq!(told(&many).split(", ").count(), MOST);
     }
 
     #[test]

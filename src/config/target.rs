@@ -39,7 +39,8 @@ pub(crate) fn are_several(ctx: &mut Context<'_>, file: &File) -> bool {
         }
         Some(_) => {
             let commands = ctx.line.commands.iter().map(String::as_str).filter(|_| ctx.line.command.is_none());
-            let meant = closest(first, commands).map(|meant| format!("did you mean the command {meant}?"));
+            let meant = begun(first, commands.clone()).or_else(|| closest(first, commands));
+            let meant = meant.map(|meant| format!("did you mean the command {meant}?"));
             let program = program_line(ctx, file, &line).map(|line| format!("to start a program with arguments: {line}"));
             let remedy = meant.into_iter().chain(program).collect::<Vec<_>>().join(" Or, ");
             ("are several words, and one server or script can be named".to_owned(), remedy)
@@ -317,6 +318,7 @@ fn not_found(ctx: &mut Context<'_>, file: &File, name: &str, config: Option<&str
         Some(_) => &[],
     };
     let options = options.iter().copied();
+    let begun = begun(name, commands.clone());
     let known = names.iter().copied().chain(commands).chain(scripts.iter().map(String::as_str)).chain(options);
     // A server is often called like its script: names with the same ending as the target come first.
     let same_kind = |known: &&str| Path::new(known).extension() == Path::new(name).extension();
@@ -330,8 +332,10 @@ fn not_found(ctx: &mut Context<'_>, file: &File, name: &str, config: Option<&str
         for_words(ctx, file, name)
     } else if let Some(option @ ("local" | "version")) = meant.filter(|meant| !names.contains(meant)) {
         format!("did you mean --{option}?")
-    } else if let Some(meant) = meant {
-        format!("did you mean {meant}?")
+    } else if let Some(meant) = meant.or(begun) {
+        // Whoever writes only the beginning of a command makes no slip.
+        let other = begun.filter(|begun| *begun != meant).map_or_else(String::new, |begun| format!(" or {begun}"));
+        format!("did you mean {meant}{other}?")
     } else if let Some((server, rest)) = joined {
         match ctx.line.command {
             Some("call") => {
@@ -349,6 +353,15 @@ fn not_found(ctx: &mut Context<'_>, file: &File, name: &str, config: Option<&str
         [servers, program, path, create].into_iter().flatten().collect::<Vec<_>>().join("; ")
     };
     ctx.no_target(name, Code::Target.says(what), remedy);
+}
+
+/// Fewest letters of a command that are taken for its beginning.
+const BEGINNING: usize = 3;
+
+/// The command of which somebody has written the beginning only, if there is one such.
+fn begun<'a>(name: &str, mut commands: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let begun = commands.find(|command| name.len() >= BEGINNING && command.starts_with(name))?;
+    commands.all(|command| !command.starts_with(name)).then_some(begun)
 }
 
 /// A server of the config and what was joined to its name, as in `server.tool`: quoted as a shell wants them.

@@ -710,6 +710,9 @@ fn an_unknown_target_says_where_it_was_looked_for_and_what_there_is() {
         mistake.contains("DIR/calculater, DIR/examples/calculater") && mistake.ends_with("did you mean calculator?")
     );
     assert!(wrong(&["heath"]).ends_with("did you mean health?"));
+    assert!(wrong(&["stat"]).ends_with("did you mean start or status?"));
+    assert!(wrong(&["valid"]).ends_with("did you mean validate?"));
+    assert!(wrong(&["res"]).ends_with("; to run a program: mcp-pipe -- res"), "restart, or resume");
     assert!(wrong(&["tools", "heath"]).contains("the config has: calculator"), "no command follows a command");
     for (line, want) in [
         (&["zzz"][..], "the config has: calculator; to run a program: mcp-pipe -- zzz"),
@@ -768,6 +771,10 @@ fn several_servers_on_a_command_line_are_told_how_to_run_them() {
         (
             &["tolls", "calc"],
             "did you mean the command tools? Or, to start a program with arguments: mcp-pipe -- tolls calc",
+        ),
+        (
+            &["conf", "show"],
+            "did you mean the command config? Or, to start a program with arguments: mcp-pipe -- conf show",
         ),
     ] {
         let problems = case.run(line).unwrap_err();

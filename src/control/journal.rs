@@ -10,7 +10,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use super::status::{LastClose, LinkEntry, LinkState, LinkStatus, ServerEntry, ServerState, ServerStatus, Started};
+use super::status::{
+    LastClose, LinkEntry, LinkState, LinkStatus, ServerEntry, ServerState, ServerStatus, Started, Which,
+};
 use crate::error::FaultCode;
 use crate::link::cause::Cause;
 use crate::logging::{Names, RETRIES};
@@ -126,7 +128,11 @@ impl ServerEntry {
     pub(crate) fn note(&self, news: ServerNews<'_>) {
         self.change(|server| {
             let (clean, now) = (|text: &str| self.clean(text), Instant::now());
-            if self.is_further { server.follow_further(&news, clean, now) } else { server.follow(&news, clean, now) }
+            match self.which {
+                Which::First => server.follow(&news, clean, now),
+                Which::OfPeer => server.follow_further(&news, false, clean, now),
+                Which::OfEra => server.follow_further(&news, true, clean, now),
+            }
         });
     }
 
@@ -271,7 +277,7 @@ impl ServerStatus {
         match news {
             ServerNews::Started { pid, program, fetcher } => {
                 let fetcher = fetcher.map(&clean);
-                self.process = Some(Started { pid: *pid, program: clean(program), fetcher, at: now });
+                self.process = Some(Started { pid: *pid, program: clean(program), fetcher, at: now, of_era: false });
                 self.begins_life(now);
             }
             ServerNews::Contacted { .. } | ServerNews::Came { .. } => self.begins_life(now),
@@ -342,12 +348,13 @@ impl ServerStatus {
         }
     }
 
-    /// What follows from news of a further process: whether it is there. What is wrong with one is told in the log.
-    fn follow_further(&mut self, news: &ServerNews<'_>, clean: impl Fn(&str) -> String, now: Instant) {
+    /// What follows from news of a further process: whether it is there. What is wrong with one is told in the log. `of_era`: it is the one for
+    /// clients of MCP 2026-07-28.
+    fn follow_further(&mut self, news: &ServerNews<'_>, of_era: bool, clean: impl Fn(&str) -> String, now: Instant) {
         match news {
             ServerNews::Started { pid, program, fetcher } => {
                 let fetcher = fetcher.map(&clean);
-                self.further.push(Started { pid: *pid, program: clean(program), fetcher, at: now });
+                self.further.push(Started { pid: *pid, program: clean(program), fetcher, at: now, of_era });
             }
             ServerNews::Exited { pid, .. }
             | ServerNews::Replaced { pid, .. }

@@ -89,7 +89,7 @@ struct Server {
     failures: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     process: Option<Process>,
-    /// Where each endpoint has a process of its own: those besides the first.
+    /// Those besides the first: of other endpoints, or of clients of another era.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     further: Vec<Process>,
     /// What all of them hold of the memory, where the system tells.
@@ -422,7 +422,8 @@ impl Server {
 
 impl Calls {
     fn of(Counted { calls, errors, p50, p99 }: Counted) -> Self {
-        let millis = |micros: u64| seconds(Duration::from_micros(micros)) * 1e3;
+        // To the microsecond, in which they are counted: most calls take less than a millisecond.
+        let millis = |micros: u64| (Duration::from_micros(micros).as_secs_f64() * 1e6).round() / 1e3;
         let (p50_ms, p99_ms) = (p50.map(millis), p99.map(millis));
         Calls { answered: calls, errors, p50_ms, p99_ms, precision: p50.map(|_| PRECISION) }
     }
@@ -580,7 +581,12 @@ mod tests {
                  endpoint {address}: connected for 60.0 s, has asked for nothing yet; serves a\n"
             )
         );
-        assert!(rig.report(None).unwrap().is_well() && !address.contains("secret"), "{address} {SHOWN}");
+        let report = rig.report(None).unwrap();
+        assert!(report.is_well() && !address.contains("secret"), "{address} {SHOWN}");
+        // The same in JSON: not a whole millisecond.
+        let calls = serde_json::to_value(&report).unwrap()["servers"][0]["calls"].clone();
+        let want = serde_json::json!({"answered": 2, "errors": 1, "p50Ms": 0.877, "p99Ms": 0.877, "precision": 0.2});
+        assert_eq!(calls, want);
     }
 
     #[tokio::test(start_paused = true)]
@@ -683,6 +689,31 @@ mod tests {
             vec![Gist { about: Some(None), ..Gist::of(Cause::of_mistake(&mistake).words(), "".into()) }],
         ];
         assert_eq!(gone(&with.concat(), &start), ["no more: error config-mistake: x is a number"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_several_processes_of_a_server_are_there_for_is_told() {
+        let rig = Rig::new(["a"], &[&["a"]]);
+        rig.ready("a");
+        let of_era = rig.servers["a"].of_era();
+        let (started, stopped) = (
+            |pid| ServerNews::Started { pid, program: "npx", fetcher: None },
+            |pid| ServerNews::Stopped { pid: Some(pid), why: "exited with code 0" },
+        );
+        of_era.write("a", started(8));
+        for (words, further) in [
+            ("; 2 processes, of which one is for clients of MCP 2026-07-28: 7, 8", 1),
+            ("; 3 processes, one for each endpoint that uses it, and one for clients of MCP 2026-07-28: 7, 8, 9", 2),
+        ] {
+            let report = rig.report(None).unwrap();
+            assert!(report.words().contains(words), "{}", report.words());
+            let json = serde_json::to_value(&report).unwrap();
+            assert!(json["servers"][0]["words"].as_str().unwrap().contains(words), "{json}");
+            assert_eq!(json["servers"][0]["further"].as_array().unwrap().len(), further);
+            rig.servers["a"].further().write("a", started(9));
+        }
+        of_era.write("a", stopped(8));
+        assert!(rig.words().contains("processes, one for each endpoint that uses it: 7, 9"), "{}", rig.words());
     }
 
     #[tokio::test(start_paused = true)]

@@ -90,7 +90,7 @@ pub(crate) struct ServerStatus {
     pub last_words: String,
     /// The process, while there is one.
     pub process: Option<Started>,
-    /// Its further processes, each of which is for one endpoint alone.
+    /// Its further processes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub further: Vec<Started>,
     /// When the server is started again.
@@ -128,6 +128,9 @@ pub(crate) struct Started {
     pub fetcher: Option<String>,
     #[serde(with = "moment")]
     pub at: Instant,
+    /// Whether it is the one for clients of MCP 2026-07-28, beside one for all others.
+    #[serde(default)]
+    pub of_era: bool,
 }
 
 impl ServerStatus {
@@ -471,8 +474,18 @@ pub(crate) struct Status {
 pub(crate) struct ServerEntry {
     held: Arc<Held<ServerKey>>,
     pub(super) figures: Arc<Figures>,
-    /// Whether this is for a further process of the server: of that is shown that it is there, and what it answers.
-    pub(super) is_further: bool,
+    /// Which process of the server this is for.
+    pub(super) which: Which,
+}
+
+/// A process of a server. Of one that is not the first is shown that it is there, and what it answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Which {
+    First,
+    /// One that is for an endpoint alone.
+    OfPeer,
+    /// The one for clients of MCP 2026-07-28.
+    OfEra,
 }
 
 /// The same of one link.
@@ -594,7 +607,7 @@ impl Status {
         let figures = Arc::new(Figures::new(self.calls.clone()));
         let server = ServerStatus::new(key, self.redactor.clean(name).into_owned(), figures.clone());
         self.overview.send_modify(|overview| overview.servers.push(server));
-        ServerEntry { held: Arc::new(Held { of: self.clone(), key }), figures, is_further: false }
+        ServerEntry { held: Arc::new(Held { of: self.clone(), key }), figures, which: Which::First }
     }
 
     /// Adds a link that has not been dialled yet and shows nothing. `name`: the endpoint's, if it has one.
@@ -687,9 +700,14 @@ impl ServerEntry {
         Status::default().add_server("")
     }
 
-    /// The same entry, for a further process of the server.
+    /// The same entry, for a further process of the server: one that is for an endpoint alone.
     pub(crate) fn further(&self) -> Self {
-        ServerEntry { is_further: true, ..self.clone() }
+        ServerEntry { which: Which::OfPeer, ..self.clone() }
+    }
+
+    /// The same entry, for the process that is for clients of MCP 2026-07-28.
+    pub(crate) fn of_era(&self) -> Self {
+        ServerEntry { which: Which::OfEra, ..self.clone() }
     }
 
     pub(crate) fn key(&self) -> ServerKey {
@@ -713,7 +731,7 @@ impl ServerEntry {
 
     /// Notes that what follows from a command, by its number, has begun.
     pub(crate) fn heeded(&self, number: u64) {
-        if !self.is_further {
+        if self.which == Which::First {
             self.change(|server| server.heeded = number);
         }
     }

@@ -45,11 +45,8 @@ pub(super) fn of_server(
     let pids: Vec<String> = processes.map(|process| process.pid.to_string()).collect();
     if !pids.is_empty() {
         let own = pids.len();
-        said += &if own == 1 {
-            "; process ".to_owned()
-        } else {
-            format!("; {own} processes, one for each endpoint that uses it: ")
-        };
+        said +=
+            &if own == 1 { "; process ".to_owned() } else { format!("; {own} processes, {}: ", why_several(server)) };
         said += &listed(pids.into_iter().take(SHOWN).collect(), own);
         match memory {
             Some(Memory { bytes, processes }) if processes <= own => said += &format!(", {}", mebibytes(bytes)),
@@ -74,6 +71,16 @@ pub(super) fn of_server(
         said += &format!("; {}", restarts(server));
     }
     said
+}
+
+/// What the processes of a server are there for.
+fn why_several(server: &ServerStatus) -> &'static str {
+    let of_peers = server.further.iter().any(|process| !process.of_era);
+    match server.further.iter().any(|process| process.of_era) {
+        true if of_peers => "one for each endpoint that uses it, and one for clients of MCP 2026-07-28",
+        true => "of which one is for clients of MCP 2026-07-28",
+        false => "one for each endpoint that uses it",
+    }
 }
 
 fn restarts(server: &ServerStatus) -> String {

@@ -222,19 +222,45 @@ fn is_of_secret(name: &str) -> bool {
         || ["token", "key", "secret", "password", "passwd"].iter().any(|secret| name.ends_with(secret))
 }
 
-/// Where addresses begin in a text. An address in a parameter of another one doesn't count, unless that parameter is `token`.
+/// Beginnings of addresses that people paste, in lower case.
+const BEGINNINGS: &[&str] = &["ws://", "wss://", "http://", "https://"];
+/// Marks that stand between two addresses, besides blanks.
+const BETWEEN: &str = ",;|，；、\"'`";
+
+/// Whether a text holds more than one address, neither of which is a part of the other.
+pub(crate) fn are_several(text: &str) -> bool {
+    addresses(text).len() > 1
+}
+
+/// Where addresses begin in a text, but for those that are a part of the one before.
 fn addresses(text: &str) -> Vec<usize> {
     let lower = text.to_ascii_lowercase();
-    let schemes = lower.match_indices("ws://").chain(lower.match_indices("wss://"));
-    let mut starts: Vec<usize> = schemes.map(|(at, _)| at).collect();
+    let all = BEGINNINGS.iter().flat_map(|begin| lower.match_indices(begin));
+    let mut starts: Vec<usize> = all.map(|(at, _)| at).collect();
     starts.sort_unstable();
-    let is_parameter = |at: usize| {
-        let name = lower[..at].strip_suffix('=').map(|before| before.rsplit(['?', '&']).next().unwrap_or_default());
-        name.is_some_and(|name| name != "token")
-    };
     let first = starts.first().copied();
-    starts.retain(|at| Some(*at) == first || !is_parameter(*at));
+    starts.retain(|at| Some(*at) == first || !is_part(&lower[..*at], &lower[*at..]));
     starts
+}
+
+/// Whether an address is a part of the one before it, by what stands right before it: it is what a parameter holds, or one of several in a
+/// list there, or it stands behind a mark that joins it to a path or a word. A token is no address, and holds none. Both texts are in lower
+/// case.
+fn is_part(before: &str, address: &str) -> bool {
+    let parameter = before.rsplit(['?', '&']).next().unwrap_or_default();
+    let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+    let Some(last) = before.chars().next_back() else { return false };
+    if TOKENS.contains(&name) || last.is_whitespace() {
+        return false;
+    }
+    // Nobody has an endpoint of WebSocket amid a path.
+    if last == '=' || address.starts_with("ws") {
+        return last == '=';
+    }
+    let is_list = BEGINNINGS.iter().any(|begin| value.starts_with(begin)) && !value.contains(char::is_whitespace);
+    let code = before.len().checked_sub(3).and_then(|at| before.get(at..));
+    let is_code = code.is_some_and(|code| code.starts_with('%') && code[1..].bytes().all(|b| b.is_ascii_hexdigit()));
+    is_list || is_code || !(last.is_alphanumeric() || BETWEEN.contains(last))
 }
 
 /// Whether the text before an address names it, as in `MCP_ENDPOINT=wss://…` or `"endpoint": "wss://…`.
@@ -630,6 +656,22 @@ mod tests {
             ("wss://h/?token=@wss://h/?token=@", EndpointError::Several),
             ("wss://h/?token=wss://h/?token=@", EndpointError::Several),
             ("[\"wss://h/?token=@\", \"WSS://h/?token=@\"]", EndpointError::Several),
+            // Whatever stands between them, and of whichever scheme the second is.
+            ("wss://h/?token=@ https://h/?token=@", EndpointError::Several),
+            ("wss://h/?token=@,HTTPS://h/?token=@", EndpointError::Several),
+            ("wss://h/?token=@; http://h/?token=@", EndpointError::Several),
+            ("wss://h/?token=@，https://h/", EndpointError::Several),
+            ("wss://h/?token=@\nhttps://h/?token=@", EndpointError::Several),
+            ("wss://h/?token=@https://h/?token=@", EndpointError::Several),
+            ("wss://h/?token=@%20https://h/?token=@", EndpointError::Several),
+            ("wss://h/?token=@==https://h/?token=@", EndpointError::Several),
+            ("wss://h/?token=https://h/?token=@", EndpointError::Several),
+            ("wss://h/?token=@&v=1http://h/", EndpointError::Several),
+            ("wss://h/?next=https://a wss://h/", EndpointError::Several),
+            ("wss://h/mcp https://h/mcp", EndpointError::Several),
+            ("https://h/?token=@ wss://h/?token=@", EndpointError::Several),
+            ("https://h/?token=@ http://h/?token=@", EndpointError::Several),
+            ("MCP_ENDPOINT=https://h/?token=@", EndpointError::Surplus),
             ("MCP_ENDPOINT=wss://h/?token=@", EndpointError::Surplus),
             ("export MCP_ENDPOINT='wss://h/?token=@'", EndpointError::Surplus),
             ("\"mcpEndpoint\": \"wss://h/?token=@\"", EndpointError::Surplus),
@@ -679,6 +721,10 @@ mod tests {
             "ws://h/?tokens=&x=",
             "wss://h.example/mcp/?token=default-s3cret",
             "wss://relay.example/?to=ws://10.0.0.1/x&token=a",
+            "wss://h/?redirect=https://h.example/back?x=http://a&token=a",
+            "wss://h/?token=a&allow=https://a.example,https://b.example",
+            "wss://h/?scope=openid%20https://h.example/x+https://h.example/y&token=a",
+            "wss://relay.example/to/https://h.example/mcp?token=a",
             "ws://h/?token=a$b$1%3D%3D",
             "ws://h/?token=it's",
             "ws://h/?token=A%41_B%42",

@@ -73,7 +73,7 @@ impl Place {
     }
 
     /// Whether it is an option of the command line.
-    pub(super) fn is_option(&self) -> bool {
+    pub(crate) fn is_option(&self) -> bool {
         self.name().is_some_and(|name| name.starts_with("--"))
     }
 

@@ -96,7 +96,10 @@ impl Listener {
         if let Ok(address) = self.address() {
             let scheme = if self.encryption.is_some() { "https" } else { "http" };
             let url = format!("{scheme}://{address}/mcp");
-            info!(event = "GATEWAY", "MCP clients are served at {url}");
+            // Nobody dials that.
+            let is_any = address.ip().is_unspecified();
+            let others = if is_any { "; from elsewhere it is reached under this machine's own address" } else { "" };
+            info!(event = "GATEWAY", "MCP clients are served at {url}{others}");
             gateway.status.set_gateway(Some(url));
         }
         let (mut connections, guests) = (JoinSet::new(), Arc::new(Counted::default()));

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::config::{Finding, Findings, Severity};
-use crate::error::{Code, Problem};
+use crate::config::{CANT_START, Finding, Findings, Severity};
+use crate::error::{Code, Exit, Problem};
 use crate::words::counted;
 
 /// The number of the form in which findings are told as JSON; another one where a program has to be changed to read it.
@@ -38,10 +38,20 @@ impl<'a> Report<'a> {
         Report { schema: SCHEMA, findings: found.findings.iter().map(told).collect(), found }
     }
 
-    /// Whether the config is not to be used; with `strict` also for a warning.
-    pub(crate) fn is_bad(&self, strict: bool) -> bool {
-        let counts = |finding: &Finding| strict || finding.severity == Severity::Error;
-        self.found.findings.iter().any(counts)
+    /// What the program ends with: whether the config is not to be used, with `strict` also for a warning. A run has another code for a wrong
+    /// command line, and for the variable that stands in the place of an option.
+    pub(crate) fn exit(&self, strict: bool) -> Exit {
+        let findings = &self.found.findings;
+        let errors: Vec<&Finding> = findings.iter().filter(|finding| finding.severity == Severity::Error).collect();
+        let is_of_line = |finding: &Finding| {
+            let place = &finding.problem.place;
+            place.is_option() || place.path() == LOG_LEVEL
+        };
+        match errors.as_slice() {
+            [] if !strict || findings.is_empty() => Exit::Success,
+            [_, ..] if errors.iter().all(|error| is_of_line(error)) => Exit::Usage,
+            _ => Exit::Config,
+        }
     }
 
     /// The findings for a person, and how many there are.
@@ -64,10 +74,8 @@ impl<'a> Report<'a> {
         let all = match (errors, warnings) {
             (0, 0) => format!("nothing to say against it; {} to start", counted(*servers, "server")),
             (0, warnings) => {
-                let is_missing =
-                    |finding: &Finding| [Code::ProgramMissing, Code::PathMissing].contains(&finding.problem.code);
                 let unable = match servers {
-                    _ if !findings.iter().any(is_missing) => "",
+                    _ if !findings.iter().any(|finding| is_in_the_way(&finding.problem)) => "",
                     1 => ", as far as it can",
                     _ => ", as far as they can",
                 };
@@ -82,6 +90,16 @@ impl<'a> Report<'a> {
         text
     }
 }
+
+/// Whether a warning is about something without which a server can't start, or not do what it is for. Of another system may also be
+/// something in whose place the right one is started.
+fn is_in_the_way(problem: &Problem) -> bool {
+    let is_missing = [Code::ProgramMissing, Code::PathMissing].contains(&problem.code);
+    is_missing || problem.what.ends_with(CANT_START)
+}
+
+/// The variable in which the level of the log is named.
+const LOG_LEVEL: &str = "MCP_LOG_LEVEL";
 
 /// Most places that are named in the last line.
 const PLACES: usize = 4;

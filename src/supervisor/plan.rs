@@ -232,7 +232,8 @@ fn plan_gateway(plan: &mut Plan, old: &Wanted, new: &Wanted, stale: &BTreeSet<Pa
         (None, None) => return,
         (Some(_), None) => Some("the gateway is no more"),
         (None, Some(_)) => Some("the gateway is new"),
-        (Some(before), Some(now)) if before != now => Some("the gateway has other terms"),
+        (Some(before), Some(now)) if is_otherwise(before, now) => Some("the gateway has other terms"),
+        (Some(before), Some(now)) if before.listen != now.listen => None,
         (Some(_), Some(_)) if is_stale => Some("the gateway has another certificate"),
         (Some(_), Some(_)) if is_renamed => Some("the gateway shows its tools under other names"),
         // What servers there are is told of these, and what endpoints are shown is told of them.
@@ -247,16 +248,29 @@ fn plan_gateway(plan: &mut Plan, old: &Wanted, new: &Wanted, stale: &BTreeSet<Pa
     };
     plan.gateway = true;
     plan.words.extend(what.map(str::to_owned));
+    if let (Some(before), Some(now)) = (&old.gateway, &new.gateway)
+        && before.listen != now.listen
+    {
+        plan.move_gateway(Some(now));
+    }
+}
+
+/// Whether a gateway is another one in more than its address.
+fn is_otherwise(before: &GatewaySpec, now: &GatewaySpec) -> bool {
+    *before != GatewaySpec { listen: before.listen, ..now.clone() }
 }
 
 impl Plan {
-    /// Has the gateway be where the config wants it, which it is not.
+    /// Has the gateway be where the config wants it, which may have been told.
     pub(super) fn move_gateway(&mut self, to: Option<&Arc<GatewaySpec>>) {
         self.gateway = true;
-        self.words.push(match to {
+        let words = match to {
             Some(spec) => format!("the gateway is to listen on {}", spec.listen),
             None => "the gateway is no more".to_owned(),
-        });
+        };
+        if !self.words.contains(&words) {
+            self.words.push(words);
+        }
     }
 
     /// Tells what becomes of servers. `what`: of one, and of several.
@@ -462,6 +476,23 @@ mod tests {
             ([a, ServerSpec { tools, ..b }], "the gateway shows other tools, or calls them otherwise"),
         ] {
             assert_eq!(plan(&before, &of(&now), &BTreeSet::new(), &[]).words, [told]);
+        }
+        let terms = GatewaySpec { max_sessions: 7, ..(**gateway.as_ref().unwrap()).clone() };
+        let moved = |spec: &GatewaySpec| GatewaySpec { listen: "127.0.0.1:81".parse().unwrap(), ..spec.clone() };
+        let of = |spec| Wanted { gateway: Some(Arc::new(spec)), ..before.clone() };
+        let (other, at) = ("the gateway has other terms", "the gateway is to listen on 127.0.0.1:81");
+        for (now, told) in [
+            (of(terms.clone()), vec![other]),
+            (of(moved(gateway.as_ref().unwrap())), vec![at]),
+            (of(moved(&terms)), vec![other, at]),
+        ] {
+            let mut plan = plan(&before, &now, &BTreeSet::new(), &[]);
+            assert_eq!(plan.words, told);
+            // Where it is not is told once.
+            if told.contains(&at) {
+                plan.move_gateway(now.gateway.as_ref());
+            }
+            assert_eq!(plan.words, told);
         }
         let mut plan = Plan::default();
         plan.move_gateway(gateway.as_ref());

@@ -133,8 +133,8 @@ impl Supervisor {
         if std::mem::take(&mut self.refused) {
             info!(event = "CONFIG_RELOADED", "the config has no mistakes any more");
         }
-        // It could not be, when the config last asked for that.
-        if self.front.is_elsewhere(new.gateway.as_ref()) && !plan.gateway {
+        // It is new, or could not be when the config last asked for that.
+        if self.front.is_elsewhere(new.gateway.as_ref()) {
             plan.move_gateway(new.gateway.as_ref());
         }
         if plan.is_empty() {

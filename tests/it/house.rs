@@ -1,4 +1,4 @@
-//! The tree in ARCHITECTURE.md is the tree: it names every file, and uses point down it.
+//! The tree in ARCHITECTURE.md is the tree: it names every file, and uses point down it. And what documents name is there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -163,4 +163,56 @@ fn files_of_one_folder_use_each_other_one_way() {
         }
     }
     assert!(circles.is_empty(), "these use each other in a circle: {circles:?}");
+}
+
+/// The lines of a document that are no code.
+fn prose(text: &str) -> impl Iterator<Item = &str> {
+    let mut is_code = false;
+    text.lines().filter(move |line| {
+        let is_fence = line.trim_start().starts_with("```");
+        is_code ^= is_fence;
+        !is_code && !is_fence
+    })
+}
+
+/// The anchors of a document, as GitHub makes them of its headings.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let mut anchors = BTreeSet::new();
+    for heading in prose(text).filter(|line| line.starts_with('#')) {
+        let words = heading.trim_start_matches('#').trim().to_lowercase();
+        let kept = words.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        let anchor: String = kept.map(|c| if c == ' ' { '-' } else { c }).collect();
+        let again = (1..).map(|n| format!("{anchor}-{n}")).find(|again| !anchors.contains(again)).unwrap();
+        anchors.insert(if anchors.contains(&anchor) { again } else { anchor });
+    }
+    anchors
+}
+
+#[test]
+fn every_link_from_a_document_to_another_leads_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let in_folder = |folder: PathBuf| std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let documents = in_folder(root.into()).chain(in_folder(root.join("docs")));
+    let documents: Vec<PathBuf> = documents.filter(|path| path.extension().is_some_and(|end| end == "md")).collect();
+    let (mut dead, mut links) = (Vec::new(), 0);
+    for document in &documents {
+        let text = std::fs::read_to_string(document).unwrap();
+        for link in prose(&text).flat_map(|line| line.split("](").skip(1)).filter_map(|rest| rest.split(')').next()) {
+            if link.contains("://") || link.starts_with("mailto:") {
+                continue;
+            }
+            links += 1;
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let file = if file.is_empty() { document.clone() } else { document.parent().unwrap().join(file) };
+            let is_there = match std::fs::read_to_string(&file) {
+                Ok(text) => anchor.is_empty() || anchors(&text).contains(anchor),
+                Err(_) => anchor.is_empty() && file.exists(),
+            };
+            if !is_there {
+                dead.push(format!("{}: {link}", document.display()));
+            }
+        }
+    }
+    assert!(links > 50, "only {links} links were found");
+    assert!(dead.is_empty(), "these links lead nowhere: {dead:#?}");
 }

@@ -81,6 +81,8 @@ async fn each_era_has_a_process_of_its_own_shared_by_all_its_clients_and_both_ar
     assert!(answers[0].starts_with("modern ") && answers.iter().all(|it| *it == answers[0]), "{answers:?}");
     let pid = further(&runtime, "x").await;
     assert_eq!(answers[0], format!("modern {}", pid[0]));
+    let told = runtime.ask(&["status"]).await.out;
+    assert!(told.contains("; 2 processes, of which one is for clients of MCP 2026-07-28: "), "{told}");
     assert_eq!(call(&at.path("/mcp/x"), "who").await, answers[0]);
     assert_eq!(old.call("who", json!({})).await, first);
     assert_eq!(text_of(&conn.call(1, "who", json!({})).await), first);

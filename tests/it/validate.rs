@@ -52,11 +52,19 @@ async fn findings_are_told_as_json_with_place_and_code_and_the_exit_code_says_wh
         let output = run(arguments, odd).await;
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", text(&output));
     }
+    // As a run has it: where only the command line is wrong.
+    for command in [&["validate"][..], &["config", "show"], &[]] {
+        for (text, code) in [(odd, 2), (broken, 78)] {
+            let arguments = command.iter().copied().chain(["--endpoint", "http://h/"]);
+            let output = Setup::new().file("mcp_config.json", text).args(arguments).output().await;
+            assert_eq!(output.status.code(), Some(code), "{command:?}: {output:?}");
+        }
+    }
     for (name, value, code, want) in [
         (
             "MCP_LOG_LEVEL",
             "inof",
-            78,
+            2,
             "MCP_LOG_LEVEL\n    error (argument): \"inof\" is no level\n    → did you mean info?",
         ),
         ("RUST_LOG", "inof", 0, "RUST_LOG\n    warning (argument): \"inof\" is no level"),
@@ -72,6 +80,23 @@ async fn findings_are_told_as_json_with_place_and_code_and_the_exit_code_says_wh
         "{words}"
     );
     assert!(words.ends_with("mcp_config.json: 1 warning; 1 server to start, as far as it can\n"), "{words}");
+    // Whichever kind of finding says that a server can't start.
+    for entry in [
+        r#"{"command": "C:\\Python\\python.exe"}"#,
+        r#"{"command": "sh", "cwd": "D:\\work"}"#,
+        r#"{"command": "sh", "cwd": "gone"}"#,
+        r#"{"command": "./gone"}"#,
+        r#"{"command": "sh", "args": ["gone.sh"]}"#,
+    ] {
+        let words = text(&run(&["--local"], &format!(r#"{{"mcpServers": {{"a": {entry}}}}}"#)).await);
+        assert!(
+            words.contains("so a can't start\n") && words.ends_with("1 server to start, as far as it can\n"),
+            "{words}"
+        );
+    }
+    let prompt = r#"{"mcpServers": {"a": {"command": "cmd", "args": ["/c", "sh", "-c", "x"]}}}"#;
+    let words = text(&run(&["--local"], prompt).await);
+    assert!(words.contains("(other-system)") && words.ends_with("1 warning; 1 server to start\n"), "{words}");
 }
 
 #[tokio::test]

@@ -231,6 +231,14 @@ fn what_is_written_in_another_programs_way_or_in_a_shells_is_told_with_ours() {
             "$PATH is not replaced there: write ${PATH} for it",
         ),
         (r#""command": "sh", "env": {"PATH": "/nosuch"}"#, "write \"PATH\": \"/what/you/add:${PATH}\""),
+        (
+            r#""url": "https://h/mcp?k=s3cret-1 https://h/mcp""#,
+            "holds more than one address; write one; another server has",
+        ),
+        (
+            r#""url": "https://h/mcp?k=s3cret-1,https://h/mcp""#,
+            "holds more than one address; write one; another server has",
+        ),
         (r#""command": "pipx""#, "install pipx, or write its whole path"),
         (
             r#""command": "sh", "tools": ["!add"]"#,
