@@ -19,7 +19,9 @@ pub(super) fn utc() -> String {
             let text = formatted();
             match text.get(..19) {
                 // It reads the clock itself, and that goes on.
-                Some(start) if since_1970().as_secs() == now.as_secs() => (*second, *date) = (now.as_secs(), start.into()),
+                Some(start) if since_1970().as_secs() == now.as_secs() => {
+                    (*second, *date) = (now.as_secs(), start.into())
+                }
                 Some(_) | None => return text,
             }
         }
@@ -88,7 +90,10 @@ mod tests {
     #[test]
     fn the_clock_of_machines_writes_milliseconds() {
         let (before, first, second, after) = (formatted(), utc(), utc(), formatted());
-        assert!(before.len() == 24 && before.ends_with('Z') && &before[10..11] == "T" && &before[19..20] == ".", "{before}");
+        assert!(
+            before.len() == 24 && before.ends_with('Z') && &before[10..11] == "T" && &before[19..20] == ".",
+            "{before}"
+        );
         assert!(before <= first && first <= second && second <= after, "{before} {first} {second} {after}");
     }
 
