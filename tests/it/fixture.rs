@@ -418,7 +418,7 @@ fn shaped(shape: &str, reply: &Value) -> Vec<u8> {
         "before" => format!("Working... {line}\n"),
         "behind" => format!("{line} done\n"),
         "bar" => format!("{}{line}\n", "\r[####    ] 50 %".repeat(1000)),
-        "bar-of-megabytes" => format!("{}{line}\n", "\r[####    ] 50 %".repeat(2_000_000)),
+        "bar-of-megabytes" => format!("{}{line}\n", "\r[####    ] 50 %".repeat(1_200_000)),
         "painted" => format!("\x1b[32mINFO\x1b[0m {line}\x1b[0m\n"),
         "nul" => format!("\0{line}\0\n"),
         "mark" => format!("\u{feff}{line}\n"),
