@@ -1,5 +1,6 @@
 //! The state of resolving a config: what is being resolved, and the variables, mistakes and secrets found so far.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -51,6 +52,8 @@ pub(crate) struct Hidden {
     pub(crate) endpoints: Redactor,
     /// Header values.
     pub(crate) headers: Redactor,
+    /// The names of variables of which header values, tokens and keys are made: one that is only a part of such a text is not found by it.
+    pub(crate) parts: BTreeSet<String>,
     /// The environment's variables that hold one of these, and those of the `.env` files: found out once, not for each server.
     pub(crate) in_env: BTreeSet<OsString>,
     pub(crate) in_dotenv: BTreeSet<String>,
@@ -73,6 +76,19 @@ impl Context<'_> {
     /// The files that an entry names as its `envFile`.
     pub(crate) fn env_files_of(&self, server: &str) -> impl DoubleEndedIterator<Item = &DotFile> {
         self.env_files.iter().filter(move |(of, _)| of == server).map(|(_, file)| file)
+    }
+
+    /// Notes the variables of which a text is made that lets somebody in.
+    pub(crate) fn hide_parts(&mut self, text: &str) {
+        let named = RefCell::new(BTreeSet::new());
+        let look = |name: &str| {
+            let found = self.lookup(name);
+            named.borrow_mut().extend(found.is_some().then(|| name.to_owned()));
+            found
+        };
+        // A text that can't be expanded is told of where it is used.
+        let _text = expand(text, look);
+        self.hidden.parts.append(&mut named.into_inner());
     }
 
     /// Expands a text of the file. `None` if that is not possible, which is noted as a mistake.

@@ -187,14 +187,19 @@ pub(crate) type Texts = Vec<Option<Secret>>;
 /// The texts of the keys, and those of the endpoint's tokens.
 pub(crate) fn keys(ctx: &mut Context<'_>, entry: Option<&GatewayEntry>) -> (Texts, Texts) {
     let before = (ctx.problems.mistakes.len(), ctx.problems.warnings.len());
-    let keys = entry.map_or(&[][..], |entry| &entry.api_keys);
+    let (keys, tokens) = entry.map_or((&[][..], &[][..]), |entry| (&entry.api_keys, &entry.endpoint_tokens));
+    for source in keys.iter().map(|key| &key.source).chain(tokens.iter().map(|token| &token.source)) {
+        if let Source::Text(text) = source {
+            ctx.hide_parts(&text.value);
+        }
+    }
     let texts = keys.iter().map(|key| match &key.source {
         Source::Text(text) => ctx.expand(text).map(|text| Secret::new(text.trim())),
         Source::File(text) => of_file(ctx, text),
         Source::Hash(_) => None,
     });
     let texts = texts.collect();
-    let tokens = tokens::texts(ctx, entry.map_or(&[][..], |entry| &entry.endpoint_tokens));
+    let tokens = tokens::texts(ctx, tokens);
     if !is_on(ctx, entry) {
         // A key that nobody can use need not be there.
         ctx.problems.mistakes.truncate(before.0);

@@ -250,11 +250,13 @@ fn hide_secrets(ctx: &mut Context<'_>, file: &File, keys: &[Option<Secret>]) {
     let named = file.endpoints.iter().map(|endpoint| &endpoint.shared);
     let shared = file.entries.iter().map(|entry| &entry.shared).chain([&file.shared]).chain(named);
     let of_remotes = remotes().flat_map(|remote| &remote.headers);
-    let headers = shared.flat_map(|shared| &shared.endpoint_headers).chain(of_remotes);
-    let values = headers.filter_map(|(name, text)| Some((name, expand(&text.value, |name| ctx.lookup(name)).ok()?)));
+    let headers: Vec<_> = shared.flat_map(|shared| &shared.endpoint_headers).chain(of_remotes).collect();
+    let tokens: Vec<_> = remotes().filter_map(|remote| remote.auth.as_ref()?.secrets()).collect();
+    headers.iter().map(|(_, text)| text).chain(tokens.iter().copied()).for_each(|text| ctx.hide_parts(&text.value));
+    let values =
+        headers.into_iter().filter_map(|(name, text)| Some((name, expand(&text.value, |name| ctx.lookup(name)).ok()?)));
     let headers = values.flat_map(|(name, value)| address::of_header(name, &value));
-    let tokens = remotes().filter_map(|remote| remote.auth.as_ref()?.secrets());
-    let tokens = tokens.filter_map(|text| expand(&text.value, |name| ctx.lookup(name)).ok());
+    let tokens = tokens.into_iter().filter_map(|text| expand(&text.value, |name| ctx.lookup(name)).ok());
     let headers = headers.chain(tokens.flat_map(|token| auth::secrets_of(&token)));
     let of_gateway = keys.iter().flatten().map(Secret::reveal).filter(|key| !is_placeholder(key));
     let headers = headers.chain(of_gateway.flat_map(auth::secrets_of));

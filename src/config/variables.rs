@@ -96,9 +96,8 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry) -> Vec<(String, Sec
 /// Whether a variable is kept from all servers.
 fn is_hidden(hidden: &Hidden, name: &str, value: &str) -> bool {
     // `PATH` and `HOME` stay, whatever an endpoint's query happens to hold: nothing starts without these.
-    name == ENDPOINT
-        || (!["PATH", "HOME"].contains(&name)
-            && (hidden.endpoints.is_betrayed_by(value) || hidden.headers.is_betrayed_by(value)))
+    let is_secret = || hidden.endpoints.is_betrayed_by(value) || hidden.headers.is_betrayed_by(value);
+    name == ENDPOINT || (!["PATH", "HOME"].contains(&name) && (hidden.parts.contains(name) || is_secret()))
 }
 
 /// Finds the variables that no server may have.

@@ -38,20 +38,23 @@ impl Agent {
     pub(crate) fn of(endpoint: &Endpoint, headers: &[(HeaderName, Secret)]) -> Self {
         let address = endpoint.reveal();
         let scheme = if endpoint.is_tls() { "wss" } else { "ws" };
+        let mut bytes = Vec::with_capacity(256);
+        let mut add = |part: &str| {
+            // Each part follows its length, so that no two lists of parts give the same bytes.
+            bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            bytes.extend_from_slice(part.as_bytes());
+        };
         let (host, port) = (endpoint.host().to_ascii_lowercase(), endpoint.port().to_string());
-        let mut parts = vec![scheme.into(), host, port, address.path().to_owned()];
+        [scheme, &host, &port, address.path()].into_iter().for_each(&mut add);
         let query = address.query().unwrap_or_default();
         match query.split('&').find_map(claims) {
-            Some([user, agent]) => parts.extend(["claims".into(), user, agent]),
+            Some([user, agent]) => ["claims", &user, &agent].into_iter().for_each(add),
             None => {
                 let user = address.authority().and_then(|a| a.as_str().rsplit_once('@')).map_or("", |(user, _)| user);
-                parts.extend(["address".into(), user.into(), decoded(query)]);
-                parts.extend(headers.iter().flat_map(|(name, value)| [name.to_string(), value.reveal().to_owned()]));
+                ["address", user, &decoded(query)].into_iter().for_each(&mut add);
+                headers.iter().flat_map(|(name, value)| [name.as_str(), value.reveal()]).for_each(add);
             }
         }
-        // Each part follows its length, so that no two lists of parts give the same bytes.
-        let framed = |part: &String| [&(part.len() as u64).to_be_bytes(), part.as_bytes()].concat();
-        let bytes: Vec<u8> = parts.iter().flat_map(framed).collect();
         let mut agent = [0; 16];
         agent.copy_from_slice(&digest(&SHA256, &bytes).as_ref()[..16]);
         Agent(agent)

@@ -144,9 +144,10 @@ fn hex(hash: [u8; 32]) -> String {
 #[test]
 fn keys_are_seen_nowhere() {
     let case = keys(&format!(
-        r#"[{{"name": "one", "key": "${{KEY}}"}}, {{"name": "two", "keyFile": "k"}}, {{"name": "three", "key": "{KEY}-3"}}]"#
+        r#"[{{"name": "one", "key": "${{KEY}}"}}, {{"name": "two", "keyFile": "k"}}, {{"name": "three", "key": "{KEY}-3"}},
+            {{"name": "four", "key": "${{PART}}-and-${{MORE:-nothing}}"}}]"#
     ));
-    let case = case.env(&[("KEY", KEY), ("ALSO", OTHER)]).file("k", OTHER);
+    let case = case.env(&[("KEY", KEY), ("ALSO", OTHER), ("PART", "half-of-a-key-1")]).file("k", OTHER);
     let resolved = case.ok(&[]);
     for key in [KEY, OTHER, &format!("{KEY}-3")] {
         assert!(resolved.secrets.iter().any(|secret| secret.reveal() == key), "the log hides {key}");
@@ -157,7 +158,7 @@ fn keys_are_seen_nowhere() {
     assert!(shown.contains("\"one\"") && !shown.contains("hash"), "{shown}");
     // Servers get none of them.
     let removed = &resolved.config.servers[0].command().env_remove;
-    for name in ["KEY", "ALSO"] {
+    for name in ["KEY", "ALSO", "PART"] {
         assert!(removed.iter().any(|removed| removed == name), "{name}: {removed:?}");
     }
     let rows = super::validate::shown(&case, &[]);
