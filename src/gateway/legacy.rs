@@ -2,11 +2,12 @@
 //! it gets streams.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, HeaderValue};
 use http::{HeaderMap, HeaderName, StatusCode};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::events::{Events, resumed};
 use super::kept::now;
@@ -29,6 +30,10 @@ const BATCHES: &str = "2025-03-26";
 
 /// Most messages of a batch: their answers go out together, and so are held until the last one is there.
 const MAX_BATCH: usize = 100;
+
+/// Longest time that the head of a stream waits for the first message: a client that gets both at once wakes up once. Whoever waits for
+/// longer does not notice one wake-up more.
+const SOON: Duration = Duration::from_millis(50);
 
 /// Longest id of a request, in bytes of its token: those of clients have some dozens.
 const MAX_ID: usize = 512;
@@ -166,6 +171,7 @@ impl Gateway {
             return gone();
         }
         if as_events {
+            let _late = timeout(SOON, reading.begins()).await;
             let resumes = session.board().resumes();
             return reply::events(Events::of(reading, resumes));
         }

@@ -157,6 +157,15 @@ impl Reading {
         }
     }
 
+    /// Comes to its end as soon as there is a message, or it is clear that none will come.
+    pub(super) async fn begins(&self) {
+        poll_fn(|cx| match self.session.board().has_begun(self.stream, cx.waker()) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        })
+        .await
+    }
+
     /// The next message; `None`: there is none any more.
     pub(super) async fn message(&self) -> Option<Bytes> {
         loop {

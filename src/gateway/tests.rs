@@ -408,6 +408,20 @@ async fn a_batch_is_answered_as_one_in_the_version_that_has_batches() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_head_of_a_stream_waits_for_a_soon_answer_and_no_longer() {
+    let gateway = gateway();
+    let id = begin(&gateway, "2025-11-25").await;
+    let send = |name| post(&call(1, name)).with("mcp-session-id", &id).send(&gateway);
+    let begun = Instant::now();
+    assert!(whole(send("change").await).await.contains("\"result\""));
+    assert!(begun.elapsed() < Duration::from_millis(10), "an answer is not kept back");
+    let stream = send("slow").await;
+    assert_eq!((stream.status().as_u16(), &*of(&stream, "content-type")), (200, "text/event-stream"));
+    let waited = begun.elapsed();
+    assert!((Duration::from_millis(40)..Duration::from_millis(100)).contains(&waited), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn there_are_so_many_sessions_and_those_that_nobody_uses_make_room() {
     let gateway = gateway();
     let first = begin(&gateway, "2025-06-18").await;

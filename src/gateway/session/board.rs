@@ -302,6 +302,18 @@ impl Board {
         Next::Wait
     }
 
+    /// Whether the reader of a stream would get a message now, or nothing more. If not, `waker` is woken when there is more.
+    pub(in crate::gateway) fn has_begun(&mut self, key: StreamId, waker: &Waker) -> bool {
+        let ended = self.ended;
+        let Some(stream) = self.streams.get_mut(&key) else { return true };
+        let has_message = stream.queue.iter().any(|(_, message)| message.is_some());
+        if has_message || ended || stream.asked.is_empty() || !stream.is_read() {
+            return true;
+        }
+        stream.reader = Reader::Reads(Some(waker.clone()));
+        false
+    }
+
     /// The reader of a stream is gone, whether or not it has got all.
     pub(in crate::gateway) fn leave(&mut self, key: StreamId, now: Instant) {
         if let Some(stream) = self.streams.get_mut(&key) {

@@ -101,7 +101,12 @@ proptest! {
                 }
                 Step::Read(at) if !streams.is_empty() => {
                     let stream = streams[usize::from(at) % streams.len()];
-                    for text in all(&mut board, stream) {
+                    let has_begun = board.has_begun(stream, Waker::noop());
+                    let read = all(&mut board, stream);
+                    let is_over = matches!(board.next(stream, Waker::noop()), Next::End);
+                    prop_assert!(read.is_empty() || has_begun, "whoever waits for its first message misses it");
+                    prop_assert!(!is_over || has_begun, "whoever waits for its first message waits for ever");
+                    for text in read {
                         // An answer may come with an id that was used before; all else is told apart by its number.
                         let is_answer = text.contains("\"result\"");
                         prop_assert!(is_answer || seen.insert(text.clone()), "{text} came twice");
