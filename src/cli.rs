@@ -34,6 +34,7 @@ Examples:
   mcp-pipe stdio                          the same on stdin and stdout, for a client that starts it
   mcp-pipe status                         what a running mcp-pipe does
   mcp-pipe logs -f                        what it says
+  mcp-pipe tap                            the messages that pass
   mcp-pipe sessions                       which MCP clients use its gateway
   mcp-pipe restart calculator             one of its servers anew, while the rest runs
   mcp-pipe validate                       what is wrong with the config, before anything starts
@@ -99,6 +100,17 @@ Examples:
   mcp-pipe logs -f --json | jq .message   the same for a program
 
 Exit code: 0 done, 1 it has broken off, 2 no such server or several mcp-pipes, 3 none runs";
+
+const TAP_EXAMPLES: &str = "\
+Examples:
+  mcp-pipe tap                            each message: at the endpoints and clients, and at the servers
+  mcp-pipe tap calculator                 what one server is told, and says
+  mcp-pipe tap 'get_*'                    calls of tools of such names, and their answers
+  mcp-pipe tap --contents                 the messages themselves, too
+  mcp-pipe tap --save calls.jsonl         and all of it in a file
+
+NAME → is what NAME says, NAME ← what it is told; an answer has the time since its request, and how it went.
+Exit code: 0 it has ended, 1 it has broken off, 2 several mcp-pipes run or the file can't be written, 3 none runs";
 
 const SESSIONS_EXAMPLES: &str = "\
 Examples:
@@ -265,6 +277,22 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show the messages of a running mcp-pipe as they pass, and clients that its gateway refuses
+    #[command(after_help = TAP_EXAMPLES)]
+    Tap {
+        /// Only messages of servers, and about tools, of this name (* stands for any text)
+        #[arg(value_name = "SERVER | TOOL")]
+        pattern: Option<String>,
+        /// Print the messages themselves as well: arguments and results may be private
+        #[arg(long)]
+        contents: bool,
+        /// Keep all of it as JSON in this new file, too
+        #[arg(long, value_name = "FILE")]
+        save: Option<PathBuf>,
+        /// Print a JSON object a line instead of words
+        #[arg(long)]
+        json: bool,
+    },
     /// Ask a running mcp-pipe which MCP clients have sessions at its gateway, or end some
     #[command(after_help = SESSIONS_EXAMPLES)]
     Sessions {
@@ -378,6 +406,7 @@ impl Cli {
                 | Command::Stdio { .. }
                 | Command::Status { .. }
                 | Command::Logs { .. }
+                | Command::Tap { .. }
                 | Command::Sessions { .. }
                 | Command::Order(_)
                 | Command::Validate { .. }
@@ -400,6 +429,7 @@ impl Cli {
             Command::Call { .. } => "call",
             Command::Status { .. } => "status",
             Command::Logs { .. } => "logs",
+            Command::Tap { .. } => "tap",
             Command::Sessions { .. } => "sessions",
             Command::Order(order) => order.name(),
             Command::Health => "health",
@@ -433,7 +463,7 @@ impl Cli {
             Command::Stdio { .. } => true,
             Command::Run(_) | Command::Serve { .. } => false,
             Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => false,
-            Command::Sessions { .. } => false,
+            Command::Sessions { .. } | Command::Tap { .. } => false,
             Command::Validate { .. } | Command::Config { .. } => false,
         };
         self.options.local || self.command.as_ref().is_some_and(needs_none)
@@ -450,6 +480,7 @@ impl Cli {
             Some(Command::Status { name: asked, .. } | Command::Logs { server: asked, .. }) => asked.as_deref(),
             Some(Command::Stdio { server }) => server.as_deref(),
             Some(Command::Sessions { name, .. }) => name.as_deref(),
+            Some(Command::Tap { pattern, .. }) => pattern.as_deref(),
             Some(Command::Validate { file, .. }) => file.as_deref().and_then(Path::to_str),
             Some(Command::Order(order)) => order.about(),
             Some(Command::Run(_) | Command::Serve { .. } | Command::Tools { .. } | Command::Call { .. }) => None,
@@ -573,7 +604,7 @@ fn of_level(level: tracing::level_filters::LevelFilter) -> String {
 
 /// Whether a command asks a running mcp-pipe, or tells it something, and starts nothing.
 fn asks(command: &str) -> bool {
-    ["status", "logs", "sessions", "health"].contains(&command) || orders::NAMES.contains(&command)
+    ["status", "logs", "tap", "sessions", "health"].contains(&command) || orders::NAMES.contains(&command)
 }
 
 /// Whether an option does anything for a command.
@@ -582,7 +613,7 @@ fn takes(command: &str, option: &str) -> bool {
         "tools" | "call" => LOOKING.contains(&option),
         "stdio" => ON_STDIO.contains(&option),
         "login" | "logout" => LOGGING_IN.contains(&option),
-        "status" | "logs" | "sessions" => ASKING.contains(&option),
+        "status" | "logs" | "tap" | "sessions" => ASKING.contains(&option),
         "serve" => option != "local",
         "validate" | "config" => !RUNNING.contains(&option),
         name if orders::NAMES.contains(&name) => ASKING.contains(&option),
@@ -604,7 +635,7 @@ fn without_effect(command: &clap::Command, matches: &ArgMatches) -> Option<Strin
         ("health", _) => "asks a running mcp-pipe and takes nothing but --control-socket, --status-socket and --config",
         ("validate" | "config", _) => "starts nothing, and has neither a log nor a socket",
         ("login" | "logout", _) => "starts no server and takes nothing but --config, --log-level and --log-format",
-        ("status" | "logs" | "sessions", _) => {
+        ("status" | "logs" | "tap" | "sessions", _) => {
             "asks a running mcp-pipe and takes nothing but --control-socket and --config"
         }
         (name, _) if orders::NAMES.contains(&name) => {
@@ -654,7 +685,7 @@ mod tests {
         assert!(help.to_string().contains("mcp-pipe -- npx"), "{help}");
         assert_eq!(cli(&["run", "help"]).unwrap().target(), Target::Named("help"));
         let heath = cli(&["heath"]).unwrap();
-        assert_eq!((heath.line().command, heath.line().commands.len()), (None, 13 + orders::NAMES.len()));
+        assert_eq!((heath.line().command, heath.line().commands.len()), (None, 14 + orders::NAMES.len()));
         assert_eq!(cli(&["tools", "heath"]).unwrap().line().command, Some("tools"));
     }
 

@@ -22,6 +22,8 @@ pub(crate) mod sessions;
 mod socket;
 pub(crate) mod status;
 pub(crate) mod summary;
+pub(crate) mod tap;
+mod tapping;
 mod watching;
 #[cfg(any(windows, test))]
 mod windows;
@@ -34,6 +36,7 @@ use tracing::{debug, error, info, warn};
 pub(crate) use self::commands::Asking;
 use self::orders::Orders;
 use self::status::Status;
+pub(crate) use self::tapping::Tapping;
 pub(crate) use self::watching::Question;
 #[cfg(windows)]
 use self::windows::{place, socket};

@@ -144,7 +144,7 @@ impl Gateway {
             sockets: Sockets::default(),
             encryption: RwLock::default(),
             held,
-            refusals: Refusals::default(),
+            refusals: Refusals::new(status.tap().clone()),
             bodies: Room::default(),
             over: CancellationToken::new(),
             reception,

@@ -19,6 +19,7 @@ use tracing_subscriber::filter::{FilterExt as _, LevelFilter, Targets};
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 
+pub(crate) use clock::{local_of, now, utc};
 pub(crate) use flood::Flood;
 pub(crate) use line::told::Shown;
 pub use names::Names;

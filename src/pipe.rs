@@ -30,6 +30,7 @@ mod diagnosis;
 mod further;
 mod links;
 pub(crate) mod membership;
+mod observed;
 pub(crate) mod orders;
 pub(crate) mod reception;
 mod said;
@@ -49,6 +50,7 @@ use tokio::time::Instant;
 
 use self::carrier::Carrier;
 use self::links::{HIGH, LinkSide};
+use self::observed::Way;
 use self::orders::PipeOrders;
 use self::sides::{Leaving, STUCK, Side, Sides};
 use self::timer::Timer;
@@ -57,6 +59,7 @@ use crate::catalogue::Catalogue;
 use crate::config::{LinkSpec, ServerSpec};
 use crate::control::journal::{LinkEnd, LinkNews, ServerNews, Then};
 use crate::control::status::{LinkEntry, ServerEntry};
+use crate::control::tap::Tap;
 use crate::endpoint::Endpoint;
 use crate::endpoint::agent::{self, Agent};
 use crate::link::{Link, LinkEvent};
@@ -112,6 +115,8 @@ pub(crate) struct Run {
     pub catalogue: Arc<Catalogue>,
     /// Knows what the log may not show, for texts that are cut on their way there.
     pub redactor: Redactor,
+    /// Those who look on while messages pass.
+    pub tap: Tap,
 }
 
 /// An endpoint of a pipe.
@@ -745,7 +750,7 @@ fn on_link(
             router.on_link_up(peer, now, sides);
         }
         LinkEvent::Message(text) => {
-            sides.trace("MESSAGE_RECEIVED", About::Peer(peer), &[text.as_bytes()]);
+            sides.trace(Way::From, About::Peer(peer), &[text.as_bytes()]);
             sides.links.each[place].heard();
             router.on_peer(peer, text.as_bytes(), now, sides);
             sides.report_crowded(router, now);
@@ -827,11 +832,11 @@ fn on_server(
 fn pass_found(router: &mut dyn Router, index: ServerIndex, found: Found<'_>, now: Instant, sides: &mut Sides) {
     match found {
         Found::Message { frame, envelope } => {
-            sides.trace("MESSAGE_RECEIVED", About::Server(index), &[frame]);
+            sides.trace(Way::From, About::Server(index), &[frame]);
             router.on_server(index, frame, envelope, now, sides);
         }
         Found::Caused { cause, frame, envelope } => {
-            sides.trace("MESSAGE_RECEIVED", About::Server(index), &[frame]);
+            sides.trace(Way::From, About::Server(index), &[frame]);
             router.on_server_caused(index, cause, (frame, envelope), now, sides);
         }
         Found::Noise(line) => router.on_server_noise(index, line, now, sides),

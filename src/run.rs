@@ -17,7 +17,7 @@ use crate::control::health::PipeStatus;
 use crate::control::orders::{Instruction, NotGiven, Order, Orders};
 use crate::control::status::Status;
 use crate::control::summary::Summary;
-use crate::control::{self, Asking, Question, health};
+use crate::control::{self, Asking, Question, Tapping, health};
 use crate::error::{Exit, Failure, Problems};
 use crate::gateway::check_tls;
 use crate::gateway::listener::{AT_THE_START, Listener};
@@ -51,7 +51,12 @@ pub fn guard() -> (Guard, Option<io::Error>) {
 pub fn asks_another(command: &Command) -> bool {
     matches!(
         command,
-        Command::Status { .. } | Command::Logs { .. } | Command::Sessions { .. } | Command::Order(_) | Command::Health
+        Command::Status { .. }
+            | Command::Logs { .. }
+            | Command::Tap { .. }
+            | Command::Sessions { .. }
+            | Command::Order(_)
+            | Command::Health
     )
 }
 
@@ -74,6 +79,10 @@ pub fn ask(
             asking.status(question)
         }
         Command::Logs { server, follow, lines, json } => asking.logs(server.clone(), *lines, *follow, *json),
+        Command::Tap { pattern, contents, save, json } => {
+            let (pattern, save) = (pattern.as_deref(), save.as_deref());
+            asking.tap(&Tapping { pattern, contents: *contents, json: *json, save })
+        }
         Command::Order(order) => asking.order(order.order()),
         Command::Sessions { part: None, json, .. } => asking.sessions(*json),
         Command::Sessions { part: Some(SessionsPart::End), name, .. } => {
@@ -116,6 +125,7 @@ pub fn look(
         | Command::Call { .. }
         | Command::Status { .. }
         | Command::Logs { .. }
+        | Command::Tap { .. }
         | Command::Sessions { .. }
         | Command::Order(_)
         | Command::Login { .. }
@@ -141,7 +151,7 @@ pub fn ring(command: &Command, options: &Options, settings: &Environment) -> Opt
         Command::Run(_) | Command::Serve { .. } | Command::Tools { .. } | Command::Call { .. } => None,
         Command::Stdio { .. } => None,
         Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => None,
-        Command::Sessions { .. } => None,
+        Command::Sessions { .. } | Command::Tap { .. } => None,
         Command::Validate { .. } | Command::Config { .. } | Command::Login { .. } | Command::Logout { .. } => None,
     }
 }
@@ -165,7 +175,7 @@ pub fn run(
         Command::Run(_) | Command::Serve { .. } | Command::Tools { .. } => serde_json::Map::new(),
         Command::Stdio { .. } => serde_json::Map::new(),
         Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => serde_json::Map::new(),
-        Command::Sessions { .. } => serde_json::Map::new(),
+        Command::Sessions { .. } | Command::Tap { .. } => serde_json::Map::new(),
         Command::Validate { .. } | Command::Config { .. } => serde_json::Map::new(),
         Command::Login { .. } | Command::Logout { .. } => serde_json::Map::new(),
     };
@@ -181,7 +191,7 @@ pub fn run(
             Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => {
                 Status::new(redactor.clone())
             }
-            Command::Sessions { .. } => Status::new(redactor.clone()),
+            Command::Sessions { .. } | Command::Tap { .. } => Status::new(redactor.clone()),
             Command::Validate { .. } | Command::Config { .. } => Status::new(redactor.clone()),
             Command::Login { .. } | Command::Logout { .. } => Status::new(redactor.clone()),
         };
@@ -255,7 +265,7 @@ async fn perform(
             called.map_err(anyhow::Error::from)?;
         }
         Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => {} // asked of another
-        Command::Sessions { .. } => {}
+        Command::Sessions { .. } | Command::Tap { .. } => {}
         Command::Login { .. } => return Ok(login::login(&config, status.redactor(), &stop, out).await?),
         Command::Logout { .. } => return Ok(login::logout(&config, out).await?),
         Command::Validate { .. } | Command::Config { .. } => {} // looked at before there is a log
@@ -511,7 +521,7 @@ pub fn is_quiet(command: &Command) -> bool {
         Command::Tools { .. } | Command::Call { .. } | Command::Login { .. } | Command::Logout { .. } => true,
         Command::Run(_) | Command::Serve { .. } | Command::Stdio { .. } => false,
         Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => false,
-        Command::Sessions { .. } => false,
+        Command::Sessions { .. } | Command::Tap { .. } => false,
         Command::Validate { .. } | Command::Config { .. } => false,
     }
 }

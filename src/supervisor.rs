@@ -123,8 +123,8 @@ pub(crate) async fn serve(
     let catalogue = Arc::new(Catalogue::at(cache_dir));
     let (kept, seen) = (catalogue.clone(), status.clone());
     let (now, remembering) = (stop.clone(), catalogue.clone());
-    let (wake, redactor) = (wakes.subscribe(), status.redactor().clone());
-    let run = Run { guard, wake, stop, limits, log_contents, catalogue, redactor };
+    let (wake, redactor, tap) = (wakes.subscribe(), status.redactor().clone(), status.tap().clone());
+    let run = Run { guard, wake, stop, limits, log_contents, catalogue, redactor, tap };
     let (roster, (sender, orders)) = (Roster::default(), orders());
     let (hub, config, entries) = (HubHandle::new(sender), place, Entries::default());
     let place = config.display().to_string();

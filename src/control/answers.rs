@@ -12,12 +12,14 @@ use super::Sources;
 use super::orders::{NotGiven, Order, Orders, Sought};
 use super::outcome;
 use super::picture::Picture;
-use super::protocol::{Daemon, Reason, Reply, Request, append_log_line};
+use super::protocol::{Daemon, Reason, Reply, Request, append_line};
 use super::socket::{Accepted, end_of};
 use super::status::Status;
+use super::tap::{Seen, Watching, Wish};
 use crate::guest::Visitor;
 use crate::logging::{Cursor, Entry, Ring, View};
 use crate::process::stop::Stop;
+use crate::tools::Glob;
 use crate::words::counted;
 
 /// Longest time for a part of an answer to be read: our own client reads at once.
@@ -164,6 +166,12 @@ pub(super) async fn answer(request: Request, client: &mut Client, from: &Answeri
                 tell_new(client, ring, &mut cursor).await
             }
         }
+        Request::Tap { pattern, contents } => {
+            let Ok(_place) = from.followers.try_acquire() else { return client.end(&too_many()).await };
+            client.patience = FOLLOWING;
+            let pattern = pattern.map(|pattern| Glob::new(&pattern));
+            show_messages(client, &from.status.tap().watch(Wish { pattern, contents })).await
+        }
         Request::Sessions => match from.orders.sessions().await {
             Ok(sessions) => client.say(&Reply::Sessions(sessions)).await,
             Err(NotGiven::Unclear(why) | NotGiven::Mistakes(why) | NotGiven::Impossible(why)) => {
@@ -287,13 +295,33 @@ async fn follow_log(client: &mut Client, ring: &Ring, mut cursor: Cursor) -> Res
     }
 }
 
+/// Tells of each message that passes, until the client is gone or the program ends.
+async fn show_messages(client: &mut Client, watching: &Watching) -> Result<(), Gone> {
+    loop {
+        let ended = client.ended.clone();
+        let seen = tokio::select! {
+            seen = watching.next(BATCH) => seen,
+            () = client.gone() => return Err(Gone),
+            () = ended.now().cancelled() => return Ok(()),
+        };
+        let mut lines = Vec::new();
+        for seen in seen {
+            match seen {
+                Seen::Line(at, line) => append_line("seen", at, &line, &mut lines),
+                Seen::Lost(n) => Reply::Lost(n).append_to(&mut lines),
+            }
+        }
+        client.tell(&lines).await?;
+    }
+}
+
 /// Tells the lines that the client has not got yet.
 async fn tell_new(client: &mut Client, ring: &Ring, cursor: &mut Cursor) -> Result<(), Gone> {
     loop {
         let mut lines = Vec::new();
         ring.read(cursor, BATCH, &mut |entry| match entry {
             Entry::Lost(n) => Reply::Lost(n).append_to(&mut lines),
-            Entry::Line(at, text) => append_log_line(at, text, &mut lines),
+            Entry::Line(at, text) => append_line("log", at, text, &mut lines),
         });
         if lines.is_empty() {
             return Ok(());

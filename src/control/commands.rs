@@ -87,6 +87,7 @@ impl Asking<'_> {
                         Reply::Daemon(_)
                         | Reply::Picture(_)
                         | Reply::Sessions(_)
+                        | Reply::Seen(_)
                         | Reply::Given(_)
                         | Reply::Carried(_)
                         | Reply::Failed(_)
@@ -141,6 +142,7 @@ impl Asking<'_> {
                     Reply::Daemon(_)
                     | Reply::Picture(_)
                     | Reply::Sessions(_)
+                    | Reply::Seen(_)
                     | Reply::Log(_)
                     | Reply::Lost(_)
                     | Reply::Failed(_)
@@ -218,6 +220,7 @@ impl Asking<'_> {
                 Reply::Daemon(who) => daemon = who,
                 Reply::Picture(told) => picture = Some(told),
                 Reply::Sessions(_)
+                | Reply::Seen(_)
                 | Reply::Log(_)
                 | Reply::Lost(_)
                 | Reply::Given(_)

@@ -40,6 +40,15 @@ pub(super) enum Request {
         #[serde(default)]
         follow: bool,
     },
+    /// Which messages pass? Answered by [`Reply::Seen`] and [`Reply::Lost`], until one of the two ends.
+    Tap {
+        /// Only at servers, and about tools, of such a name.
+        #[serde(default)]
+        pattern: Option<String>,
+        /// The messages themselves as well.
+        #[serde(default)]
+        contents: bool,
+    },
     /// Which clients have sessions at the gateway? Answered by [`Reply::Sessions`].
     Sessions,
     /// Let a guest in. Answered by [`Reply::Daemon`]; from then on both sides say messages of MCP, one a line.
@@ -64,7 +73,9 @@ pub(super) enum Reply {
     Sessions(Vec<ClientSession>),
     /// A line of the log.
     Log(LogLine),
-    /// So many lines of the log are gone that would have come next.
+    /// A message that has passed.
+    Seen(LogLine),
+    /// So many lines are gone that would have come next.
     Lost(u64),
     /// The order is given. What comes of it is told within so many seconds.
     Given(u64),
@@ -87,12 +98,12 @@ pub(super) struct Daemon {
     pub config: String,
 }
 
-/// A line of the log.
+/// A line of the log, or a message.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct LogLine {
     /// When, in seconds since 1970.
     pub at: u64,
-    /// As a JSON log has it.
+    /// A JSON object; of the log as a JSON log has it.
     pub line: Box<RawValue>,
 }
 
@@ -142,9 +153,9 @@ impl Reply {
     }
 }
 
-/// Appends a [`Reply::Log`], whose line is not looked at once more.
-pub(super) fn append_log_line(at: u64, line: &str, to: &mut Vec<u8>) {
-    to.extend_from_slice(format!("{{\"log\":{{\"at\":{at},\"line\":").as_bytes());
+/// Appends a [`Reply::Log`] or, as `seen`, a [`Reply::Seen`], whose line is not looked at once more.
+pub(super) fn append_line(kind: &str, at: u64, line: &str, to: &mut Vec<u8>) {
+    to.extend_from_slice(format!("{{\"{kind}\":{{\"at\":{at},\"line\":").as_bytes());
     to.extend_from_slice(line.as_bytes());
     to.extend_from_slice(b"}}\n");
 }
@@ -185,7 +196,7 @@ mod tests {
     fn replies_are_a_line_each_and_are_read_as_they_were_meant() {
         let mut sent = Vec::new();
         Reply::Daemon(Daemon { pid: 7, version: "1".into(), config: "/a\nb".into() }).append_to(&mut sent);
-        append_log_line(5, r#"{"level":"INFO","message":"a \"b\"","x":1.0}"#, &mut sent);
+        append_line("log", 5, r#"{"level":"INFO","message":"a \"b\"","x":1.0}"#, &mut sent);
         Reply::Lost(3).append_to(&mut sent);
         Reply::failed(Reason::Busy, "no").append_to(&mut sent);
         Reply::Done {}.append_to(&mut sent);

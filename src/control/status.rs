@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::figures::Figures;
 use super::orders::Known;
+use super::tap::Tap;
 use crate::config::LeftOut;
 use crate::endpoint::Endpoint;
 use crate::error::{FaultCode, Problem};
@@ -465,6 +466,8 @@ pub(crate) struct Status {
     keys: Arc<AtomicU64>,
     /// Cleans each text that is noted, which servers or endpoints may have said.
     redactor: Redactor,
+    /// Those who look on while messages pass.
+    tap: Tap,
     /// Whoever looks on ends the run with the first fault, so no further attempt is told of.
     is_one_look: bool,
 }
@@ -537,6 +540,11 @@ impl Status {
     /// The redactor that cleans all texts.
     pub(crate) fn redactor(&self) -> &Redactor {
         &self.redactor
+    }
+
+    /// Those who look on while messages pass.
+    pub(crate) fn tap(&self) -> &Tap {
+        &self.tap
     }
 
     /// Notes which servers are not run.

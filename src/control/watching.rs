@@ -211,6 +211,7 @@ async fn next(answer: &mut Answer, daemon: &mut Daemon) -> Result<Option<State>,
             Reply::Daemon(who) => *daemon = who,
             Reply::Picture(picture) => return Ok(Some(State { daemon: daemon.clone(), picture })),
             Reply::Sessions(_)
+            | Reply::Seen(_)
             | Reply::Log(_)
             | Reply::Lost(_)
             | Reply::Given(_)

@@ -3,7 +3,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use serde_json::json;
 use tracing::{debug, warn};
+
+use crate::control::tap::Tap;
+use crate::logging::utc;
 
 /// Why a client is let in nowhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,14 +46,25 @@ impl Refusal {
 }
 
 /// How many there were of each kind.
-#[derive(Debug, Default)]
-pub(super) struct Refusals([AtomicU64; 5]);
+#[derive(Debug)]
+pub(super) struct Refusals {
+    counts: [AtomicU64; 5],
+    tap: Tap,
+}
 
 impl Refusals {
+    /// None yet. `tap`: who is shown each.
+    pub(super) fn new(tap: Tap) -> Self {
+        Refusals { counts: Default::default(), tap }
+    }
+
     /// Notes another one. Whoever comes again and again doesn't get to fill the disk: it is told that there are 2, 4, 8 and so on.
     pub(super) fn note(&self, refusal: Refusal) {
-        let count = self.0[refusal as usize].fetch_add(1, Ordering::Relaxed) + 1;
+        let count = self.counts[refusal as usize].fetch_add(1, Ordering::Relaxed) + 1;
         let words = refusal.words();
+        if self.tap.is_on() {
+            self.tap.show(&[], |_| json!({"time": utc(), "kind": "refused", "why": words}).to_string());
+        }
         match count {
             1 => warn!(event = "CLIENT_REFUSED", "{words}"),
             n if n.is_power_of_two() => warn!(event = "CLIENT_REFUSED", refused = n, "{words}; {n} times so far"),

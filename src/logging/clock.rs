@@ -12,7 +12,7 @@ thread_local! {
 }
 
 /// The time in UTC as RFC 3339 has it, to the millisecond.
-pub(super) fn utc() -> String {
+pub(crate) fn utc() -> String {
     let now = since_1970();
     SECOND.with_borrow_mut(|(second, date)| {
         if date.is_empty() || *second != now.as_secs() {
@@ -43,7 +43,7 @@ pub(super) fn local() -> String {
 }
 
 /// Seconds since 1970.
-pub(super) fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     since_1970().as_secs()
 }
 
@@ -52,7 +52,7 @@ fn since_1970() -> Duration {
 }
 
 /// The same as [`local`] for another time, in seconds since 1970.
-pub(super) fn local_of(time: u64) -> String {
+pub(crate) fn local_of(time: u64) -> String {
     local_at(time).unwrap_or_else(|| {
         let [hours, minutes, seconds] = [time / 3600 % 24, time / 60 % 60, time % 60];
         format!("{hours:02}:{minutes:02}:{seconds:02}Z")

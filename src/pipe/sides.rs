@@ -27,6 +27,7 @@ use crate::wakers::Bits;
 
 use super::Run;
 use super::links::{HIGH, LinkSide, Links};
+use super::observed::{Beyond, Observed, Way, With};
 use super::said::Said;
 
 /// Fewest bytes at which a server that shares its connection gets no more, as the connection is read whatever one server
@@ -123,6 +124,8 @@ pub(super) enum Leaving {
 pub(super) struct Sides {
     /// Whether the log may hold the contents of messages.
     log_contents: bool,
+    /// For those who look on.
+    observed: Observed,
     pub(super) each: Vec<Side>,
     pub(super) links: Links,
     /// Servers that have got something since the last write.
@@ -322,6 +325,7 @@ impl Sides {
     pub(super) fn new(run: &Run) -> Self {
         Sides {
             log_contents: run.log_contents,
+            observed: Observed::new(run.tap.clone(), run.redactor.clone()),
             links: Links::default(),
             each: Vec::new(),
             unwritten: Bits::default(),
@@ -455,10 +459,17 @@ impl Sides {
     }
 
     /// Logs a message from or for a server or an endpoint: length, method and id; its contents only if the user asked for them.
-    pub(super) fn trace(&self, event: &'static str, of: About, pieces: &[&[u8]]) {
+    pub(super) fn trace(&self, way: Way, of: About, pieces: &[&[u8]]) {
+        if self.observed.is_on() {
+            self.show(way, of, pieces);
+        }
         if !enabled!(tracing::Level::DEBUG) {
             return;
         }
+        let event = match way {
+            Way::From => "MESSAGE_RECEIVED",
+            Way::To => "MESSAGE_SENT",
+        };
         let (names, with) = match of {
             About::Server(index) => (Names::from_iter([self.each[index].name.clone()]), "server"),
             About::Peer(peer) => {
@@ -472,6 +483,27 @@ impl Sides {
         let (method, id, bytes) = (text(e.method), text(e.id), frame.len());
         let contents = self.log_contents.then(|| String::from_utf8_lossy(&frame));
         debug!(event, servers = ?names, with, bytes, %method, %id, contents = contents.as_deref(), "{with}: {bytes} bytes {method} {id}");
+    }
+
+    /// Shows a message to those who look on.
+    fn show(&self, way: Way, of: About, pieces: &[&[u8]]) {
+        let link;
+        let side = match of {
+            About::Server(server) => {
+                Beyond { with: With::Server(server), kind: "server", name: &self.each[server].name, server: None }
+            }
+            About::Peer(peer) => {
+                link = match self.links.of(peer) {
+                    Some(link) => (link.names.to_string(), link.is_guest(), &link.servers),
+                    None => return,
+                };
+                let (name, is_guest, servers) = &link;
+                let only = if let [only] = servers.as_slice() { Some(&*self.each[*only].name) } else { None };
+                let kind = if *is_guest { "client" } else { "endpoint" };
+                Beyond { with: With::Peer(peer), kind, name, server: only }
+            }
+        };
+        self.observed.see(way, &side, pieces);
     }
 
     fn write_note(&mut self, note: &Note<'_>) {
@@ -648,12 +680,12 @@ fn words_of(era: Era) -> &'static str {
 /// Where the router's decisions go.
 impl Out for Sides {
     fn to_peer(&mut self, peer: PeerId, pieces: &[&[u8]]) {
-        self.trace("MESSAGE_SENT", About::Peer(peer), pieces);
+        self.trace(Way::To, About::Peer(peer), pieces);
         self.links.push(peer, pieces);
     }
 
     fn to_server(&mut self, server: ServerIndex, pieces: &[&[u8]]) {
-        self.trace("MESSAGE_SENT", About::Server(server), pieces);
+        self.trace(Way::To, About::Server(server), pieces);
         let stdin = &mut self.each[server].stdin;
         stdin.push(pieces);
         self.unwritten.insert(server);

@@ -20,6 +20,7 @@ use super::sides::CROWDED;
 use super::*;
 use crate::control::health;
 use crate::control::status::{ServerState, Status};
+use crate::control::tap::Tap;
 use crate::error::FaultCode;
 use crate::frame::Cut;
 use crate::mcp::envelope::{Envelope, Lost};
@@ -187,6 +188,7 @@ fn run(stop: Stop) -> Run {
         log_contents: false,
         catalogue: Arc::new(Catalogue::at(None)),
         redactor: Redactor::default(),
+        tap: Tap::default(),
     }
 }
 

@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use percent_encoding::percent_decode_str;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::address::{self, Scope, TOKEN_LENGTH};
@@ -160,6 +161,20 @@ impl Redactor {
             Value::Array(items) => items.iter_mut().for_each(|item| self.clean_value(item)),
             Value::Object(members) => members.values_mut().for_each(|member| self.clean_value(member)),
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+
+    /// A JSON text without secrets in any of its texts and names; `null` if it is no JSON. One without any stays as it is written.
+    pub(crate) fn clean_json<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let Ok(value) = serde_json::from_str::<Value>(text) else { return Cow::Borrowed("null") };
+        let mut clean = value.clone();
+        self.clean_value(&mut clean);
+        let text = if clean == value { Cow::Borrowed(text) } else { Cow::Owned(clean.to_string()) };
+        // Names of members, which the values don't have.
+        match self.clean(&text) {
+            Cow::Borrowed(_) => text,
+            Cow::Owned(clean) if serde_json::from_str::<IgnoredAny>(&clean).is_ok() => Cow::Owned(clean),
+            Cow::Owned(_) => Cow::Borrowed("null"),
         }
     }
 

@@ -11,24 +11,28 @@ use tokio::process::{Child, ChildStdout, Command};
 use crate::control::{Asked, Runtime};
 use crate::harness::{FakeEndpoint, Setup, config, fixture_entry, multiplex, one_server, within};
 
-/// `mcp-pipe logs -f`, as a process of its own.
-struct Follower {
-    child: Child,
+/// `mcp-pipe logs -f`, or another command that goes on, as a process of its own.
+pub(crate) struct Follower {
+    pub(crate) child: Child,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Follower {
     fn start(runtime: &Runtime, args: &[&str]) -> Self {
+        Self::running(runtime, &["logs", "-f"], args)
+    }
+
+    pub(crate) fn running(runtime: &Runtime, words: &[&str], args: &[&str]) -> Self {
         let socket = runtime.sockets().remove(0);
         let mut command = Command::new(env!("CARGO_BIN_EXE_mcp-pipe"));
-        command.env_clear().args(["logs", "-f", "--control-socket"]).arg(socket).args(args);
+        command.env_clear().args(words).arg("--control-socket").arg(socket).args(args);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         Follower { child, lines }
     }
 
     /// The next line in which this is.
-    async fn until(&mut self, text: &str) -> String {
+    pub(crate) async fn until(&mut self, text: &str) -> String {
         let search = async {
             loop {
                 let line = self.lines.next_line().await.unwrap().unwrap_or_else(|| panic!("it ended without {text}"));
@@ -40,7 +44,7 @@ impl Follower {
         within(text, search).await
     }
 
-    async fn exit(mut self) -> (i32, Vec<String>) {
+    pub(crate) async fn exit(mut self) -> (i32, Vec<String>) {
         let mut rest = Vec::new();
         while let Some(line) = within("its end", self.lines.next_line()).await.unwrap() {
             rest.push(line);

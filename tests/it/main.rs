@@ -62,6 +62,7 @@ mod start;
 mod status;
 mod stdio_front;
 mod surroundings;
+mod tap;
 mod terminal;
 mod twins;
 mod validate;
