@@ -9,6 +9,8 @@ use mcp_pipe::config::{self, Environment, LogFormat, Surroundings};
 use mcp_pipe::error::{Exit, Failure};
 use mcp_pipe::net::proxy::Proxies;
 use mcp_pipe::process::scrub;
+use mcp_pipe::process::systemd::Systemd;
+use mcp_pipe::run::Around;
 use mcp_pipe::secrecy::Redactor;
 use mcp_pipe::{logging, run};
 
@@ -54,7 +56,7 @@ fn start(redactor: &Redactor, log: &mut LogFormat) -> Result<Exit, Failure> {
         return looked;
     }
     let ring = run::ring(&command, &cli.options, settings);
-    logging::start(&cli.options, run::is_quiet(&command), settings, redactor, ring.clone())
+    let level = logging::start(&cli.options, run::is_quiet(&command), settings, redactor, ring.clone())
         .map_err(|problem| Failure::Option(surroundings.placed(problem)))?;
     *log = cli.options.log_format;
     Proxies::use_variables(|name| settings.get(name).map(str::to_owned));
@@ -64,6 +66,7 @@ fn start(redactor: &Redactor, log: &mut LogFormat) -> Result<Exit, Failure> {
             "no watcher: if mcp-pipe is killed, servers may be left running ({error})"
         );
     }
+    let systemd = Systemd::named(|name| env.get(name).map(str::to_owned));
     let resolved = config::resolve(&cli.line(), &surroundings)?;
     redactor.add(resolved.secrets.iter().cloned());
     redactor.spare(resolved.names.iter().map(String::as_str));
@@ -72,5 +75,6 @@ fn start(redactor: &Redactor, log: &mut LogFormat) -> Result<Exit, Failure> {
         let surroundings = Surroundings::look(&cli.options, env.clone(), &cwd);
         config::resolve(&cli.line(), &surroundings)
     };
-    run::run(command, (resolved.config, Arc::new(reread)), guard, redactor, ring)
+    let around = Around { guard, ring, level, systemd };
+    run::run(command, (resolved.config, Arc::new(reread)), around, redactor)
 }

@@ -16,7 +16,7 @@ use super::protocol::{Daemon, Reason, Reply, Request, append_log_line};
 use super::socket::{Accepted, end_of};
 use super::status::Status;
 use crate::guest::Visitor;
-use crate::logging::{Cursor, Entry, Ring, View};
+use crate::logging::{Cursor, Entry, LogLevel, Ring, View};
 use crate::process::stop::Stop;
 use crate::words::counted;
 
@@ -42,6 +42,7 @@ pub(super) struct Answering {
     status: Status,
     orders: Orders,
     ring: Option<Ring>,
+    level: LogLevel,
     followers: Arc<Semaphore>,
     guests: Arc<Semaphore>,
 }
@@ -63,12 +64,12 @@ impl From<io::Error> for Gone {
 }
 
 impl Answering {
-    pub(super) fn new(config: String, Sources { status, orders, ring }: Sources) -> Self {
+    pub(super) fn new(config: String, Sources { status, orders, ring, level }: Sources) -> Self {
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let config = status.redactor().clean_all(&config).into_owned();
         let daemon = Daemon { pid: std::process::id(), version, config };
         let places = |most| Arc::new(Semaphore::new(most));
-        Answering { daemon, status, orders, ring, followers: places(FOLLOWERS), guests: places(GUESTS) }
+        Answering { daemon, status, orders, ring, level, followers: places(FOLLOWERS), guests: places(GUESTS) }
     }
 
     /// What to tell about a server that there is not.
@@ -138,7 +139,7 @@ pub(super) async fn answer(request: Request, client: &mut Client, from: &Answeri
                 client.patience = FOLLOWING;
                 watch_status(client, text, from).await
             } else {
-                Reply::Picture(Picture::take(&from.status, from.ring.as_ref())).append_to(&mut text);
+                Reply::Picture(Box::new(Picture::take(&from.status, from.ring.as_ref()))).append_to(&mut text);
                 client.tell(&text).await
             }
         }
@@ -162,6 +163,13 @@ pub(super) async fn answer(request: Request, client: &mut Client, from: &Answeri
                 follow_log(client, ring, cursor).await
             } else {
                 tell_new(client, ring, &mut cursor).await
+            }
+        }
+        Request::LogLevel { level, millis } => {
+            let set = level.map_or(Ok(()), |level| from.level.set(&level, millis.map(Duration::from_millis)));
+            match set {
+                Ok(()) => client.say(&Reply::Carried(from.level.words())).await,
+                Err(problem) => refuse(Reason::Unclear, &problem.to_string(), client, from).await,
             }
         }
         Request::Sessions => match from.orders.sessions().await {
@@ -254,7 +262,7 @@ async fn watch_status(client: &mut Client, mut text: Vec<u8>, from: &Answering) 
     loop {
         changes.mark_unchanged();
         calls.mark_unchanged();
-        Reply::Picture(Picture::take(&from.status, from.ring.as_ref())).append_to(&mut text);
+        Reply::Picture(Box::new(Picture::take(&from.status, from.ring.as_ref()))).append_to(&mut text);
         client.tell(&text).await?;
         text.clear();
         let ended = client.ended.clone();

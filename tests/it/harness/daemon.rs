@@ -270,6 +270,12 @@ impl Daemon {
         self.stop_closing([]).await;
     }
 
+    /// The same, where it has been told to.
+    pub(crate) async fn stop_after_signal(mut self) {
+        let status = self.exit().await;
+        assert!(status.success(), "{status}");
+    }
+
     /// The first step of a stop, to its end, with success; these connections are closed with 1000.
     pub(crate) async fn stop_closing<'a>(mut self, conns: impl IntoIterator<Item = &'a mut Conn>) {
         self.signal(Signal::TERM);
