@@ -2,6 +2,7 @@
 
 pub(crate) mod aside;
 pub mod guard;
+pub mod handed;
 pub(crate) mod limits;
 pub mod scrub;
 pub(crate) mod stop;

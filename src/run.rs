@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -164,6 +165,8 @@ pub struct Around {
     pub level: LogLevel,
     /// Whoever has started this process, and wants to be told how far a run is.
     pub systemd: Systemd,
+    /// Where a socket listens that they have opened.
+    pub socket: Option<SocketAddr>,
 }
 
 /// Does what `command` says with the servers of `config`, until that is done or a signal comes.
@@ -238,7 +241,7 @@ async fn perform(
     config: Config,
     Handles { around, reread, orders, instructions, status, stop }: Handles,
 ) -> Result<Exit, Failure> {
-    let Around { guard, ring, level, systemd } = around;
+    let Around { guard, ring, level, systemd, socket } = around;
     // What `tools` and `call` have begun, they end; and the endpoint of --local knows the servers that there were at first.
     let serves = matches!(command, Command::Run(_) | Command::Serve { .. });
     let reread = Some(reread).filter(|_| serves && !config.local);
@@ -252,6 +255,13 @@ async fn perform(
         }
         None => None,
     };
+    if let Some(socket) = socket.filter(|_| serves && config.gateway.is_none()) {
+        warn!(
+            event = "SYSTEMD",
+            "systemd has handed over the socket {socket}, and nobody listens there, as the config has no gateway: whoever dials it waits. \
+             Add \"gateway\": {{}} to the config, or disable the socket unit"
+        );
+    }
     let (opening, opened) = control::opening();
     // Other commands run servers for themselves, and nobody waits for them to be up.
     let audience = Audience { systemd: if serves { systemd } else { Systemd::default() }, opened };

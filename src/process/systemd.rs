@@ -12,14 +12,20 @@ pub(crate) const VARIABLES: &[&str] = &[
     NOTIFY_SOCKET,
     WATCHDOG_USEC,
     WATCHDOG_PID,
-    "LISTEN_FDS",
-    "LISTEN_PID",
-    "LISTEN_FDNAMES",
+    LISTEN_FDS,
+    LISTEN_PID,
+    LISTEN_FDNAMES,
     "LISTEN_PIDFDID",
-    "CREDENTIALS_DIRECTORY",
+    CREDENTIALS,
 ];
 /// Where messages go to.
 const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
+/// How many sockets are handed over, to which process, and what they are called.
+pub(super) const LISTEN_FDS: &str = "LISTEN_FDS";
+pub(super) const LISTEN_PID: &str = "LISTEN_PID";
+pub(super) const LISTEN_FDNAMES: &str = "LISTEN_FDNAMES";
+/// The folder with the credentials that systemd gives a process.
+pub(crate) const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 /// Within which time the watchdog wants to be fed, and of which process.
 const WATCHDOG_USEC: &str = "WATCHDOG_USEC";
 const WATCHDOG_PID: &str = "WATCHDOG_PID";

@@ -254,3 +254,109 @@ async fn a_socket_that_is_none_is_told_and_the_run_goes_on() {
     assert!(said.contains("NOTIFY_SOCKET names a socket at which nothing can be told"), "{said}");
     daemon.stop_closing([&mut conn]).await;
 }
+
+#[tokio::test]
+async fn the_gateway_takes_over_a_socket_that_is_there_before_it_and_after_it() {
+    let runtime = Runtime::new();
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let mut all = config([("x", fixture_entry(&[]))]);
+    all["gateway"] = json!({"listen": "127.0.0.1:1"});
+    let start = |all: &Value| {
+        let setup = runtime.setup_as(|setup| setup.activated(socket.try_clone().unwrap())).config(all);
+        setup.start("info")
+    };
+    let daemon = start(&all);
+    assert_eq!(url(&daemon).await, format!("http://{address}/mcp"));
+    let mut client = McpHttp::at(&url(&daemon).await);
+    client.begin().await;
+    assert_eq!(client.call("env", json!({"name": "LISTEN_FDS"})).await, "");
+    let told = format!("the gateway listens on {address}, as the socket of systemd does, and not on 127.0.0.1:1, as ");
+    daemon.wait_for(&told, |line| line.to_string().contains(&told)).await;
+    // Whatever the config says of the address, it stays there; also where the gateway goes and comes again.
+    all["gateway"]["listen"] = "127.0.0.1:2".into();
+    write(daemon.path(), &all);
+    let said = runtime.done(&["reload"]).await;
+    assert_eq!(said, "nothing changed\n");
+    client.call("pid", json!({})).await;
+    let gateway = all.as_object_mut().unwrap().remove("gateway").unwrap();
+    all["endpoint"] = FakeEndpoint::bind().await.url().into();
+    write(daemon.path(), &all);
+    runtime.done(&["reload"]).await;
+    all["gateway"] = gateway;
+    write(daemon.path(), &all);
+    runtime.done(&["reload"]).await;
+    let mut again = McpHttp::at(&format!("http://{address}/mcp"));
+    again.begin().await;
+    daemon.stop().await;
+    // Who dials while there is none waits for the next one.
+    let mut waiting = McpHttp::at(&format!("http://{address}/mcp"));
+    let waits = tokio::spawn(async move { waiting.begin().await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!waits.is_finished());
+    let daemon = start(&all);
+    assert_eq!(within("an answer", waits).await.unwrap()["result"]["protocolVersion"], "2025-11-25");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_socket_that_nobody_listens_on_or_that_is_none_or_that_lets_everybody_in_is_told() {
+    let endpoint = FakeEndpoint::bind().await;
+    let of = |socket: std::os::fd::OwnedFd| Runtime::new().setup_as(|setup| setup.activated(socket));
+    let open = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = open.local_addr().unwrap();
+    let daemon = of(open.into()).config(&crate::harness::one_server(&endpoint, &[])).start("info");
+    let mut conn = endpoint.accept().await;
+    conn.handshake().await;
+    let said = daemon.wait_for_event("SYSTEMD").await.to_string();
+    assert!(said.contains(&format!("the socket {address}, and nobody listens there")), "{said}");
+    daemon.stop_closing([&mut conn]).await;
+    let mut all = config([("x", fixture_entry(&[]))]);
+    all["gateway"] = json!({"listen": "127.0.0.1:0"});
+    let dir = tempfile::tempdir().unwrap();
+    let other = std::os::unix::net::UnixListener::bind(dir.path().join("s")).unwrap();
+    let daemon = of(other.into()).config(&all).start("info");
+    let said = daemon.wait_for_event("SYSTEMD").await.to_string();
+    assert!(said.contains("descriptor 3, which is no TCP socket that listens"), "{said}");
+    url(&daemon).await;
+    daemon.stop().await;
+    // The config is good for loopback, and the socket is not there.
+    let wide = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    let output = of(wide.into()).config(&all).output().await;
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    assert!(
+        said.contains("by the socket of systemd, which other machines may reach, and the gateway asks for no key"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn a_credential_gives_the_endpoint_and_no_server_and_no_line_has_its_folder_or_a_secret_of_it() {
+    let (runtime, endpoint) = (Runtime::new(), FakeEndpoint::with_token("s3cret-of-the-endpoint").await);
+    let mut entry = fixture_entry(&[]);
+    entry["env"] = json!({"KEY": "${api_key}"});
+    let setup = runtime.setup().config(&config([("x", entry)]));
+    let folder = setup.folder().join("credentials");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("mcp_endpoint"), format!("{}\n", endpoint.url())).unwrap();
+    fs::write(folder.join("api_key"), "s3cret-of-the-server\n").unwrap();
+    fs::write(folder.join("other_key"), "s3cret-of-nobody\n").unwrap();
+    let daemon = setup.env("CREDENTIALS_DIRECTORY", folder.to_str().unwrap()).start("trace");
+    let mut conn = endpoint.accept().await;
+    conn.handshake().await;
+    for (at, (name, value)) in (10..).zip([
+        ("KEY", "s3cret-of-the-server"),
+        ("api_key", ""),
+        ("API_KEY", ""),
+        ("OTHER_KEY", ""),
+        ("MCP_ENDPOINT", ""),
+        ("CREDENTIALS_DIRECTORY", ""),
+    ]) {
+        assert_eq!(text_of(&conn.call(at, "env", json!({"name": name})).await), value, "{name}");
+    }
+    let told = "credentials that count as variables: api_key, mcp_endpoint, other_key";
+    daemon.wait_for(told, |line| line.to_string().contains(told)).await;
+    assert!(!daemon.log_text().contains("s3cret"), "{}", daemon.log_text());
+    daemon.stop_closing([&mut conn]).await;
+}
