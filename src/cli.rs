@@ -35,6 +35,7 @@ Examples:
   mcp-pipe status                         what a running mcp-pipe does
   mcp-pipe logs -f                        what it says
   mcp-pipe tap                            the messages that pass
+  mcp-pipe log-level debug --for 10m      more of it, for a while
   mcp-pipe sessions                       which MCP clients use its gateway
   mcp-pipe restart calculator             one of its servers anew, while the rest runs
   mcp-pipe validate                       what is wrong with the config, before anything starts
@@ -121,6 +122,16 @@ Examples:
 
 Exit code: 0 done, 1 not (with the reason), 2 no such session or several mcp-pipes, 3 none runs";
 
+const LOG_LEVEL_EXAMPLES: &str = "\
+Examples:
+  mcp-pipe log-level                              which one counts
+  mcp-pipe log-level debug --for 10m              each message, for ten minutes; then as it was
+  mcp-pipe log-level info,mcp_pipe::link=debug    one part of mcp-pipe, until somebody says otherwise
+
+It is forgotten when mcp-pipe ends: MCP_LOG_LEVEL, or the option of that name, says from which level on a start shows lines.
+
+Exit code: 0 done, 2 no such level or several mcp-pipes, 3 none runs";
+
 const HEALTH_EXAMPLES: &str = "\
 Examples:
   mcp-pipe health                                       the mcp-pipe that runs
@@ -176,7 +187,7 @@ const LOGGING_IN: &[&str] = &["config", "log_level", "log_format"];
 const QUIET: &[&str] = &["tools", "call", "login", "logout"];
 /// The options that `validate` and `config` don't take: they log nothing, and nobody asks them.
 const RUNNING: &[&str] = &["log_level", "log_format", "log_contents", "control_socket", "status_socket"];
-/// The options of `status`, `logs`, `sessions` and the orders: they start nothing.
+/// The options of `status`, `logs`, `sessions`, `log-level` and the orders: they start nothing.
 const ASKING: &[&str] = &["config", "control_socket"];
 
 /// Serves MCP servers (programs that speak JSON-RPC on stdin and stdout) on WebSocket endpoints
@@ -309,6 +320,16 @@ pub enum Command {
         #[arg(long, conflicts_with = "part")]
         json: bool,
     },
+    /// Tell a running mcp-pipe from which level on to show lines in its log, or ask it
+    #[command(after_help = LOG_LEVEL_EXAMPLES)]
+    LogLevel {
+        /// off, error, warn, info, debug or trace; for one part: mcp_pipe::link=debug [default: only ask]
+        #[arg(value_name = "LEVEL")]
+        level: Option<String>,
+        /// For so long; then the level of the start counts again [default: until somebody says otherwise]
+        #[arg(long = "for", value_name = "TIME", value_parser = units::duration_from_1s, requires = "level")]
+        within: Option<Duration>,
+    },
     /// Tell a running mcp-pipe to do something.
     #[command(flatten)]
     Order(OrderCommand),
@@ -408,6 +429,7 @@ impl Cli {
                 | Command::Logs { .. }
                 | Command::Tap { .. }
                 | Command::Sessions { .. }
+                | Command::LogLevel { .. }
                 | Command::Order(_)
                 | Command::Validate { .. }
                 | Command::Config { .. }
@@ -431,6 +453,7 @@ impl Cli {
             Command::Logs { .. } => "logs",
             Command::Tap { .. } => "tap",
             Command::Sessions { .. } => "sessions",
+            Command::LogLevel { .. } => "log-level",
             Command::Order(order) => order.name(),
             Command::Health => "health",
             Command::Login { .. } => "login",
@@ -463,7 +486,7 @@ impl Cli {
             Command::Stdio { .. } => true,
             Command::Run(_) | Command::Serve { .. } => false,
             Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => false,
-            Command::Sessions { .. } | Command::Tap { .. } => false,
+            Command::Sessions { .. } | Command::Tap { .. } | Command::LogLevel { .. } => false,
             Command::Validate { .. } | Command::Config { .. } => false,
         };
         self.options.local || self.command.as_ref().is_some_and(needs_none)
@@ -481,6 +504,7 @@ impl Cli {
             Some(Command::Stdio { server }) => server.as_deref(),
             Some(Command::Sessions { name, .. }) => name.as_deref(),
             Some(Command::Tap { pattern, .. }) => pattern.as_deref(),
+            Some(Command::LogLevel { level, .. }) => level.as_deref(),
             Some(Command::Validate { file, .. }) => file.as_deref().and_then(Path::to_str),
             Some(Command::Order(order)) => order.about(),
             Some(Command::Run(_) | Command::Serve { .. } | Command::Tools { .. } | Command::Call { .. }) => None,
@@ -604,7 +628,7 @@ fn of_level(level: tracing::level_filters::LevelFilter) -> String {
 
 /// Whether a command asks a running mcp-pipe, or tells it something, and starts nothing.
 fn asks(command: &str) -> bool {
-    ["status", "logs", "tap", "sessions", "health"].contains(&command) || orders::NAMES.contains(&command)
+    ["status", "logs", "tap", "sessions", "log-level", "health"].contains(&command) || orders::NAMES.contains(&command)
 }
 
 /// Whether an option does anything for a command.
@@ -613,7 +637,7 @@ fn takes(command: &str, option: &str) -> bool {
         "tools" | "call" => LOOKING.contains(&option),
         "stdio" => ON_STDIO.contains(&option),
         "login" | "logout" => LOGGING_IN.contains(&option),
-        "status" | "logs" | "tap" | "sessions" => ASKING.contains(&option),
+        "status" | "logs" | "tap" | "sessions" | "log-level" => ASKING.contains(&option),
         "serve" => option != "local",
         "validate" | "config" => !RUNNING.contains(&option),
         name if orders::NAMES.contains(&name) => ASKING.contains(&option),
@@ -635,7 +659,7 @@ fn without_effect(command: &clap::Command, matches: &ArgMatches) -> Option<Strin
         ("health", _) => "asks a running mcp-pipe and takes nothing but --control-socket, --status-socket and --config",
         ("validate" | "config", _) => "starts nothing, and has neither a log nor a socket",
         ("login" | "logout", _) => "starts no server and takes nothing but --config, --log-level and --log-format",
-        ("status" | "logs" | "tap" | "sessions", _) => {
+        ("status" | "logs" | "tap" | "sessions" | "log-level", _) => {
             "asks a running mcp-pipe and takes nothing but --control-socket and --config"
         }
         (name, _) if orders::NAMES.contains(&name) => {
@@ -685,7 +709,7 @@ mod tests {
         assert!(help.to_string().contains("mcp-pipe -- npx"), "{help}");
         assert_eq!(cli(&["run", "help"]).unwrap().target(), Target::Named("help"));
         let heath = cli(&["heath"]).unwrap();
-        assert_eq!((heath.line().command, heath.line().commands.len()), (None, 14 + orders::NAMES.len()));
+        assert_eq!((heath.line().command, heath.line().commands.len()), (None, 15 + orders::NAMES.len()));
         assert_eq!(cli(&["tools", "heath"]).unwrap().line().command, Some("tools"));
     }
 
@@ -748,6 +772,7 @@ mod tests {
             ("status", &[]),
             ("logs", &[]),
             ("sessions", &[]),
+            ("log-level", &[]),
             ("restart", &["s"]),
             ("stop", &["s"]),
             ("start", &["s"]),
@@ -861,6 +886,7 @@ mod tests {
                 &["status", url],
                 &["logs", url],
                 &["restart", url],
+                &["log-level", url],
                 &["stop", url],
                 &["stdio", "--server", url],
                 &["next", url],

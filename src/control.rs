@@ -16,6 +16,7 @@ mod picture;
 #[cfg(unix)]
 mod place;
 mod protocol;
+pub(crate) mod readiness;
 mod report;
 pub(crate) mod sessions;
 #[cfg(unix)]
@@ -29,8 +30,10 @@ mod watching;
 mod windows;
 mod wording;
 
+use std::convert::Infallible;
 use std::path::Path;
 
+use tokio::sync::mpsc;
 use tracing::{debug, error, info, warn};
 
 pub(crate) use self::commands::Asking;
@@ -41,7 +44,7 @@ pub(crate) use self::watching::Question;
 #[cfg(windows)]
 use self::windows::{place, socket};
 use crate::config::ControlSocket;
-use crate::logging::Ring;
+use crate::logging::{LogLevel, Ring};
 use crate::process::stop::Stop;
 
 /// What the answers on the control socket are made of.
@@ -52,12 +55,37 @@ pub(crate) struct Sources {
     pub orders: Orders,
     /// The lines of the log.
     pub ring: Option<Ring>,
+    /// From which level on lines are shown.
+    pub level: LogLevel,
+}
+
+/// Held until something is listened on, or it is clear that nothing will be; dropped then. Cloning gives another one.
+#[derive(Debug, Clone)]
+pub(crate) struct Opening {
+    _held: mpsc::Sender<Infallible>,
+}
+
+/// Where it is heard that all of that has happened.
+#[derive(Debug)]
+pub(crate) struct Opened(mpsc::Receiver<Infallible>);
+
+/// The two ends.
+pub(crate) fn opening() -> (Opening, Opened) {
+    let (held, opened) = mpsc::channel(1);
+    (Opening { _held: held }, Opened(opened))
+}
+
+impl Opened {
+    /// Ready when every [`Opening`] has been dropped.
+    pub(crate) async fn wait(mut self) {
+        let _none = self.0.recv().await;
+    }
 }
 
 /// Answers on the control socket until `ended`. Where there can't be one, that is said, and nothing else changes.
 ///
-/// `config`: which config, for the socket's name and for whoever asks.
-pub(crate) async fn serve(at: ControlSocket, config: &Path, from: Sources, ended: Stop) {
+/// `config`: which config, for the socket's name and for whoever asks. `opening`: is held until it is listened on.
+pub(crate) async fn serve(at: ControlSocket, config: &Path, from: Sources, ended: Stop, opening: Opening) {
     let (socket, is_second) = match at {
         ControlSocket::None => return,
         ControlSocket::At(path) => match socket::listen(&path, "control").await {
@@ -88,6 +116,7 @@ pub(crate) async fn serve(at: ControlSocket, config: &Path, from: Sources, ended
     } else {
         debug!(event = "CONTROL_SOCKET", "the control socket is {path}");
     }
+    drop(opening);
     let answering = answers::Answering::new(config.display().to_string(), from);
     listener::serve(socket, answering, ended).await;
 }

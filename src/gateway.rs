@@ -61,6 +61,7 @@ use self::terms::{Admitted, Gate, Gates, Terms};
 use self::tokens::Token;
 use self::turned_away::{Refusal, Refusals};
 use crate::config::{GatewaySpec, GatewayTls, ServerSpec};
+use crate::control::readiness::Readiness;
 use crate::control::status::{CountedClient, Status};
 use crate::error::{Code, Place as At, Problem};
 use crate::mcp::era::Era;
@@ -69,7 +70,6 @@ use crate::net::tls::server;
 use crate::pipe::membership::NewGuest;
 use crate::pipe::reception::Reception;
 use crate::process::aside::aside;
-use crate::words::counted;
 
 /// Where those dial who dial an address over WebSocket that is not for that, with a token of the endpoint and without one.
 const MISSES_ENDPOINT: &str = "this address is not for WebSocket: with a token, tools dial /endpoint/mcp?token=TOKEN, and robots /endpoint/call?token=TOKEN; MCP clients without one use /ws, or /ws/SERVER for one server";
@@ -362,19 +362,11 @@ impl Gateway {
         })
     }
 
-    /// Whether every server answers, and else which do not, by their names where anybody may know these.
+    /// Whether a server serves, and what does not, by its names where anybody may know these.
     fn ready(&self, names: bool) -> Answer {
-        let waits = self.status.unwell();
-        match (&*waits, names) {
-            ([], _) => reply::text(StatusCode::OK, "ok"),
-            (waits, true) => {
-                reply::text(StatusCode::SERVICE_UNAVAILABLE, format_args!("waiting for {}", waits.join(", ")))
-            }
-            (waits, false) => reply::text(
-                StatusCode::SERVICE_UNAVAILABLE,
-                format_args!("waiting for {}", counted(waits.len(), "server")),
-            ),
-        }
+        let Readiness { is_ready, words } = Readiness::of(&self.status.changes().borrow(), names);
+        let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        reply::text(status, words)
     }
 
     /// Ends the sessions that nobody uses any more.

@@ -6,6 +6,7 @@
 
 mod clock;
 mod flood;
+mod level;
 mod line;
 mod names;
 mod ring;
@@ -21,6 +22,8 @@ use tracing_subscriber::registry::LookupSpan;
 
 pub(crate) use clock::{local_of, now, utc};
 pub(crate) use flood::Flood;
+pub use level::LogLevel;
+pub(crate) use level::{Other, check_level};
 pub(crate) use line::told::Shown;
 pub use names::Names;
 pub use ring::Ring;
@@ -28,10 +31,9 @@ pub(crate) use ring::{Cursor, Entry, View};
 
 use crate::config::options::{LogFormat, Options};
 use crate::config::{Environment, defaults};
-use crate::endpoint::looks_like_endpoint;
-use crate::error::{Code, Problem};
+use crate::error::Problem;
 use crate::secrecy::Redactor;
-use crate::words::closest;
+use level::targets;
 use line::{Fields, Looks};
 use stderr::{Patient, Place};
 
@@ -48,7 +50,8 @@ const KEPT: LevelFilter = LevelFilter::INFO;
 
 /// Starts logging for the whole process, at the level of `--log-level`, `MCP_LOG_LEVEL` or `RUST_LOG`, else at info, or
 /// with `quiet` at warn and without the ends of connections. No line shows what `redactor` knows, now or later.
-/// `ring` keeps the last lines: what is shown, and from level info on what isn't.
+/// `ring` keeps the last lines: what is shown, and from level info on what isn't. Returns what changes
+/// the level while the process runs.
 ///
 /// # Errors
 /// The option or our own variable names no level. The error says which levels there are.
@@ -58,20 +61,21 @@ pub fn start(
     env: &Environment,
     redactor: &Redactor,
     ring: Option<Ring>,
-) -> Result<(), Problem> {
+) -> Result<LogLevel, Problem> {
     let (filter, oddity) = filter(options.log_level.as_deref(), env, quiet)?;
+    let level = LogLevel::of(filter);
     let looks = looks(options.log_format, env);
     let stderr = Patient::new(Place::find());
     let write = move |line: &str| stderr.write(line, |missed| looks.missed(missed));
     let kept = if ring.is_some() { KEPT } else { LevelFilter::OFF };
-    let lines = Lines { looks, redactor: redactor.clone(), shown: filter.clone(), write, ring };
-    let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter.or(kept)));
+    let lines = Lines { looks, redactor: redactor.clone(), shown: level.clone(), write, ring };
+    let subscriber = tracing_subscriber::registry().with(lines.with_filter(level.clone().or(kept)));
     // Only a second call in one process fails; then the first call's settings stay.
     drop(tracing::subscriber::set_global_default(subscriber));
     if let Some(problem) = oddity {
         tracing::warn!(event = "CONFIG_WARNING", "{problem}; it is ignored");
     }
-    Ok(())
+    Ok(level)
 }
 
 /// What a start would find wrong with the level of the log, without one: a mistake, or only an oddity.
@@ -124,49 +128,12 @@ fn filter(flag: Option<&str>, env: &Environment, quiet: bool) -> Result<(Targets
     })
 }
 
-/// A level, or a list of `target=level` with or without a level for the rest.
-fn targets(place: &str, text: &str) -> Result<Targets, Problem> {
-    let mut targets = Targets::new();
-    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-        let (target, level) = part.split_once('=').map_or((None, part), |(target, level)| (Some(target), level));
-        let level = level_of(level).ok_or_else(|| {
-            let names = ["off", "error", "warn", "info", "debug", "trace"];
-            let meant = closest(level, names).map_or_else(String::new, |name| format!("did you mean {name}? "));
-            let remedy = format!("{meant}levels are {}; for one part: mcp_pipe::link=debug", names.join(", "));
-            let what = if looks_like_endpoint(text) {
-                "is an endpoint, not a level".to_owned()
-            } else {
-                format!("\"{}\" is no level", level.escape_debug())
-            };
-            Problem::new(place, Code::Argument.says(what), remedy)
-        })?;
-        targets = match target {
-            Some(target) => targets.with_target(target, level),
-            None => targets.with_default(level),
-        };
-    }
-    Ok(targets)
-}
-
-/// A level by its name. Numbers, which `tracing` takes too, would make a typing error a level.
-fn level_of(name: &str) -> Option<LevelFilter> {
-    match name.to_ascii_lowercase().as_str() {
-        "off" => Some(LevelFilter::OFF),
-        "error" => Some(LevelFilter::ERROR),
-        "warn" | "warning" => Some(LevelFilter::WARN),
-        "info" => Some(LevelFilter::INFO),
-        "debug" => Some(LevelFilter::DEBUG),
-        "trace" => Some(LevelFilter::TRACE),
-        _ => None,
-    }
-}
-
 /// Makes each event a line.
 struct Lines<W> {
     looks: Looks,
     redactor: Redactor,
     /// What is written; the rest is only kept.
-    shown: Targets,
+    shown: LogLevel,
     write: W,
     ring: Option<Ring>,
 }
@@ -283,7 +250,7 @@ mod tests {
         let sink = Arc::clone(&written);
         let redactor = Redactor::default();
         let write = move |line: &str| sink.lock().unwrap().push_str(line);
-        let shown = Targets::new().with_default(LevelFilter::TRACE);
+        let shown = LogLevel::of(Targets::new().with_default(LevelFilter::TRACE));
         let lines = Lines { looks, redactor: redactor.clone(), shown, write, ring: None };
         tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), || {
             redactor.add(secrets.iter().map(|text| Secret::new(*text)));

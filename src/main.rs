@@ -8,7 +8,9 @@ use mcp_pipe::cli;
 use mcp_pipe::config::{self, Environment, LogFormat, Surroundings};
 use mcp_pipe::error::{Exit, Failure};
 use mcp_pipe::net::proxy::Proxies;
-use mcp_pipe::process::scrub;
+use mcp_pipe::process::systemd::Systemd;
+use mcp_pipe::process::{handed, scrub};
+use mcp_pipe::run::Around;
 use mcp_pipe::secrecy::Redactor;
 use mcp_pipe::{logging, run};
 
@@ -33,6 +35,7 @@ fn start(redactor: &Redactor, log: &mut LogFormat) -> Result<Exit, Failure> {
     // The guard forks, so it comes before any thread, and while there is little to copy.
     let (guard, unguarded) = run::guard();
     let env = Environment::of_process();
+    let socket = handed::take(|name| env.get(name).map(str::to_owned));
     redactor.add(cli::secrets_given(std::env::args_os(), &env));
     let cli = cli::parse(std::env::args_os()).map_err(Failure::Usage)?;
     scrub::hide(&cli.secrets());
@@ -45,6 +48,7 @@ fn start(redactor: &Redactor, log: &mut LogFormat) -> Result<Exit, Failure> {
     // `.env` is read before there is a log, since it may say how much is logged.
     let cwd = cwd?;
     let surroundings = Surroundings::look(&cli.options, env.clone(), &cwd);
+    let surroundings = surroundings.with_socket(*socket.as_ref().unwrap_or(&None));
     let settings = surroundings.settings();
     redactor.add(cli::secrets_given([], settings));
     if let Some(asked) = run::ask(&command, &cli.options, &surroundings, redactor) {
@@ -54,7 +58,7 @@ fn start(redactor: &Redactor, log: &mut LogFormat) -> Result<Exit, Failure> {
         return looked;
     }
     let ring = run::ring(&command, &cli.options, settings);
-    logging::start(&cli.options, run::is_quiet(&command), settings, redactor, ring.clone())
+    let level = logging::start(&cli.options, run::is_quiet(&command), settings, redactor, ring.clone())
         .map_err(|problem| Failure::Option(surroundings.placed(problem)))?;
     *log = cli.options.log_format;
     Proxies::use_variables(|name| settings.get(name).map(str::to_owned));
@@ -64,13 +68,19 @@ fn start(redactor: &Redactor, log: &mut LogFormat) -> Result<Exit, Failure> {
             "no watcher: if mcp-pipe is killed, servers may be left running ({error})"
         );
     }
+    let socket = socket.unwrap_or_else(|unusable| {
+        tracing::warn!(event = "SYSTEMD", "{unusable}; it is ignored");
+        None
+    });
+    let systemd = Systemd::named(|name| env.get(name).map(str::to_owned));
     let resolved = config::resolve(&cli.line(), &surroundings)?;
     redactor.add(resolved.secrets.iter().cloned());
     redactor.spare(resolved.names.iter().map(String::as_str));
     resolved.log(redactor);
     let reread = move || {
-        let surroundings = Surroundings::look(&cli.options, env.clone(), &cwd);
+        let surroundings = Surroundings::look(&cli.options, env.clone(), &cwd).with_socket(socket);
         config::resolve(&cli.line(), &surroundings)
     };
-    run::run(command, (resolved.config, Arc::new(reread)), guard, redactor, ring)
+    let around = Around { guard, ring, level, systemd, socket };
+    run::run(command, (resolved.config, Arc::new(reread)), around, redactor)
 }

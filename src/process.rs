@@ -1,8 +1,10 @@
-//! The process itself: its watcher, its two-step stop, what others can see of it, its limits, its text, and work beside its only thread.
+//! The process itself: its watcher, its two-step stop, what others can see of it, its limits, its text, who has started it, and work beside its only thread.
 
 pub(crate) mod aside;
 pub mod guard;
+pub mod handed;
 pub(crate) mod limits;
 pub mod scrub;
 pub(crate) mod stop;
+pub mod systemd;
 pub(crate) mod text;

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,20 +16,21 @@ use crate::config::options::{CommandLine, Options};
 use crate::config::{self, Config, ControlSocket, Environment, Mode, Surroundings};
 use crate::control::health::PipeStatus;
 use crate::control::orders::{Instruction, NotGiven, Order, Orders};
-use crate::control::status::Status;
+use crate::control::status::{OtherLevel, Status};
 use crate::control::summary::Summary;
-use crate::control::{self, Asking, Question, Tapping, health};
+use crate::control::{self, Asking, Opening, Question, Tapping, health};
 use crate::error::{Exit, Failure, Problems};
 use crate::gateway::check_tls;
 use crate::gateway::listener::{AT_THE_START, Listener};
 use crate::guest::Visitor;
 use crate::inspect::{self, ArgumentsError, Form, Show};
 use crate::local::LocalEndpoint;
-use crate::logging::Ring;
+use crate::logging::{LogLevel, Other, Ring};
 use crate::login;
 use crate::process::guard::Guard;
 use crate::process::limits;
 use crate::process::stop::Stop;
+use crate::process::systemd::Systemd;
 use crate::process::text;
 use crate::review::{self, Look};
 use crate::router::TurnCommand;
@@ -36,7 +38,7 @@ use crate::secrecy::Redactor;
 use crate::sharing::layout::groups;
 use crate::stdio::{self, End};
 use crate::supervisor;
-use crate::supervisor::Reread;
+use crate::supervisor::{Audience, Reread};
 use crate::words::counted;
 
 /// Starts the watcher that ends what a killed mcp-pipe leaves behind. To be called before there is any thread.
@@ -55,6 +57,7 @@ pub fn asks_another(command: &Command) -> bool {
             | Command::Logs { .. }
             | Command::Tap { .. }
             | Command::Sessions { .. }
+            | Command::LogLevel { .. }
             | Command::Order(_)
             | Command::Health
     )
@@ -88,6 +91,7 @@ pub fn ask(
         Command::Sessions { part: Some(SessionsPart::End), name, .. } => {
             asking.order(Order::EndSession { name: name.clone() })
         }
+        Command::LogLevel { level, within } => asking.log_level(level.clone(), *within),
         Command::Health => match config::status_socket(options, env) {
             // Who names the one on the command line does not mean another that stands in a variable.
             Some(path) if options.status_socket.is_some() || options.control_socket.is_none() => {
@@ -127,6 +131,7 @@ pub fn look(
         | Command::Logs { .. }
         | Command::Tap { .. }
         | Command::Sessions { .. }
+        | Command::LogLevel { .. }
         | Command::Order(_)
         | Command::Login { .. }
         | Command::Logout { .. }
@@ -151,9 +156,23 @@ pub fn ring(command: &Command, options: &Options, settings: &Environment) -> Opt
         Command::Run(_) | Command::Serve { .. } | Command::Tools { .. } | Command::Call { .. } => None,
         Command::Stdio { .. } => None,
         Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => None,
-        Command::Sessions { .. } | Command::Tap { .. } => None,
+        Command::Sessions { .. } | Command::Tap { .. } | Command::LogLevel { .. } => None,
         Command::Validate { .. } | Command::Config { .. } | Command::Login { .. } | Command::Logout { .. } => None,
     }
+}
+
+/// What was made around a run before it began.
+pub struct Around {
+    /// Ends what a killed mcp-pipe leaves behind.
+    pub guard: Guard,
+    /// The last lines of the log, if somebody may ask for them.
+    pub ring: Option<Ring>,
+    /// From which level on lines are shown.
+    pub level: LogLevel,
+    /// Whoever has started this process, and wants to be told how far a run is.
+    pub systemd: Systemd,
+    /// Where a socket listens that they have opened.
+    pub socket: Option<SocketAddr>,
 }
 
 /// Does what `command` says with the servers of `config`, until that is done or a signal comes.
@@ -163,9 +182,8 @@ pub fn ring(command: &Command, options: &Options, settings: &Environment) -> Opt
 pub fn run(
     command: Command,
     (config, reread): (Config, Reread),
-    guard: Guard,
+    around: Around,
     redactor: &Redactor,
-    ring: Option<Ring>,
 ) -> Result<Exit, Failure> {
     // Standard input is read before signals are handled, so that Ctrl-C ends the wait.
     let arguments = match &command {
@@ -175,7 +193,7 @@ pub fn run(
         Command::Run(_) | Command::Serve { .. } | Command::Tools { .. } => serde_json::Map::new(),
         Command::Stdio { .. } => serde_json::Map::new(),
         Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => serde_json::Map::new(),
-        Command::Sessions { .. } | Command::Tap { .. } => serde_json::Map::new(),
+        Command::Sessions { .. } | Command::Tap { .. } | Command::LogLevel { .. } => serde_json::Map::new(),
         Command::Validate { .. } | Command::Config { .. } => serde_json::Map::new(),
         Command::Login { .. } | Command::Logout { .. } => serde_json::Map::new(),
     };
@@ -191,11 +209,11 @@ pub fn run(
             Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => {
                 Status::new(redactor.clone())
             }
-            Command::Sessions { .. } | Command::Tap { .. } => Status::new(redactor.clone()),
+            Command::Sessions { .. } | Command::Tap { .. } | Command::LogLevel { .. } => Status::new(redactor.clone()),
             Command::Validate { .. } | Command::Config { .. } => Status::new(redactor.clone()),
             Command::Login { .. } | Command::Logout { .. } => Status::new(redactor.clone()),
         };
-        let ours = Handles { guard, reread, orders: orders.clone(), instructions, status, ring, stop: stop.clone() };
+        let ours = Handles { around, reread, orders: orders.clone(), instructions, status, stop: stop.clone() };
         tokio::select! {
             done = perform(command, arguments, config, ours) => done,
             never = signals(signalled, &stop, &orders) => match never {},
@@ -213,14 +231,13 @@ fn no_start(error: io::Error) -> anyhow::Error {
 
 /// What every command that runs servers needs besides the config.
 struct Handles {
-    guard: Guard,
+    around: Around,
     /// How the config is read again.
     reread: Reread,
     /// Where orders are given, and where they come.
     orders: Orders,
     instructions: mpsc::Receiver<Instruction>,
     status: Status,
-    ring: Option<Ring>,
     stop: Stop,
 }
 
@@ -228,8 +245,9 @@ async fn perform(
     command: Command,
     arguments: serde_json::Map<String, serde_json::Value>,
     config: Config,
-    Handles { guard, reread, orders, instructions, status, ring, stop }: Handles,
+    Handles { around, reread, orders, instructions, status, stop }: Handles,
 ) -> Result<Exit, Failure> {
+    let Around { guard, ring, level, systemd, socket } = around;
     // What `tools` and `call` have begun, they end; and the endpoint of --local knows the servers that there were at first.
     let serves = matches!(command, Command::Run(_) | Command::Serve { .. });
     let reread = Some(reread).filter(|_| serves && !config.local);
@@ -243,12 +261,25 @@ async fn perform(
         }
         None => None,
     };
+    if let Some(socket) = socket.filter(|_| serves && config.gateway.is_none()) {
+        warn!(
+            event = "SYSTEMD",
+            "systemd has handed over the socket {socket}, and nobody listens there, as the config has no gateway: whoever dials it waits. \
+             Add \"gateway\": {{}} to the config, or disable the socket unit"
+        );
+    }
+    let (opening, opened) = control::opening();
+    // Other commands run servers for themselves, and nobody waits for them to be up.
+    let audience = Audience { systemd: if serves { systemd } else { Systemd::default() }, opened };
     let pipes = async |config, stop| {
-        supervisor::serve(config, guard, status.clone(), (instructions, reread), (stop, listener)).await;
+        supervisor::serve(config, guard, status.clone(), (instructions, reread), (stop, listener, audience)).await;
     };
     let out = &mut io::stdout();
     match command {
-        Command::Run(_) | Command::Serve { .. } => serve(config, (&status, orders, ring), stop, pipes).await?,
+        Command::Run(_) | Command::Serve { .. } => {
+            let from = control::Sources { status: status.clone(), orders, ring, level };
+            serve(config, from, opening, stop, pipes).await?;
+        }
         Command::Stdio { server } => return serve_stdio(config, server, orders, stop, pipes).await,
         Command::Tools { json, size, published, .. } => {
             let show = match (size, published) {
@@ -265,7 +296,7 @@ async fn perform(
             called.map_err(anyhow::Error::from)?;
         }
         Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => {} // asked of another
-        Command::Sessions { .. } | Command::Tap { .. } => {}
+        Command::Sessions { .. } | Command::Tap { .. } | Command::LogLevel { .. } => {}
         Command::Login { .. } => return Ok(login::login(&config, status.redactor(), &stop, out).await?),
         Command::Logout { .. } => return Ok(login::logout(&config, out).await?),
         Command::Validate { .. } | Command::Config { .. } => {} // looked at before there is a log
@@ -310,7 +341,8 @@ async fn serve_stdio(
 /// Serves until told to stop.
 async fn serve(
     mut config: Config,
-    (status, orders, ring): (&Status, Orders, Option<Ring>),
+    from: control::Sources,
+    opening: Opening,
     stop: Stop,
     pipes: impl AsyncFnOnce(Config, Stop),
 ) -> Result<()> {
@@ -322,14 +354,15 @@ async fn serve(
     } else {
         None
     };
-    let socket = config.status_socket.clone();
+    let (status, level, socket) = (from.status.clone(), from.level.clone(), config.status_socket.clone());
     let (control_socket, place) = (config.control_socket.clone(), config.place.clone());
     announce(&config);
     let ended = Stop::new();
     let pipes = async {
         tokio::select! {
             () = pipes(config, stop.clone()) => {}
-            never = follow_the_start(status, &stop) => match never {},
+            never = follow_the_start(&status, &stop) => match never {},
+            never = keep_level(&level, &status) => match never {},
         }
         // Both steps of the stop at once: the local endpoint and the sockets have nobody left to serve.
         ended.advance();
@@ -340,18 +373,29 @@ async fn serve(
             endpoint.run(ended.clone()).await;
         }
     };
+    let opening_too = opening.clone();
     let health = async {
+        let opening = opening_too;
         if let Some(path) = socket
-            && let Err(failed) = health::serve(&path, status.clone(), ended.clone()).await
+            && let Err(failed) = health::serve(&path, status.clone(), ended.clone(), opening).await
         {
             error!(event = "ERROR_STATUS_SOCKET", "{failed:#}; going on without it");
         }
     };
-    let from = control::Sources { status: status.clone(), orders, ring };
-    let control = control::serve(control_socket, &place, from, ended.clone());
+    let control = control::serve(control_socket, &place, from, ended.clone(), opening);
     tokio::join!(pipes, local, health, control);
     info!(event = "STOPPED", "stopped");
     Ok(())
+}
+
+/// Has another level of the log count only as long as it is to, and `status` tell of it.
+async fn keep_level(level: &LogLevel, status: &Status) -> Infallible {
+    let usual = level.usual();
+    let told = |other: Option<Other>| {
+        let with = |Other { level, until }| OtherLevel { level, usual: usual.clone(), until };
+        status.set_log_level(other.map(with));
+    };
+    level.keep(told).await
 }
 
 /// Logs once that everything is up, if that ever happens.
@@ -521,7 +565,7 @@ pub fn is_quiet(command: &Command) -> bool {
         Command::Tools { .. } | Command::Call { .. } | Command::Login { .. } | Command::Logout { .. } => true,
         Command::Run(_) | Command::Serve { .. } | Command::Stdio { .. } => false,
         Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => false,
-        Command::Sessions { .. } | Command::Tap { .. } => false,
+        Command::Sessions { .. } | Command::Tap { .. } | Command::LogLevel { .. } => false,
         Command::Validate { .. } | Command::Config { .. } => false,
     }
 }

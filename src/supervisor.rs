@@ -14,6 +14,7 @@ mod claim;
 mod crew;
 mod front;
 mod guests;
+mod herald;
 mod hub;
 mod lock;
 mod losses;
@@ -37,6 +38,7 @@ use tracing::{error, info};
 use self::crew::{Crew, CrewOrders, Entries, Entry};
 use self::front::Front;
 use self::guests::Guests;
+use self::herald::Herald;
 use self::hub::HubHandle;
 use self::orders::Helm;
 use self::plan::{GroupKey, Wanted};
@@ -44,6 +46,7 @@ use self::roster::Roster;
 use self::watch::Watch;
 use crate::catalogue::Catalogue;
 use crate::config::{Config, Resolved, ServerSpec};
+use crate::control::Opened;
 use crate::control::orders::{Instruction, NotGiven, Order, Sought};
 use crate::control::status::Status;
 use crate::error::Problems;
@@ -54,6 +57,7 @@ use crate::pipe::orders::orders;
 use crate::pipe::{Limits, Pipe, Run};
 use crate::process::guard::Guard;
 use crate::process::stop::Stop;
+use crate::process::systemd::{Step, Systemd};
 use crate::router::turns::Turns;
 use crate::sharing::layout::{Group, groups};
 
@@ -88,6 +92,14 @@ impl Common {
 /// Reads the config again, as it was read at the start. Blocks.
 pub(crate) type Reread = Arc<dyn Fn() -> Result<Resolved, Problems> + Send + Sync>;
 
+/// Who is told of a run as a whole.
+pub(crate) struct Audience {
+    /// Whoever has started this process.
+    pub systemd: Systemd,
+    /// What is listened on besides the gateway.
+    pub opened: Opened,
+}
+
 /// Runs the pipes that serve the servers of `config`, until `stop`. Every task has ended when this returns.
 ///
 /// What comes on `instructions` is carried out meanwhile. `reread`: where the config comes from; it stays as it is without. `listener`: where
@@ -97,7 +109,7 @@ pub(crate) async fn serve(
     guard: Guard,
     status: Status,
     (mut instructions, reread): (mpsc::Receiver<Instruction>, Option<Reread>),
-    (stop, listener): (Stop, Option<Listener>),
+    (stop, listener, audience): (Stop, Option<Listener>, Audience),
 ) {
     let wakes = WakeWatch::new();
     let Config {
@@ -134,8 +146,19 @@ pub(crate) async fn serve(
     let common = Common { run, status, roster, hub, entries, locks, state, config, place };
     let wanted = Wanted { groups: groups(&servers, &endpoints), servers, gateway, limits, fixed };
     let (crews, front, guests) = (Vec::new(), Front::default(), Guests::of(reread.is_some()));
-    let mut supervisor =
-        Supervisor { common, helm, wanted, front, guests, crews, tasks, refused: false, applied: None };
+    let (Audience { systemd, opened }, has_gateway, told) = (audience, listener.is_some(), common.hub.clone());
+    let mut supervisor = Supervisor {
+        common,
+        helm,
+        wanted,
+        front,
+        guests,
+        crews,
+        tasks,
+        refused: false,
+        applied: None,
+        systemd: systemd.clone(),
+    };
     // Entries are added in the order of the config, which groups may change.
     supervisor.wanted.servers.clone().into_iter().for_each(|spec| supervisor.add(spec));
     // Before servers are started for others: they have to suit the gateway's clients.
@@ -145,7 +168,7 @@ pub(crate) async fn serve(
     }
     supervisor.wanted.groups.clone().into_iter().for_each(|group| supervisor.begin(group));
     let ended = CancellationToken::new();
-    let watching = ended.clone();
+    let (watching, over) = (ended.clone(), ended.clone());
     let obeyed = async {
         let mut losses = pin!(losses::note(&kept, &seen));
         let mut watch = if reread.is_some() { Watch::of(inputs).await } else { Watch::default() };
@@ -186,6 +209,7 @@ pub(crate) async fn serve(
                 () = now.drain().cancelled(), if !is_told => {
                     is_told = true;
                     seen.set_stopping();
+                    let _unread = systemd.step(Step::Stop);
                 }
                 never = &mut losses => match never {},
                 changed = watch.changed(), if reread.is_some() && !now.drain().is_cancelled() => {
@@ -195,7 +219,14 @@ pub(crate) async fn serve(
         }
         ended.cancel();
     };
-    tokio::join!(obeyed, wakes.run(watching));
+    let heralded = async {
+        let herald = Herald { systemd: &systemd, status: &seen, hub: &told, stop: &now };
+        tokio::select! {
+            never = herald.tell(opened, has_gateway) => match never {},
+            () = over.cancelled() => {}
+        }
+    };
+    tokio::join!(obeyed, wakes.run(watching), heralded);
     tokio::select! {
         () = remembering.finish() => {}
         () = now.now().cancelled() => {}
@@ -217,6 +248,7 @@ struct Supervisor {
     refused: bool,
     /// When a changed file was last applied by itself, and what came of it.
     applied: Option<(Instant, String)>,
+    systemd: Systemd,
 }
 
 /// A crew at work.

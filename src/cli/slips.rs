@@ -206,8 +206,8 @@ fn option_of_command(option: &str, command: &clap::Command, current: Option<&str
     let has_it = |command: &&clap::Command| {
         command.get_arguments().any(|option| !option.is_global_set() && option.get_long() == Some(name))
     };
-    // Who names a server by an option means that it is to be run, as `usual` says.
-    let is_named = |command: &&clap::Command| command.get_name() != "stdio" && name != "all";
+    // Who names a server by an option means that it is to be run, as `usual` says; and some options alone are no command line.
+    let is_named = |command: &&clap::Command| command.get_name() != "stdio" && !["all", "for"].contains(&name);
     let command = command.get_subcommands().filter(is_fit).filter(is_named).find(has_it)?.get_name();
     Some(format!("--{name} is an option of {command}: mcp-pipe {command} --{name} …"))
 }

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::Environment;
@@ -27,6 +28,8 @@ pub(crate) struct Context<'a> {
     /// The environment, and what `.env` sets of mcp-pipe's own variables.
     pub(crate) settings: &'a Environment,
     pub(crate) dotenv: &'a DotEnv,
+    /// Where a socket listens that whoever has started this process has opened.
+    pub(crate) socket: Option<SocketAddr>,
     /// The files that entries name as their `envFile`, by the entry's name.
     pub(crate) env_files: Vec<(String, DotFile)>,
     pub(crate) cwd: &'a Path,

@@ -16,6 +16,7 @@ mod forms;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::expand::is_name;
 use crate::disk::obstacle;
 use crate::disk::read::{Accept, whole};
 use crate::error::{Code, Place, Problem, Spot};
@@ -32,7 +33,7 @@ const MAX_SIZE: u64 = 1 << 20;
 /// be at hand.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The `.env` files of a run. Of several that set a variable, the first counts.
+/// The `.env` files of a run, before them the credentials that systemd gives it. Of several that set a variable, the first counts.
 #[derive(Clone, Default)]
 pub(crate) struct DotEnv {
     pub(crate) files: Vec<DotFile>,
@@ -49,6 +50,8 @@ pub(crate) struct DotFile {
     vars: Vec<Variable>,
     /// The first line that was to set the endpoint and can't be read.
     pub(crate) spoilt: Option<Problem>,
+    /// Whether it is a credential of systemd, whose name is that of its only variable, in any letter case. No server inherits it.
+    is_credential: bool,
 }
 
 /// A variable of a file.
@@ -61,6 +64,41 @@ struct Variable {
 }
 
 impl DotEnv {
+    /// Reads the credentials that systemd has put into a folder (systemd.exec(5)), as far as their names are those of variables. What is no
+    /// text is for somebody else.
+    pub(crate) fn add_credentials(&mut self, folder: &Path, warnings: &mut Vec<Problem>) {
+        let mut warn = |path: &Path, error: &std::io::Error| {
+            let what = format!("can't be read and is ignored: {}", limits::in_words(error));
+            let place = Place::file(path.display().to_string());
+            warnings.push(Problem::new(place, Code::FileUnreadable.says(what), "check CREDENTIALS_DIRECTORY"));
+        };
+        let entries = match std::fs::read_dir(folder) {
+            Ok(entries) => entries,
+            Err(error) => return warn(folder, &error),
+        };
+        let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        paths.sort();
+        for path in paths {
+            let Some(name) = path.file_name().and_then(|name| name.to_str()).filter(|name| is_name(name)) else {
+                continue;
+            };
+            match whole(&path, MAX_SIZE, Accept::Files).map(String::from_utf8) {
+                Ok(Ok(text)) => {
+                    let (name, value) = (name.to_ascii_uppercase(), text.trim_end_matches(['\r', '\n']).to_owned());
+                    let vars = vec![Variable { name, value, line: 1 }];
+                    self.files.push(DotFile { path, vars, spoilt: None, is_credential: true });
+                }
+                Ok(Err(_)) => {}
+                Err(error) => warn(&path, &error),
+            }
+        }
+    }
+
+    /// The credentials among the files.
+    pub(crate) fn credentials(&self) -> impl Iterator<Item = &DotFile> {
+        self.files.iter().filter(|file| file.is_credential)
+    }
+
     /// Reads `.env` in `folder`, if there is one. A line that can't be read is warned about, without its text.
     pub(crate) fn add(&mut self, folder: &Path, warnings: &mut Vec<Problem>) {
         let path = folder.join(".env");
@@ -84,17 +122,17 @@ impl DotEnv {
         Some((file.get(name)?, file.spot(name)))
     }
 
-    /// Every variable once, with the value that counts.
+    /// Every variable that servers may inherit once, with the value that counts.
     pub(crate) fn vars(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.files.iter().enumerate().flat_map(move |(i, file)| {
+        self.files.iter().enumerate().filter(|(_, file)| !file.is_credential).flat_map(move |(i, file)| {
             let new = move |name: &str| self.files[..i].iter().all(|earlier| earlier.get(name).is_none());
             file.vars().filter(move |(name, _)| new(name))
         })
     }
 
-    /// The files' names, for people.
+    /// The names of the `.env` files, for people.
     pub(crate) fn names(&self) -> Vec<String> {
-        self.files.iter().map(|file| file.path.display().to_string()).collect()
+        self.files.iter().filter(|file| !file.is_credential).map(|file| file.path.display().to_string()).collect()
     }
 }
 
@@ -136,12 +174,24 @@ impl DotFile {
             warnings.push(problem);
         };
         let vars = parse(&text, warn);
-        Some(DotFile { vars, path, spoilt })
+        Some(DotFile { vars, path, spoilt, is_credential: false })
     }
 
     /// What a variable holds in this file.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.vars.iter().find(|variable| variable.name == name).map(|variable| variable.value.as_str())
+        self.find(name).map(|variable| variable.value.as_str())
+    }
+
+    fn find(&self, name: &str) -> Option<&Variable> {
+        self.vars
+            .iter()
+            .find(|variable| variable.name == name || (self.is_credential && variable.name.eq_ignore_ascii_case(name)))
+    }
+
+    /// Of a credential: what it is called, and what it holds.
+    pub(crate) fn credential(&self) -> Option<(&str, &str)> {
+        let variable = self.vars.first().filter(|_| self.is_credential)?;
+        Some((self.path.file_name()?.to_str()?, &variable.value))
     }
 
     /// Every variable.
@@ -151,7 +201,7 @@ impl DotFile {
 
     /// Where a variable is set: the file, and the line if there is one.
     pub(crate) fn spot(&self, name: &str) -> Spot {
-        let line = self.vars.iter().find(|variable| variable.name == name).map(|variable| variable.line);
+        let line = self.find(name).filter(|_| !self.is_credential).map(|variable| variable.line);
         Spot { line, ..Spot::file(self.path.display().to_string()) }
     }
 

@@ -104,7 +104,8 @@ fn up_to_its_brace(text: &str) -> Option<(&str, &str)> {
     None
 }
 
-fn is_name(text: &str) -> bool {
+/// Whether a text is the name of a variable.
+pub(super) fn is_name(text: &str) -> bool {
     !text.is_empty()
         && !text.starts_with(|c: char| c.is_ascii_digit())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')

@@ -346,8 +346,23 @@ pub(crate) fn of(
     (ctx.problems.mistakes.len() == before).then_some(spec)
 }
 
-/// The address to listen on, and where it is named: by `--listen`, the variable or the config; the first of these counts.
+/// How the place is called where a socket listens that systemd has handed over.
+const HANDED: &str = "the socket of systemd";
+
+/// The address to listen on, and where it is named: by a socket that is there already, `--listen`, the variable or the config; the first
+/// of these counts.
 fn listened_on(ctx: &mut Context<'_>, entry: Option<&GatewayEntry>) -> (SocketAddr, Place) {
+    let written = written_address(ctx, entry);
+    let Some(socket) = ctx.socket else { return written };
+    let (address, place) = written;
+    if address != socket && address != defaults::LISTEN {
+        ctx.notes
+            .push(format!("the gateway listens on {socket}, as {HANDED} does, and not on {address}, as {place} says"));
+    }
+    (socket, HANDED.into())
+}
+
+fn written_address(ctx: &mut Context<'_>, entry: Option<&GatewayEntry>) -> (SocketAddr, Place) {
     if let Some(listen) = ctx.line.serve.and_then(|serve| serve.listen) {
         return (listen, "--listen".into());
     }

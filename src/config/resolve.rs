@@ -150,6 +150,7 @@ fn inputs(
 ) -> BTreeSet<PathBuf> {
     let config = name.map(|name| joined(ctx.cwd, name));
     let dotenvs = [ctx.cwd, &*ctx.base].map(|folder| folder.join(".env"));
+    let dotenvs = dotenvs.into_iter().chain(ctx.dotenv.credentials().map(|file| joined(ctx.cwd, &file.path)));
     let env_files = ctx.env_files.iter().map(|(_, file)| joined(ctx.cwd, &file.path));
     let shown =
         endpoints.iter().flat_map(|endpoint| endpoint.servers.iter().map(|shown| &shown.link).chain([&endpoint.link]));
@@ -186,12 +187,16 @@ pub(crate) fn draft<'a>(line: &'a CommandLine<'a>, surroundings: &'a Surrounding
     };
     let read = dotenv.names().join(", and what that lacks from ");
     notes.extend((!read.is_empty()).then(|| format!("variables are read from {read}")));
+    let credentials: Vec<&str> = dotenv.credentials().filter_map(|file| Some(file.credential()?.0)).collect();
+    let credentials = credentials.join(", ");
+    notes.extend((!credentials.is_empty()).then(|| format!("credentials that count as variables: {credentials}")));
     notes.extend(surroundings.disputed());
     let mut ctx = Context {
         line,
         env,
         settings: surroundings.settings(),
         dotenv,
+        socket: surroundings.socket,
         env_files: Vec::new(),
         cwd,
         base,
@@ -266,6 +271,10 @@ fn hide_secrets(ctx: &mut Context<'_>, file: &File, keys: &[Option<Secret>]) {
     // Credentials of a proxy are not hidden from servers, which need proxies, too: only from the log.
     let proxies = proxies::ADDRESSES.as_flattened().iter().filter_map(|name| ctx.env.get(name));
     secrets.extend(headers.into_iter().chain(proxies.flat_map(address::secrets)));
+    // Servers get those that their entries name: they are hidden from people only.
+    let credentials = ctx.dotenv.credentials().filter(|file| file.get(ENDPOINT).is_none());
+    let credentials = credentials.filter_map(|file| Some(file.credential()?.1.trim()));
+    secrets.extend(credentials.filter(|value| !value.is_empty()).map(Secret::new));
     ctx.hidden.all = secrets;
     variables::hide(ctx);
 }

@@ -3,6 +3,7 @@
 //! The surroundings are looked at before anything is logged, since `.env` may say how: [`Surroundings::settings`] is where
 //! mcp-pipe's own variables are to be read. Warnings wait for the log.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::control;
@@ -14,6 +15,7 @@ use super::locate::{self, CONFIG, Named};
 use super::options::Options;
 use crate::disk::joined;
 use crate::error::{Code, Place, Problem};
+use crate::process::systemd;
 use crate::words::character;
 
 /// Variables, besides `MCP_ENDPOINT`, that tell mcp-pipe itself something; they count in `.env`, too.
@@ -54,6 +56,8 @@ pub struct Surroundings {
     /// What a person should know, as soon as there is a log.
     pub(crate) warnings: Vec<Problem>,
     settings: Environment,
+    /// Where a socket listens that whoever has started this process has opened.
+    pub(crate) socket: Option<SocketAddr>,
 }
 
 impl Surroundings {
@@ -61,6 +65,9 @@ impl Surroundings {
     /// the first `.env` names the config.
     pub fn look(options: &Options, env: Environment, cwd: &Path) -> Self {
         let (mut dotenv, mut warnings) = (DotEnv::default(), Vec::new());
+        if let Some(folder) = env.filled(systemd::CREDENTIALS) {
+            dotenv.add_credentials(Path::new(folder), &mut warnings);
+        }
         dotenv.add(cwd, &mut warnings);
         let in_dotenv =
             dotenv.filled(CONFIG).filter(|_| env.filled(CONFIG).is_none()).map(|(_, place)| place.to_string());
@@ -69,9 +76,15 @@ impl Surroundings {
             dotenv.add(folder, &mut warnings);
         }
         let settings = with_settings(&env, &dotenv);
-        let mut surroundings = Surroundings { env, dotenv, cwd: cwd.to_path_buf(), config, warnings, settings };
+        let mut surroundings =
+            Surroundings { env, dotenv, cwd: cwd.to_path_buf(), config, warnings, settings, socket: None };
         surroundings.warn();
         surroundings
+    }
+
+    /// The same with a socket that whoever has started this process has opened: it listens there.
+    pub fn with_socket(self, socket: Option<SocketAddr>) -> Self {
+        Surroundings { socket, ..self }
     }
 
     /// The environment, and what `.env` sets of mcp-pipe's own variables.
@@ -103,7 +116,7 @@ impl Surroundings {
                 let what = format!("{name} counts for servers only, not for mcp-pipe's own connections");
                 found.push(Problem::new(Place::from(file.spot(name)), Code::Variable.says(what), *remedy));
             }
-            if file.get(CONFIG).is_some() && file.path.parent() != Some(&self.cwd) {
+            if file.get(CONFIG).is_some() && file.credential().is_none() && file.path.parent() != Some(&self.cwd) {
                 let what = format!("{CONFIG} does not count here: this file was found by way of the config");
                 let remedy = "set it in the environment or in the working directory's .env";
                 found.push(Problem::new(Place::from(file.spot(CONFIG)), Code::Variable.says(what), remedy));

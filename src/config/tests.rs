@@ -12,6 +12,7 @@ use crate::error::{Code, Problem, Problems};
 use crate::secrecy::Redactor;
 
 mod auth;
+mod credentials;
 mod endpoint;
 mod endpoint_tokens;
 mod endpoints;

@@ -5,6 +5,7 @@
 //! holds the token of one.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::path::Path;
 
 use super::context::{Braces, Context, Hidden, MOST_NAMES};
@@ -18,6 +19,7 @@ use super::{CommandSpec, Reach, ServerSpec};
 use crate::disk::{joined, obstacle};
 use crate::endpoint::is_variable;
 use crate::error::{Code, Place};
+use crate::process::systemd;
 use crate::secrecy::Secret;
 use crate::tools::Glob;
 use crate::words::{brief, brief_path, listed};
@@ -131,12 +133,18 @@ fn is_inherited(inherit: &Inherit, name: &str) -> bool {
     }
 }
 
+/// Whether a variable tells this process alone something of systemd.
+fn is_of_systemd(name: &OsStr) -> bool {
+    systemd::VARIABLES.iter().any(|of_systemd| name == *of_systemd)
+}
+
 /// Gives a program of ours that is no server the variables that a server inherits.
 pub(crate) fn with_ours(ctx: &Context<'_>, mut command: CommandSpec) -> CommandSpec {
     let Hidden { in_env, in_dotenv, .. } = &ctx.hidden;
     let of_files = ctx.dotenv.vars().filter(|(name, _)| ctx.env.get(name).is_none() && !in_dotenv.contains(*name));
     command.env = of_files.map(|(name, value)| (name.to_owned(), Secret::new(value))).collect();
-    command.env_remove = in_env.iter().cloned().collect();
+    let of_systemd = ctx.env.iter().map(|(name, _)| name).filter(|name| is_of_systemd(name));
+    command.env_remove = in_env.iter().cloned().chain(of_systemd.map(ToOwned::to_owned)).collect();
     command
 }
 
@@ -163,7 +171,7 @@ pub(crate) fn with_inherited(
 
     let removed = ctx.env.iter().filter(|(name, _)| {
         let text = name.to_string_lossy();
-        !is_own(&text) && (in_env.contains(*name) || !is_inherited(inherit, &text))
+        !is_own(&text) && (in_env.contains(*name) || is_of_systemd(name) || !is_inherited(inherit, &text))
     });
     command.env_remove = removed.map(|(name, _)| name.to_owned()).collect();
     let ours = ctx.env.iter().map(|(name, _)| name.to_string_lossy().into_owned());

@@ -17,7 +17,7 @@ use super::socket::{Accepted, end_of};
 use super::status::Status;
 use super::tap::{Seen, Watching, Wish};
 use crate::guest::Visitor;
-use crate::logging::{Cursor, Entry, Ring, View};
+use crate::logging::{Cursor, Entry, LogLevel, Ring, View};
 use crate::process::stop::Stop;
 use crate::tools::Glob;
 use crate::words::counted;
@@ -44,6 +44,7 @@ pub(super) struct Answering {
     status: Status,
     orders: Orders,
     ring: Option<Ring>,
+    level: LogLevel,
     followers: Arc<Semaphore>,
     guests: Arc<Semaphore>,
 }
@@ -65,12 +66,12 @@ impl From<io::Error> for Gone {
 }
 
 impl Answering {
-    pub(super) fn new(config: String, Sources { status, orders, ring }: Sources) -> Self {
+    pub(super) fn new(config: String, Sources { status, orders, ring, level }: Sources) -> Self {
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let config = status.redactor().clean_all(&config).into_owned();
         let daemon = Daemon { pid: std::process::id(), version, config };
         let places = |most| Arc::new(Semaphore::new(most));
-        Answering { daemon, status, orders, ring, followers: places(FOLLOWERS), guests: places(GUESTS) }
+        Answering { daemon, status, orders, ring, level, followers: places(FOLLOWERS), guests: places(GUESTS) }
     }
 
     /// What to tell about a server that there is not.
@@ -140,7 +141,7 @@ pub(super) async fn answer(request: Request, client: &mut Client, from: &Answeri
                 client.patience = FOLLOWING;
                 watch_status(client, text, from).await
             } else {
-                Reply::Picture(Picture::take(&from.status, from.ring.as_ref())).append_to(&mut text);
+                Reply::Picture(Box::new(Picture::take(&from.status, from.ring.as_ref()))).append_to(&mut text);
                 client.tell(&text).await
             }
         }
@@ -171,6 +172,13 @@ pub(super) async fn answer(request: Request, client: &mut Client, from: &Answeri
             client.patience = FOLLOWING;
             let pattern = pattern.map(|pattern| Glob::new(&pattern));
             show_messages(client, &from.status.tap().watch(Wish { pattern, contents })).await
+        }
+        Request::LogLevel { level, millis } => {
+            let set = level.map_or(Ok(()), |level| from.level.set(&level, millis.map(Duration::from_millis)));
+            match set {
+                Ok(()) => client.say(&Reply::Carried(from.level.words())).await,
+                Err(problem) => refuse(Reason::Unclear, &problem.to_string(), client, from).await,
+            }
         }
         Request::Sessions => match from.orders.sessions().await {
             Ok(sessions) => client.say(&Reply::Sessions(sessions)).await,
@@ -262,7 +270,7 @@ async fn watch_status(client: &mut Client, mut text: Vec<u8>, from: &Answering) 
     loop {
         changes.mark_unchanged();
         calls.mark_unchanged();
-        Reply::Picture(Picture::take(&from.status, from.ring.as_ref())).append_to(&mut text);
+        Reply::Picture(Box::new(Picture::take(&from.status, from.ring.as_ref()))).append_to(&mut text);
         client.tell(&text).await?;
         text.clear();
         let ended = client.ended.clone();

@@ -22,7 +22,7 @@ use super::sessions;
 use super::status::Overview;
 use crate::config::{ControlSocket, Environment};
 use crate::error::{Exit, Failure};
-use crate::logging::Shown;
+use crate::logging::{Shown, check_level};
 use crate::process::limits;
 use crate::secrecy::{Redactor, plain};
 use crate::stdio::{self, End};
@@ -114,6 +114,25 @@ impl Asking<'_> {
                 return Err(anyhow!(OLDER).into());
             };
             print(&sessions::shown(&all, json, self.redactor));
+            Ok(Exit::Success)
+        })
+    }
+
+    /// `mcp-pipe log-level`: has lines of the log shown from another level on, and prints from which one they are.
+    ///
+    /// # Errors
+    /// The text is no level; or which mcp-pipe is meant is not clear, or it does not answer.
+    pub(crate) fn log_level(self, level: Option<String>, within: Option<Duration>) -> Result<Exit, Failure> {
+        if let Some(level) = &level {
+            check_level(level).map_err(Failure::Option)?;
+        }
+        let millis = within.map(|within| u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
+        self.run(async {
+            let mut answer = self.ask(&Request::LogLevel { level, millis }).await?;
+            let Some(Reply::Carried(words)) = answer.next().await.map_err(told)? else {
+                return Err(anyhow!(OLDER).into());
+            };
+            print(&format!("{}\n", plain::line(&self.redactor.clean_all(&words))));
             Ok(Exit::Success)
         })
     }
@@ -218,7 +237,7 @@ impl Asking<'_> {
         while let Some(reply) = answer.next().await.map_err(told)? {
             match reply {
                 Reply::Daemon(who) => daemon = who,
-                Reply::Picture(told) => picture = Some(told),
+                Reply::Picture(told) => picture = Some(*told),
                 Reply::Sessions(_)
                 | Reply::Seen(_)
                 | Reply::Log(_)

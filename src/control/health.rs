@@ -9,9 +9,9 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::control::socket;
 use crate::control::status::{LinkState, LinkStatus, Overview, SILENT, ServerState, ServerStatus, Status, TurnState};
 use crate::control::wording::HELD_BACK;
+use crate::control::{Opening, socket};
 use crate::process::limits;
 use crate::process::stop::Stop;
 use crate::secrecy::{Redactor, plain};
@@ -93,11 +93,11 @@ pub(crate) fn pipes(all: &Overview) -> Vec<PipeStatus> {
     pipes
 }
 
-/// Serves the state of all servers on a socket at `path` until `ended`, and removes the socket.
+/// Serves the state of all servers on a socket at `path` until `ended`, and removes the socket. `opening`: is held until it is listened on.
 ///
 /// # Errors
 /// The socket can't be made: another mcp-pipe uses it, or the folder is not writable.
-pub(crate) async fn serve(path: &Path, status: Status, ended: Stop) -> Result<()> {
+pub(crate) async fn serve(path: &Path, status: Status, ended: Stop, opening: Opening) -> Result<()> {
     use std::time::Duration;
     use tokio::io::AsyncWriteExt as _;
 
@@ -105,6 +105,7 @@ pub(crate) async fn serve(path: &Path, status: Status, ended: Stop) -> Result<()
     const PATIENCE: Duration = Duration::from_secs(1);
 
     let mut socket = socket::listen(path, "status").await?;
+    drop(opening);
     loop {
         let accepted = tokio::select! {
             accepted = socket.accept() => accepted,

@@ -126,7 +126,9 @@ impl ServerEntry {
 
     /// The same without a word in the log.
     pub(crate) fn note(&self, news: ServerNews<'_>) {
-        self.change(|server| {
+        // What is wrong with a further process is told in the log.
+        let cause = news.cause().filter(|_| self.which == Which::First);
+        self.change_because(cause, |server| {
             let (clean, now) = (|text: &str| self.clean(text), Instant::now());
             match self.which {
                 Which::First => server.follow(&news, clean, now),
@@ -148,6 +150,29 @@ impl ServerEntry {
 }
 
 impl ServerNews<'_> {
+    /// What has come up with the news, if anything has.
+    fn cause(&self) -> Option<FaultCode> {
+        match self {
+            ServerNews::NotStarted { fault, .. } => Some(*fault),
+            ServerNews::NotReady { .. } => Some(FaultCode::ServerNotReady),
+            ServerNews::Refused { .. } => Some(FaultCode::ServerRefuses),
+            ServerNews::Silent { failed: false, .. } => Some(FaultCode::ServerHangs),
+            ServerNews::Exited { fault, failures, .. } => Some(fault.unwrap_or(of_end(*failures))),
+            ServerNews::Silent { failed: true, .. } // counted before
+            | ServerNews::Started { .. }
+            | ServerNews::Contacted { .. }
+            | ServerNews::Came { .. }
+            | ServerNews::StillStarting { .. }
+            | ServerNews::Ready { .. }
+            | ServerNews::Heard { .. }
+            | ServerNews::Replaced { .. }
+            | ServerNews::StoppedByCommand { .. }
+            | ServerNews::Stopped { .. }
+            | ServerNews::Halted
+            | ServerNews::Begins => None,
+        }
+    }
+
     /// `is_last`: the run ends with a fault, and no attempt follows.
     fn log(&self, name: &str, is_last: bool) {
         let servers = || Names::from_iter([name.into()]);
@@ -263,6 +288,11 @@ fn end_of(tail: &str) -> &str {
 pub(crate) const FOR_HTTP: &str = "by its stderr it serves over HTTP, and not on stdin and stdout: write its \"url\" in place of its command, or have it serve \
                         on stdio (FastMCP: mcp.run())";
 
+/// What kind of fault the end of a process is, where so many lives in a row were of no use.
+fn of_end(failures: u32) -> FaultCode {
+    if failures >= LOOP { FaultCode::ServerCrashLoop } else { FaultCode::ServerExited }
+}
+
 /// That a server says nothing, with what to do about it.
 fn of_silence(note: &dyn Display, name: &str) -> String {
     let name = argument(name);
@@ -324,8 +354,7 @@ impl ServerStatus {
             ServerNews::Exited { why, fault, failures, again, tail, .. } => {
                 self.failures = *failures;
                 self.last_words = clean(end_of(tail));
-                let of_process = if *failures >= LOOP { FaultCode::ServerCrashLoop } else { FaultCode::ServerExited };
-                let fault = fault.unwrap_or(of_process);
+                let fault = fault.unwrap_or(of_end(*failures));
                 self.ends(fault, &clean(why), now, *again);
             }
             ServerNews::Replaced { by_command: true, .. } => self.process = None,
@@ -414,11 +443,24 @@ impl LinkEntry {
     /// Writes what has happened to the link. `names`: what the log calls it.
     pub(crate) fn write(&self, names: &Names, news: LinkNews<'_>) {
         news.log(names);
-        self.change(|link| link.follow(&news, |text| self.clean(text), Instant::now()));
+        self.change_because(news.cause(), |link| link.follow(&news, |text| self.clean(text), Instant::now()));
     }
 }
 
 impl LinkNews<'_> {
+    /// What has come up with the news, if anything has.
+    fn cause(&self) -> Option<FaultCode> {
+        match self {
+            LinkNews::Down(end) => end.cause.fault(),
+            LinkNews::Taken => Some(FaultCode::AgentTaken),
+            LinkNews::Dialled
+            | LinkNews::Rests
+            | LinkNews::Opened { .. }
+            | LinkNews::Heard
+            | LinkNews::ToolsRead { .. } => None,
+        }
+    }
+
     fn log(&self, servers: &Names) {
         match self {
             LinkNews::Dialled | LinkNews::Heard => {}

@@ -49,6 +49,15 @@ pub(super) enum Request {
         #[serde(default)]
         contents: bool,
     },
+    /// From which level on are lines shown in the log? Or: show them from another one on. Answered by [`Reply::Carried`].
+    LogLevel {
+        /// That one, as `--log-level` takes it.
+        #[serde(default)]
+        level: Option<String>,
+        /// For so many milliseconds; until somebody says otherwise without.
+        #[serde(default)]
+        millis: Option<u64>,
+    },
     /// Which clients have sessions at the gateway? Answered by [`Reply::Sessions`].
     Sessions,
     /// Let a guest in. Answered by [`Reply::Daemon`]; from then on both sides say messages of MCP, one a line.
@@ -68,7 +77,7 @@ pub(super) enum Reply {
     /// Who answers.
     Daemon(Daemon),
     /// The state of all servers and links.
-    Picture(Picture),
+    Picture(Box<Picture>),
     /// The sessions of clients.
     Sessions(Vec<ClientSession>),
     /// A line of the log.
@@ -172,6 +181,9 @@ mod tests {
         assert_eq!(all(r#"{"ask":"status","watch":true}"#), Request::Status { watch: true });
         assert_eq!(all(r#"{"ask":"daemon","later":1}"#), Request::Daemon);
         assert_eq!(all(r#"{"ask":"sessions"}"#), Request::Sessions);
+        assert_eq!(all(r#"{"ask":"logLevel"}"#), Request::LogLevel { level: None, millis: None });
+        let level = Request::LogLevel { level: Some("debug".into()), millis: Some(600_000) };
+        assert_eq!(all(r#"{"ask":"logLevel","level":"debug","millis":600000,"later":1}"#), level);
         assert_eq!(all(r#"{"ask":"mcp"}"#), Request::Mcp { server: None });
         assert_eq!(all(r#"{"ask":"mcp","server":"x","later":1}"#), Request::Mcp { server: Some("x".into()) });
         let logs = Request::Logs { server: Some("x".into()), last: Some(3), follow: true };

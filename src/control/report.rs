@@ -3,7 +3,7 @@
 //! One fault is one cause. What only follows from it (an endpoint that is not dialled because its servers don't start, a connection that was
 //! closed because they don't answer) is told as following from it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -15,13 +15,13 @@ use super::memory::Memory;
 use super::picture::Picture;
 use super::protocol::Daemon;
 use super::status::{
-    GatewayStatus, LinkState, LinkStatus, Mistake, Overview, ServerKey, ServerState, ServerStatus, ShownServer,
-    Started, TokenStatus,
+    GatewayStatus, LinkState, LinkStatus, Mistake, OtherLevel, Overview, ServerKey, ServerState, ServerStatus,
+    ShownServer, Started, TokenStatus,
 };
 use super::wording;
 use crate::error::FaultCode;
 use crate::server::wanted::Wanted;
-use crate::words::counted;
+use crate::words::{counted, span};
 
 /// The number of this form of the JSON. It changes when a member is taken away or means something else, not when one is added.
 const SCHEMA: u32 = 1;
@@ -44,6 +44,30 @@ pub(super) struct Report {
     /// mcp-pipe has been told to stop, and does.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     stopping: bool,
+    /// How often each cause has come up since the start, by its code.
+    counts: BTreeMap<&'static str, u64>,
+    /// The level of the log that counts in place of the one of the start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log_level: Option<LogLevel>,
+}
+
+/// A level of the log that counts in place of the one of the start.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LogLevel {
+    level: String,
+    /// That of the start.
+    usual: String,
+    /// For how long still, where that was said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    for_seconds: Option<f64>,
+}
+
+impl LogLevel {
+    fn of(OtherLevel { level, usual, until }: &OtherLevel, now: Instant) -> Self {
+        let for_seconds = until.map(|until| seconds(until.saturating_duration_since(now)));
+        LogLevel { level: level.clone(), usual: usual.clone(), for_seconds }
+    }
 }
 
 /// A fault.
@@ -229,7 +253,11 @@ impl Report {
             && all.mistakes.is_empty()
             && all.gateway_fault.is_none();
         let (stopping, gateway) = (all.stopping, all.gateway.clone().filter(|_| only.is_none()));
-        Some(Report { schema: SCHEMA, daemon: daemon.clone(), well, causes, servers, endpoints, gateway, stopping })
+        let counts = all.counts.iter().map(|(cause, count)| (cause.as_str(), *count)).collect();
+        let log_level = all.log_level.as_ref().map(|level| LogLevel::of(level, sight.now));
+        let daemon = daemon.clone();
+        let schema = SCHEMA;
+        Some(Report { schema, daemon, well, causes, servers, endpoints, gateway, stopping, counts, log_level })
     }
 
     /// Whether all of it serves.
@@ -269,10 +297,23 @@ impl Report {
                 let _infallible = writeln!(text, "token {name}: {tools} of tools, {robots}");
             }
         }
+        if let Some(LogLevel { level, usual, for_seconds }) = &self.log_level {
+            let left = for_seconds.map(|seconds| format!(" for {}", span(Duration::from_secs(seconds.ceil() as u64))));
+            let _infallible = writeln!(text, "log level: {level}{} ({usual} at the start)", left.unwrap_or_default());
+        }
         for cause in &self.causes {
             let _infallible = writeln!(text, "{}", cause.words());
         }
         text
+    }
+
+    /// A line with how often each cause has come up since the start; nothing where none has.
+    pub(super) fn counts(&self) -> String {
+        if self.counts.is_empty() {
+            return String::new();
+        }
+        let counts: Vec<String> = self.counts.iter().map(|(cause, count)| format!("{cause} {count}")).collect();
+        format!("since the start: {}\n", counts.join(", "))
     }
 
     /// What stands for whatever may change but times and numbers, of each line.
@@ -294,8 +335,9 @@ impl Report {
         });
         let of_gateway =
             self.gateway.as_ref().map(|gateway| Gist::of(format!("gateway {}", gateway.url), String::new()));
+        let of_log = self.log_level.as_ref().map(|log| Gist::of("log level".to_owned(), log.level.clone()));
         let stopping = self.stopping.then(|| Gist::of("mcp-pipe is stopping".to_owned(), String::new()));
-        stopping.into_iter().chain(servers).chain(endpoints).chain(of_gateway).chain(causes).collect()
+        stopping.into_iter().chain(servers).chain(endpoints).chain(of_gateway).chain(of_log).chain(causes).collect()
     }
 }
 

@@ -1,6 +1,7 @@
 //! What each server and each link is doing: the fields that `status` and `health` show. They follow from what is written into the
 //! `journal`, through handles; `answers`, `health`, `summary` and `inspect` read them.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -277,6 +278,23 @@ pub(crate) struct Overview {
     /// mcp-pipe has been told to stop, and does.
     #[serde(default)]
     pub stopping: bool,
+    /// How often each cause has come up since the start.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub counts: BTreeMap<FaultCode, u64>,
+    /// The level of the log that counts in place of the one of the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_level: Option<OtherLevel>,
+}
+
+/// A level of the log that counts in place of the one of the start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OtherLevel {
+    pub level: String,
+    /// That of the start.
+    pub usual: String,
+    /// When that counts again.
+    #[serde(with = "moment::maybe")]
+    pub until: Option<Instant>,
 }
 
 /// What the gateway is doing.
@@ -375,6 +393,12 @@ pub(crate) struct Loss {
 }
 
 impl Overview {
+    fn count(&mut self, cause: Option<FaultCode>) {
+        if let Some(cause) = cause {
+            *self.counts.entry(cause).or_default() += 1;
+        }
+    }
+
     /// The name of a server.
     pub(super) fn name_of(&self, server: ServerKey) -> &str {
         self.servers.iter().find(|known| known.key == server).map_or("", |server| &server.name)
@@ -636,13 +660,6 @@ impl Status {
         self.overview.borrow().clone()
     }
 
-    /// The names of servers that do not answer although they are wanted.
-    pub(crate) fn unwell(&self) -> Vec<String> {
-        let all = self.changes();
-        let all = all.borrow();
-        all.servers.iter().filter(|server| !server.is_well()).map(|server| server.name.clone()).collect()
-    }
-
     /// The state of all, and a notice of each change.
     pub(crate) fn changes(&self) -> watch::Receiver<Overview> {
         self.overview.subscribe()
@@ -658,20 +675,40 @@ impl Status {
         let clean = |text: String| self.redactor.clean_all(&text).into_owned();
         let mistake = |problem: Problem| Mistake { code: problem.code.to_string(), text: clean(problem.to_string()) };
         let mistakes: Vec<Mistake> = mistakes.into_iter().map(mistake).collect();
-        self.overview.send_if_modified(|all| std::mem::replace(&mut all.mistakes, mistakes.clone()) != mistakes);
+        self.overview.send_if_modified(|all| {
+            let is_new = all.mistakes != mistakes;
+            all.count((is_new && !mistakes.is_empty()).then_some(FaultCode::ConfigMistake));
+            all.mistakes = mistakes;
+            is_new
+        });
     }
 
     /// Notes why the gateway is not as the config wants it; `None` if it is.
     pub(crate) fn set_gateway_fault(&self, why: Option<String>) {
         let why: Option<Box<str>> = why.map(|why| self.redactor.clean_all(&why).into());
-        self.overview.send_if_modified(|all| std::mem::replace(&mut all.gateway_fault, why.clone()) != why);
+        self.overview.send_if_modified(|all| {
+            let is_new = all.gateway_fault != why;
+            all.count((is_new && why.is_some()).then_some(FaultCode::GatewayUnchanged));
+            all.gateway_fault = why;
+            is_new
+        });
     }
 
     /// Notes what can't be kept for the next run.
     pub(crate) fn set_loss(&self, loss: Option<(FaultCode, String)>) {
         let clean = |text: String| self.redactor.clean_all(&text).into_owned();
         let loss = loss.map(|(code, text)| Loss { code, text: clean(text) });
-        self.overview.send_if_modified(|all| std::mem::replace(&mut all.loss, loss.clone()) != loss);
+        self.overview.send_if_modified(|all| {
+            let is_new = all.loss != loss;
+            all.count(loss.as_ref().map(|loss| loss.code).filter(|_| is_new));
+            all.loss = loss;
+            is_new
+        });
+    }
+
+    /// Notes which level of the log counts in place of the one of the start; `None`: that one does.
+    pub(crate) fn set_log_level(&self, level: Option<OtherLevel>) {
+        self.overview.send_if_modified(|all| std::mem::replace(&mut all.log_level, level.clone()) != level);
     }
 
     /// Whether the server called `name` is [`ServerState::Starting`].
@@ -745,8 +782,14 @@ impl ServerEntry {
     }
 
     pub(super) fn change(&self, change: impl FnOnce(&mut ServerStatus)) {
+        self.change_because(None, change);
+    }
+
+    /// The same where a cause has come up, which is counted.
+    pub(super) fn change_because(&self, cause: Option<FaultCode>, change: impl FnOnce(&mut ServerStatus)) {
         let Held { of, key } = &*self.held;
         of.overview.send_modify(|overview| {
+            overview.count(cause);
             if let Some(server) = overview.servers.iter_mut().find(|server| server.key == *key) {
                 change(server);
             }
@@ -778,8 +821,14 @@ impl LinkEntry {
     }
 
     pub(super) fn change(&self, change: impl FnOnce(&mut LinkStatus)) {
+        self.change_because(None, change);
+    }
+
+    /// The same where a cause has come up, which is counted.
+    pub(super) fn change_because(&self, cause: Option<FaultCode>, change: impl FnOnce(&mut LinkStatus)) {
         let Held { of, key } = &*self.0;
         of.overview.send_modify(|overview| {
+            overview.count(cause);
             if let Some(link) = overview.links.iter_mut().find(|link| link.key == *key) {
                 change(link);
             }

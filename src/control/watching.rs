@@ -79,6 +79,10 @@ impl Asking<'_> {
                     let state = self.state().await?;
                     let report = report(&state, question)?;
                     print(&self.shown(&report, question.json)?);
+                    // At a look at all, for a person: what comes again and again may be well just now.
+                    if !question.json && question.name.is_none() {
+                        print(&report.counts());
+                    }
                     Ok(exit(&report))
                 }
             }
@@ -209,7 +213,7 @@ async fn next(answer: &mut Answer, daemon: &mut Daemon) -> Result<Option<State>,
     while let Some(reply) = answer.next_in_time().await.map_err(told)? {
         match reply {
             Reply::Daemon(who) => *daemon = who,
-            Reply::Picture(picture) => return Ok(Some(State { daemon: daemon.clone(), picture })),
+            Reply::Picture(picture) => return Ok(Some(State { daemon: daemon.clone(), picture: *picture })),
             Reply::Sessions(_)
             | Reply::Seen(_)
             | Reply::Log(_)

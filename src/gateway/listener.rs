@@ -29,7 +29,7 @@ use super::stall::Stall;
 use super::{Encryption, Gateway};
 use crate::config::GatewaySpec;
 use crate::net::port;
-use crate::process::limits;
+use crate::process::{handed, limits};
 
 /// Most bytes of the head of a request, and most headers in it.
 const MAX_HEAD: usize = 64 * 1024;
@@ -54,13 +54,16 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Listens where the config says. `remedy`: what to do where that is not possible.
+    /// Listens where the config says, on the socket that is there already if systemd has handed one over. `remedy`: what to do where that is not possible.
     ///
     /// # Errors
     /// The address is taken, or not one of this machine; or a file of its certificate can't be used.
     pub(crate) async fn bind(spec: &GatewaySpec, remedy: &str) -> anyhow::Result<Self> {
         let address = spec.listen;
-        let listening = TcpListener::bind(address).await;
+        let listening = match handed::at(address) {
+            Some(socket) => socket.and_then(TcpListener::from_std),
+            None => TcpListener::bind(address).await,
+        };
         let port = listening.map_err(|error| {
             let holder = port::holder(address).filter(|_| error.kind() == std::io::ErrorKind::AddrInUse);
             let why = holder.map_or_else(|| limits::told(&error), |holder| format!("{holder}, listens there"));

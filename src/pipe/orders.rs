@@ -25,6 +25,8 @@ pub(crate) type Told = Result<String, String>;
 pub(crate) enum PipeOrder {
     /// To look at what is wanted of its servers.
     Look,
+    /// To show that its loop goes round.
+    Beat(oneshot::Sender<()>),
     /// A command about the turns of an endpoint.
     Turn(PeerId, TurnCommand, Option<oneshot::Sender<Told>>),
     /// To make a connection anew now, whatever was to be waited for.
@@ -77,6 +79,9 @@ impl Pipe {
         while let Poll::Ready(Some(order)) = orders.orders.poll_recv(&mut Context::from_waker(&waker)) {
             match *order {
                 PipeOrder::Look => {}
+                PipeOrder::Beat(reply) => {
+                    let _nobody_waits = reply.send(());
+                }
                 PipeOrder::Turn(peer, command, reply) => {
                     let out = &mut self.sides;
                     tell(reply, self.router.on_turn_command(peer, command, now, out));

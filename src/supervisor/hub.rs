@@ -102,6 +102,13 @@ impl HubHandle {
         ended
     }
 
+    /// Ready when its loop has gone round, or when it has ended.
+    pub(super) async fn beat(&self) {
+        let (reply, told) = oneshot::channel();
+        self.tell(PipeOrder::Beat(reply)).await;
+        let _ended = told.await;
+    }
+
     /// Waits for room where orders wait: the hub reads each at once. One that has ended takes none, and nobody waits for it.
     async fn tell(&self, order: PipeOrder) {
         let _ended = self.orders.send(Box::new(order)).await;

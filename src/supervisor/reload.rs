@@ -23,12 +23,18 @@ use crate::control::orders::{Given, NotGiven, Until};
 use crate::error::{Code, Place, Problem, Problems};
 use crate::pipe::Limits;
 use crate::process::aside::aside;
+use crate::process::systemd::Step;
 use crate::sharing::layout::{Group, groups};
 
 /// Longest time for which a change that was noticed without being told is told to whoever then asks for it.
 const JUST_NOW: Duration = Duration::from_secs(10);
 /// Longest wait for the process of a new server, besides its start.
 const ENDING: Duration = Duration::from_secs(15);
+
+/// How often systemd is told that a reload is over, where it has so much unread, and the pause between: it reads within milliseconds, and
+/// waits for that.
+const TRIES: u32 = 20;
+const AGAIN: Duration = Duration::from_millis(50);
 
 /// What counts from the start of a run to its end. `before`: the same of the config before, if there was one.
 pub(super) fn fixed(cache: Option<&Path>, state: Option<&Path>, before: &[Fixed]) -> Vec<Fixed> {
@@ -80,6 +86,23 @@ fn for_a_reload(mistake: &mut Problem) {
 impl Supervisor {
     /// Reads the config again, and has it count. `stale`: what of its files is known to have changed.
     pub(super) async fn reload(
+        &mut self,
+        reread: Option<&Reread>,
+        watch: &mut Watch,
+        stale: BTreeSet<PathBuf>,
+    ) -> Result<Given, NotGiven> {
+        let _unread = self.systemd.step(Step::Reload);
+        let told = self.read_again(reread, watch, stale).await;
+        for _ in 0..TRIES {
+            if self.systemd.step(Step::Reloaded) {
+                break;
+            }
+            sleep(AGAIN).await;
+        }
+        told
+    }
+
+    async fn read_again(
         &mut self,
         reread: Option<&Reread>,
         watch: &mut Watch,

@@ -41,12 +41,17 @@ mod instances;
 mod limits;
 mod local;
 mod log;
+mod log_level;
 mod logs;
 mod multiplex;
+#[cfg(target_os = "linux")]
+mod notify;
 mod orders;
 mod orphans;
 mod promises;
 mod python;
+#[cfg(target_os = "linux")]
+mod readiness;
 mod real_servers;
 mod reconnect;
 mod reload;

@@ -302,7 +302,7 @@ async fn whatever_becomes_of_the_file_is_told_until_it_is_mended_and_disturbs_no
         })
         .await;
         let status = run.runtime.ask(&["status"]).await;
-        assert!(status.code == 0 && !status.out.contains("config-mistake"), "{fault}: {status:?}");
+        assert!(status.code == 0 && !status.out.contains("error config-mistake"), "{fault}: {status:?}");
     }
     assert_eq!((endpoint.accepted(), run.starts("a")), (1, 1));
     run.daemon.stop_closing([&mut conn]).await;

@@ -81,6 +81,15 @@ impl Setup {
         self
     }
 
+    /// With a socket that is open already, as systemd hands one over. Then to be called before the others.
+    pub(crate) fn activated(mut self, socket: impl Into<OwnedFd>) -> Self {
+        let plain = self.command.as_std().get_program().to_owned();
+        self.command = command("sh".as_ref(), self.dir.path(), &self.mark);
+        let script = r#"export LISTEN_PID=$$ LISTEN_FDS=1; exec "$0" "$@" 3<&0 </dev/null"#;
+        self.command.args(["-c", script]).arg(plain).stdin(socket.into());
+        self
+    }
+
     /// With this `mcp_config.json` in its directory.
     pub(crate) fn config(self, config: &Value) -> Self {
         self.file("mcp_config.json", &config.to_string())
@@ -268,6 +277,12 @@ impl Daemon {
     /// The first step of a stop, to its end, with success; where no connection is open.
     pub(crate) async fn stop(self) {
         self.stop_closing([]).await;
+    }
+
+    /// The same, where it has been told to.
+    pub(crate) async fn stop_after_signal(mut self) {
+        let status = self.exit().await;
+        assert!(status.success(), "{status}");
     }
 
     /// The first step of a stop, to its end, with success; these connections are closed with 1000.
