@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -14,13 +15,14 @@ use crate::cli::{Command, ConfigPart, SessionsPart};
 use crate::config::options::{CommandLine, Options};
 use crate::config::{self, Config, ControlSocket, Environment, Mode, Surroundings};
 use crate::control::health::PipeStatus;
+use crate::control::metrics::{self, Metrics};
 use crate::control::orders::{Instruction, NotGiven, Order, Orders};
 use crate::control::status::Status;
 use crate::control::summary::Summary;
 use crate::control::{self, Asking, Question, health};
 use crate::error::{Exit, Failure, Problems};
 use crate::gateway::check_tls;
-use crate::gateway::listener::{AT_THE_START, Listener};
+use crate::gateway::listener::{ADMIN_AT_THE_START, AT_THE_START, Listener};
 use crate::guest::Visitor;
 use crate::inspect::{self, ArgumentsError, Form, Show};
 use crate::local::LocalEndpoint;
@@ -36,7 +38,7 @@ use crate::secrecy::Redactor;
 use crate::sharing::layout::groups;
 use crate::stdio::{self, End};
 use crate::supervisor;
-use crate::supervisor::Reread;
+use crate::supervisor::{Listening, Reread};
 use crate::words::counted;
 
 /// Starts the watcher that ends what a killed mcp-pipe leaves behind. To be called before there is any thread.
@@ -229,16 +231,22 @@ async fn perform(
                 check_tls("gateway.tls", tls)
                     .map_err(|unusable| Problems { mistakes: vec![unusable], ..Problems::default() })?;
             }
-            Some(Listener::bind(gateway, AT_THE_START).await?)
+            Some(Listener::bind(gateway.listen, gateway.tls.as_ref(), AT_THE_START).await?)
         }
         None => None,
     };
+    let admin = match config.admin.as_ref().filter(|_| serves) {
+        Some(admin) => Some(Listener::bind(admin.listen, admin.tls.as_ref(), ADMIN_AT_THE_START).await?),
+        None => None,
+    };
+    let metrics = Arc::new(Metrics::of(status.clone(), config.place.display().to_string()));
+    let listening = Listening { gateway: listener, admin, metrics: metrics.clone() };
     let pipes = async |config, stop| {
-        supervisor::serve(config, guard, status.clone(), (instructions, reread), (stop, listener)).await;
+        supervisor::serve(config, guard, status.clone(), (instructions, reread), stop, listening).await;
     };
     let out = &mut io::stdout();
     match command {
-        Command::Run(_) | Command::Serve { .. } => serve(config, (&status, orders, ring), stop, pipes).await?,
+        Command::Run(_) | Command::Serve { .. } => serve(config, (&status, orders, ring, metrics), stop, pipes).await?,
         Command::Stdio { server } => return serve_stdio(config, server, orders, stop, pipes).await,
         Command::Tools { json, size, published, .. } => {
             let show = match (size, published) {
@@ -300,7 +308,7 @@ async fn serve_stdio(
 /// Serves until told to stop.
 async fn serve(
     mut config: Config,
-    (status, orders, ring): (&Status, Orders, Option<Ring>),
+    (status, orders, ring, metrics): (&Status, Orders, Option<Ring>, Arc<Metrics>),
     stop: Stop,
     pipes: impl AsyncFnOnce(Config, Stop),
 ) -> Result<()> {
@@ -314,6 +322,7 @@ async fn serve(
     };
     let socket = config.status_socket.clone();
     let (control_socket, place) = (config.control_socket.clone(), config.place.clone());
+    let metrics_file = config.metrics_file.clone();
     announce(&config);
     let ended = Stop::new();
     let pipes = async {
@@ -337,9 +346,14 @@ async fn serve(
             error!(event = "ERROR_STATUS_SOCKET", "{failed:#}; going on without it");
         }
     };
+    let figures = async {
+        if let Some(path) = metrics_file {
+            metrics::file::keep(path, metrics, ended.clone()).await;
+        }
+    };
     let from = control::Sources { status: status.clone(), orders, ring };
     let control = control::serve(control_socket, &place, from, ended.clone());
-    tokio::join!(pipes, local, health, control);
+    tokio::join!(pipes, local, health, control, figures);
     info!(event = "STOPPED", "stopped");
     Ok(())
 }

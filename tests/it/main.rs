@@ -42,6 +42,8 @@ mod limits;
 mod local;
 mod log;
 mod logs;
+#[cfg(target_os = "linux")]
+mod metrics;
 mod multiplex;
 mod orders;
 mod orphans;
