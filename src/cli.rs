@@ -186,7 +186,8 @@ const LOGGING_IN: &[&str] = &["config", "log_level", "log_format"];
 /// The commands whose log has only warnings: what they print is what is to be read.
 const QUIET: &[&str] = &["tools", "call", "login", "logout"];
 /// The options that `validate` and `config` don't take: they log nothing, and nobody asks them.
-const RUNNING: &[&str] = &["log_level", "log_format", "log_contents", "control_socket", "status_socket"];
+const RUNNING: &[&str] =
+    &["log_level", "log_format", "log_contents", "control_socket", "status_socket", "metrics_file"];
 /// The options of `status`, `logs`, `sessions`, `log-level` and the orders: they start nothing.
 const ASKING: &[&str] = &["config", "control_socket"];
 
@@ -511,9 +512,10 @@ impl Cli {
             Some(Command::Health) | None => None,
             Some(Command::Config { .. } | Command::Login { .. } | Command::Logout { .. }) => None,
         };
-        let Options { config, control_socket, status_socket, ca_file, cache_dir, log_level, .. } = &self.options;
-        let paths =
-            [config, control_socket, status_socket, ca_file].into_iter().flatten().filter_map(|path| path.to_str());
+        let Options { config, control_socket, status_socket, metrics_file, ca_file, cache_dir, log_level, .. } =
+            &self.options;
+        let paths = [config, control_socket, status_socket, metrics_file, ca_file];
+        let paths = paths.into_iter().flatten().filter_map(|path| path.to_str());
         let others = cache_dir.iter().filter_map(|path| path.to_str()).chain(log_level.as_deref());
         let given = target.into_iter().chain(asked).chain(paths).chain(others);
         let misplaced = given.filter(|text| looks_like_endpoint(text) || looks_like_token(text));

@@ -3,6 +3,7 @@
 //! The file as written becomes `file::File`, from which [`resolve()`] makes a [`Config`], with the environment and the flags.
 //! Nothing else makes one.
 
+mod admin;
 mod auth;
 mod authorize;
 mod cache;
@@ -57,6 +58,7 @@ mod validate;
 mod variables;
 mod windows;
 
+pub use admin::AdminSpec;
 pub use control::{ControlSocket, Places, control_socket};
 pub use environment::Environment;
 pub(crate) use environment::proxies;
@@ -98,6 +100,10 @@ pub struct Config {
     pub endpoints: Vec<EndpointSpec>,
     /// Where MCP clients reach them, if anywhere; then a server needs no endpoint.
     pub gateway: Option<Arc<GatewaySpec>>,
+    /// Where figures and health are told over HTTP, if anywhere.
+    pub admin: Option<Arc<AdminSpec>>,
+    /// The file into which figures are written now and then, if any.
+    pub metrics_file: Option<PathBuf>,
     /// The others, where all of the file are meant.
     pub left_out: LeftOut,
     /// The config file, or without one the working directory; absolute. Tells a person which mcp-pipe this is.

@@ -7,6 +7,7 @@
 //! that holds for peers holds for it; what this folder adds is how HTTP carries a conversation: its messages come by POST, and
 //! go out in streams (`session`).
 
+pub(crate) mod admin;
 mod body;
 mod cors;
 mod door;
@@ -59,7 +60,7 @@ pub(crate) use self::sessions::Survival;
 use self::socket::Sockets;
 use self::terms::{Admitted, Gate, Gates, Terms};
 use self::tokens::Token;
-use self::turned_away::{Refusal, Refusals};
+use self::turned_away::Refusal;
 use crate::config::{GatewaySpec, GatewayTls, ServerSpec};
 use crate::control::readiness::Readiness;
 use crate::control::status::{CountedClient, Status};
@@ -89,7 +90,6 @@ pub(crate) struct Gateway {
     encryption: RwLock<Option<Encryption>>,
     /// Requests without a session that wait for their clients.
     held: Arc<Held>,
-    refusals: Refusals,
     bodies: Room,
     /// Cancelled when all ends.
     over: CancellationToken,
@@ -103,8 +103,8 @@ struct Encryption(Arc<ServerConfig>);
 
 impl Encryption {
     /// As the config says. Reads its files.
-    async fn of(spec: &GatewaySpec) -> anyhow::Result<Option<Self>> {
-        let Some(GatewayTls { cert_file, key_file, client_ca_file }) = spec.tls.clone() else { return Ok(None) };
+    async fn of(tls: Option<&GatewayTls>) -> anyhow::Result<Option<Self>> {
+        let Some(GatewayTls { cert_file, key_file, client_ca_file }) = tls.cloned() else { return Ok(None) };
         let read = aside(move || server::config(&cert_file, &key_file, client_ca_file.as_deref())).await?;
         Ok(Some(Encryption(read.map_err(anyhow::Error::msg)?)))
     }
@@ -144,7 +144,6 @@ impl Gateway {
             sockets: Sockets::default(),
             encryption: RwLock::default(),
             held,
-            refusals: Refusals::new(status.tap().clone()),
             bodies: Room::default(),
             over: CancellationToken::new(),
             reception,
@@ -157,7 +156,7 @@ impl Gateway {
     /// # Errors
     /// One of them can't be used: what was read before still counts.
     pub(crate) async fn encrypt_anew(&self) -> anyhow::Result<()> {
-        let encryption = Encryption::of(&self.terms().spec).await?;
+        let encryption = Encryption::of(self.terms().spec.tls.as_ref()).await?;
         self.encrypt(encryption);
         Ok(())
     }
@@ -212,24 +211,27 @@ impl Gateway {
         let (head, body) = request.into_parts();
         let reader = cors::reader(&head.headers, &terms.guard.origins);
         let has_origin = head.headers.contains_key(http::header::ORIGIN);
+        let place = path::place(head.uri.path());
+        // Whether all is well is no request that anything is refused.
+        let is_for_servers = !matches!(place, Place::Live | Place::Ready | Place::Offer);
         let mut answer = match terms.guard.check(&head.uri, &head.headers) {
             Err(Refused::Host) => {
-                self.refusals.note(Refusal::Host);
+                turned_away::note(Refusal::Host, &self.status);
                 let why = "this host is not known by that name; if it is yours, add it to `hosts` of `gateway`";
                 reply::error(StatusCode::FORBIDDEN, None, INVALID_REQUEST, why)
             }
             Err(Refused::Origin) => {
-                self.refusals.note(Refusal::Origin);
+                turned_away::note(Refusal::Origin, &self.status);
                 let why = "pages of that origin may not ask here; if they may, add it to `cors` of `gateway`";
                 reply::error(StatusCode::FORBIDDEN, None, INVALID_REQUEST, why)
             }
             Ok(()) if cors::is_preflight(&head.method, &head.headers) => {
                 cors::preflight(&head.headers, reader.as_ref())
             }
-            Ok(()) => self.answer_at(&terms, path::place(head.uri.path()), head, body).await,
+            Ok(()) => self.answer_at(&terms, place, head, body).await,
         };
-        if answer.status() == StatusCode::UNAUTHORIZED {
-            self.refusals.note(Refusal::Key);
+        if let Some(refusal) = turned_away::by_status(answer.status()).filter(|_| is_for_servers) {
+            turned_away::note(refusal, &self.status);
         }
         if has_origin {
             cors::tell(&mut answer, reader);
@@ -254,7 +256,7 @@ impl Gateway {
         let admitted = match &place {
             Place::Offer | Place::Live | Place::Ready if !is_looked_at => return reply::other_method("GET, HEAD"),
             Place::Live => return reply::text(StatusCode::OK, "ok"),
-            Place::Ready => return self.ready(terms.is_open()),
+            Place::Ready => return ready(&self.status, terms.is_open()),
             Place::Offer => {
                 let admitted = self.admit(terms, &head.headers, None).await;
                 return offer(admitted.ok().map(|admitted| admitted.gates()), terms.spec.sse);
@@ -362,13 +364,6 @@ impl Gateway {
         })
     }
 
-    /// Whether a server serves, and what does not, by its names where anybody may know these.
-    fn ready(&self, names: bool) -> Answer {
-        let Readiness { is_ready, words } = Readiness::of(&self.status.changes().borrow(), names);
-        let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        reply::text(status, words)
-    }
-
     /// Ends the sessions that nobody uses any more.
     pub(crate) fn sweep(&self) {
         let now = Instant::now();
@@ -385,6 +380,13 @@ impl Gateway {
         self.sessions.end_all();
         self.sse.end_all();
     }
+}
+
+/// Whether a server serves, and what does not, by its names where anybody may know these.
+fn ready(status: &Status, names: bool) -> Answer {
+    let Readiness { is_ready, words } = Readiness::of(&status.changes().borrow(), names);
+    let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    reply::text(status, words)
 }
 
 /// How many calls wait for their clients, and how long.

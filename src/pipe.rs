@@ -57,6 +57,7 @@ use self::timer::Timer;
 use self::twins::Twins;
 use crate::catalogue::Catalogue;
 use crate::config::{LinkSpec, ServerSpec};
+use crate::control::figures::Besides;
 use crate::control::journal::{LinkEnd, LinkNews, ServerNews, Then};
 use crate::control::status::{LinkEntry, ServerEntry};
 use crate::control::tap::Tap;
@@ -117,6 +118,8 @@ pub(crate) struct Run {
     pub redactor: Redactor,
     /// Those who look on while messages pass.
     pub tap: Tap,
+    /// What is counted that belongs to no server and no endpoint.
+    pub besides: Arc<Besides>,
 }
 
 /// An endpoint of a pipe.
@@ -398,7 +401,9 @@ impl Pipe {
         self.restart_due |= !sides.each[index].serving;
         if !sides.each[index].stdin.is_empty() {
             // The server's stdin may be what woke us.
-            let _pending = server.poll_write(cx, &mut sides.each[index].stdin);
+            let side = &mut sides.each[index];
+            let _pending = server.poll_write(cx, &mut side.stdin);
+            side.waiting.set(side.stdin.len());
         }
         let room = sides.takes_from_server(index);
         let polled = server.poll(cx, now, room, &mut |event| {
@@ -432,7 +437,9 @@ impl Pipe {
             self.sides.unwritten.remove(index);
             let cx = &mut Context::from_waker(self.wakers.servers.waker(index));
             // A writer that is pending has registered to be woken.
-            let _pending = self.servers[index].poll_write(cx, &mut self.sides.each[index].stdin);
+            let side = &mut self.sides.each[index];
+            let _pending = self.servers[index].poll_write(cx, &mut side.stdin);
+            side.waiting.set(side.stdin.len());
         }
     }
 
@@ -448,7 +455,9 @@ impl Pipe {
             let cx = &mut Context::from_waker(self.wakers.links.waker(place));
             let carrier = &mut self.links[place].carrier;
             // A writer that is pending has registered to be woken.
-            let _pending = carrier.poll_write(cx, &mut self.sides.links.each[place].out);
+            let side = &mut self.sides.links.each[place];
+            let _pending = carrier.poll_write(cx, &mut side.out);
+            side.waiting.set(side.out.pending().len());
             if self.sides.is_overdue(place) {
                 carrier.hang_up(&mut self.sides.links.each[place]);
                 self.woken.links.insert(place);
@@ -494,6 +503,7 @@ impl Pipe {
         }
         if self.router.is_handshaken(*peer) {
             link.handshaken();
+            self.sides.links.each[place].handshaken(now);
         }
         if matches!((&self.phase, &*stage), (PipePhase::Serving, LinkStage::Serving))
             && self.sides.is_unneeded(place)
@@ -743,7 +753,7 @@ fn on_link(
 ) {
     match event {
         LinkEvent::Up(took) => {
-            sides.links.each[place].connected(took);
+            sides.links.each[place].connected(took, now);
             if let Some(witness) = &sides.links.each[place].witness {
                 witness.opened(now);
             }
@@ -751,7 +761,7 @@ fn on_link(
         }
         LinkEvent::Message(text) => {
             sides.trace(Way::From, About::Peer(peer), &[text.as_bytes()]);
-            sides.links.each[place].heard();
+            sides.links.each[place].heard(text.len());
             router.on_peer(peer, text.as_bytes(), now, sides);
             sides.report_crowded(router, now);
         }
@@ -832,10 +842,12 @@ fn on_server(
 fn pass_found(router: &mut dyn Router, index: ServerIndex, found: Found<'_>, now: Instant, sides: &mut Sides) {
     match found {
         Found::Message { frame, envelope } => {
+            sides.each[index].waiting.traffic().received(frame.len());
             sides.trace(Way::From, About::Server(index), &[frame]);
             router.on_server(index, frame, envelope, now, sides);
         }
         Found::Caused { cause, frame, envelope } => {
+            sides.each[index].waiting.traffic().received(frame.len());
             sides.trace(Way::From, About::Server(index), &[frame]);
             router.on_server_caused(index, cause, (frame, envelope), now, sides);
         }

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 pub use self::bar::Bar;
 pub use self::note::{About, Note, What};
+pub use self::outcome::{CallMethod, CountedCall, Outcome};
 pub use self::peers::{NewPeer, PeerId, Sight, ViewId};
 use crate::catalogue::Memory;
 use crate::frame::Cut;
@@ -28,6 +29,7 @@ mod listing;
 pub(crate) mod names;
 pub(crate) mod note;
 mod opening;
+mod outcome;
 mod peers;
 mod request;
 mod rotation;

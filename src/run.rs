@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -15,13 +16,14 @@ use crate::cli::{Command, ConfigPart, SessionsPart};
 use crate::config::options::{CommandLine, Options};
 use crate::config::{self, Config, ControlSocket, Environment, Mode, Surroundings};
 use crate::control::health::PipeStatus;
+use crate::control::metrics::{self, Metrics};
 use crate::control::orders::{Instruction, NotGiven, Order, Orders};
 use crate::control::status::{OtherLevel, Status};
 use crate::control::summary::Summary;
 use crate::control::{self, Asking, Opening, Question, Tapping, health};
 use crate::error::{Exit, Failure, Problems};
 use crate::gateway::check_tls;
-use crate::gateway::listener::{AT_THE_START, Listener};
+use crate::gateway::listener::{ADMIN_AT_THE_START, AT_THE_START, Listener};
 use crate::guest::Visitor;
 use crate::inspect::{self, ArgumentsError, Form, Show};
 use crate::local::LocalEndpoint;
@@ -38,7 +40,7 @@ use crate::secrecy::Redactor;
 use crate::sharing::layout::groups;
 use crate::stdio::{self, End};
 use crate::supervisor;
-use crate::supervisor::{Audience, Reread};
+use crate::supervisor::{Audience, Listening, Reread};
 use crate::words::counted;
 
 /// Starts the watcher that ends what a killed mcp-pipe leaves behind. To be called before there is any thread.
@@ -257,7 +259,7 @@ async fn perform(
                 check_tls("gateway.tls", tls)
                     .map_err(|unusable| Problems { mistakes: vec![unusable], ..Problems::default() })?;
             }
-            Some(Listener::bind(gateway, AT_THE_START).await?)
+            Some(Listener::bind(gateway.listen, gateway.tls.as_ref(), AT_THE_START).await?)
         }
         None => None,
     };
@@ -271,14 +273,20 @@ async fn perform(
     let (opening, opened) = control::opening();
     // Other commands run servers for themselves, and nobody waits for them to be up.
     let audience = Audience { systemd: if serves { systemd } else { Systemd::default() }, opened };
+    let admin = match config.admin.as_ref().filter(|_| serves) {
+        Some(admin) => Some(Listener::bind(admin.listen, admin.tls.as_ref(), ADMIN_AT_THE_START).await?),
+        None => None,
+    };
+    let metrics = Arc::new(Metrics::of(status.clone(), config.place.display().to_string()));
+    let listening = Listening { gateway: listener, admin, metrics: metrics.clone() };
     let pipes = async |config, stop| {
-        supervisor::serve(config, guard, status.clone(), (instructions, reread), (stop, listener, audience)).await;
+        supervisor::serve(config, guard, status.clone(), (instructions, reread), (stop, audience), listening).await;
     };
     let out = &mut io::stdout();
     match command {
         Command::Run(_) | Command::Serve { .. } => {
             let from = control::Sources { status: status.clone(), orders, ring, level };
-            serve(config, from, opening, stop, pipes).await?;
+            serve(config, (from, metrics), opening, stop, pipes).await?;
         }
         Command::Stdio { server } => return serve_stdio(config, server, orders, stop, pipes).await,
         Command::Tools { json, size, published, .. } => {
@@ -341,7 +349,7 @@ async fn serve_stdio(
 /// Serves until told to stop.
 async fn serve(
     mut config: Config,
-    from: control::Sources,
+    (from, metrics): (control::Sources, Arc<Metrics>),
     opening: Opening,
     stop: Stop,
     pipes: impl AsyncFnOnce(Config, Stop),
@@ -356,6 +364,7 @@ async fn serve(
     };
     let (status, level, socket) = (from.status.clone(), from.level.clone(), config.status_socket.clone());
     let (control_socket, place) = (config.control_socket.clone(), config.place.clone());
+    let metrics_file = config.metrics_file.clone();
     announce(&config);
     let ended = Stop::new();
     let pipes = async {
@@ -382,8 +391,13 @@ async fn serve(
             error!(event = "ERROR_STATUS_SOCKET", "{failed:#}; going on without it");
         }
     };
+    let figures = async {
+        if let Some(path) = metrics_file {
+            metrics::file::keep(path, metrics, ended.clone()).await;
+        }
+    };
     let control = control::serve(control_socket, &place, from, ended.clone(), opening);
-    tokio::join!(pipes, local, health, control);
+    tokio::join!(pipes, local, health, control, figures);
     info!(event = "STOPPED", "stopped");
     Ok(())
 }

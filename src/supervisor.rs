@@ -10,6 +10,7 @@
 //! One task takes all orders, one after the other: those of signals and of the control socket, and what the files say from which
 //! the config is made (`watch`). What a changed config asks for is decided by `plan`.
 
+mod admin;
 mod claim;
 mod crew;
 mod front;
@@ -35,6 +36,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
+use self::admin::AdminFront;
 use self::crew::{Crew, CrewOrders, Entries, Entry};
 use self::front::Front;
 use self::guests::Guests;
@@ -47,6 +49,7 @@ use self::watch::Watch;
 use crate::catalogue::Catalogue;
 use crate::config::{Config, Resolved, ServerSpec};
 use crate::control::Opened;
+use crate::control::metrics::Metrics;
 use crate::control::orders::{Instruction, NotGiven, Order, Sought};
 use crate::control::status::Status;
 use crate::error::Problems;
@@ -83,10 +86,19 @@ impl Common {
     async fn run_all(&self, names: impl Iterator<Item = &Arc<str>>) {
         for name in names {
             if let Some(entry) = self.entries.get(name) {
-                self.hub.ensure(&entry, &self.run.catalogue).await;
+                self.hub.ensure(&entry, &self.run).await;
             }
         }
     }
+}
+
+/// Where a run is dialled from its start on, and what is told of it there.
+pub(crate) struct Listening {
+    /// The gateway's place, if there is one.
+    pub gateway: Option<Listener>,
+    /// The admin address, if there is one.
+    pub admin: Option<Listener>,
+    pub metrics: Arc<Metrics>,
 }
 
 /// Reads the config again, as it was read at the start. Blocks.
@@ -102,14 +114,14 @@ pub(crate) struct Audience {
 
 /// Runs the pipes that serve the servers of `config`, until `stop`. Every task has ended when this returns.
 ///
-/// What comes on `instructions` is carried out meanwhile. `reread`: where the config comes from; it stays as it is without. `listener`: where
-/// the gateway is reached, if there is one.
+/// What comes on `instructions` is carried out meanwhile. `reread`: where the config comes from; it stays as it is without.
 pub(crate) async fn serve(
     config: Config,
     guard: Guard,
     status: Status,
     (mut instructions, reread): (mpsc::Receiver<Instruction>, Option<Reread>),
-    (stop, listener, audience): (Stop, Option<Listener>, Audience),
+    (stop, audience): (Stop, Audience),
+    Listening { gateway: listener, admin: admin_listener, metrics }: Listening,
 ) {
     let wakes = WakeWatch::new();
     let Config {
@@ -125,6 +137,7 @@ pub(crate) async fn serve(
         tool_budget,
         inputs,
         gateway,
+        admin,
         ..
     } = config;
     status.leave_out(&left_out);
@@ -136,7 +149,8 @@ pub(crate) async fn serve(
     let (kept, seen) = (catalogue.clone(), status.clone());
     let (now, remembering) = (stop.clone(), catalogue.clone());
     let (wake, redactor, tap) = (wakes.subscribe(), status.redactor().clone(), status.tap().clone());
-    let run = Run { guard, wake, stop, limits, log_contents, catalogue, redactor, tap };
+    let besides = status.besides();
+    let run = Run { guard, wake, stop, limits, log_contents, catalogue, redactor, tap, besides };
     let (roster, (sender, orders)) = (Roster::default(), orders());
     let (hub, config, entries) = (HubHandle::new(sender), place, Entries::default());
     let place = config.display().to_string();
@@ -144,14 +158,16 @@ pub(crate) async fn serve(
     tasks.spawn(Pipe::of(Vec::new(), Vec::new(), Box::new(Turns::default()), run.clone()).obeying(orders).run());
     let helm = Helm::new(roster.clone(), hub.clone(), left_out);
     let common = Common { run, status, roster, hub, entries, locks, state, config, place };
-    let wanted = Wanted { groups: groups(&servers, &endpoints), servers, gateway, limits, fixed };
+    let wanted = Wanted { groups: groups(&servers, &endpoints), servers, gateway, admin, limits, fixed };
     let (crews, front, guests) = (Vec::new(), Front::default(), Guests::of(reread.is_some()));
     let (Audience { systemd, opened }, has_gateway, told) = (audience, listener.is_some(), common.hub.clone());
+    let admin = AdminFront::of(metrics);
     let mut supervisor = Supervisor {
         common,
         helm,
         wanted,
         front,
+        admin,
         guests,
         crews,
         tasks,
@@ -161,6 +177,10 @@ pub(crate) async fn serve(
     };
     // Entries are added in the order of the config, which groups may change.
     supervisor.wanted.servers.clone().into_iter().for_each(|spec| supervisor.add(spec));
+    if let Some(listening) = admin_listener.zip(supervisor.wanted.admin.clone()) {
+        let Supervisor { common, admin, tasks, .. } = &mut supervisor;
+        admin.open(listening, common, tasks);
+    }
     // Before servers are started for others: they have to suit the gateway's clients.
     if let Some(listening) = listener.zip(supervisor.wanted.gateway.clone()) {
         let Supervisor { common, wanted, front, tasks, .. } = &mut supervisor;
@@ -241,6 +261,7 @@ struct Supervisor {
     wanted: Wanted,
     crews: Vec<Working>,
     front: Front,
+    admin: AdminFront,
     guests: Guests,
     /// The hub, the gateway and all crews.
     tasks: JoinSet<()>,

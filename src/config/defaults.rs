@@ -44,6 +44,8 @@ pub(crate) const IDLE: Duration = Duration::from_secs(600);
 pub(crate) const MAX_INSTANCES: usize = 16;
 /// `gateway.listen`.
 pub(crate) const LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8765));
+/// Where figures and health are told: the port is the one that exporters of OpenTelemetry have.
+pub(crate) const ADMIN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9464));
 /// `gateway.sse`.
 pub(crate) const SSE: bool = false;
 /// `gateway.sessionIdle`.

@@ -31,6 +31,7 @@
 //! | `era` | TS | `auto`, `legacy`, `modern` | `auto` | the era of MCP that a server is of: with or without a handshake |
 //! | `endpoints` | T | objects by name | none | named endpoints, each with the servers that it shows: see [`super::named`] |
 //! | `gateway` | T | object | none | where MCP clients reach the servers over HTTP, and who may: see [`super::gateway`] |
+//! | `admin` | T | object | none | where figures and health are told over HTTP: see [`super::admin`] |
 //! | `drainTimeout` | T | time | `5s` | how long calls under way may take to finish at a stop |
 //! | `mode` | TS | `auto`, `per-server`, `multiplex`, `sequential` | `auto` | how servers share connections |
 //! | `naming` | TS | `auto`, `prefix` | `auto` | on a shared connection: a name that one server has alone stays, or all become `server__name` |
@@ -61,6 +62,7 @@ use std::time::Duration;
 
 use jsonc_parser::ast::{Array, ObjectProp, Value};
 
+use super::admin::{self, AdminEntry};
 use super::gateway::{self, GatewayEntry};
 use super::keys::Place;
 use super::missing::LAUNCHERS;
@@ -87,6 +89,7 @@ pub(crate) struct File {
     /// Whether there are some that could not be read, which has been noted.
     pub(crate) endpoints_unread: bool,
     pub(crate) gateway: Option<GatewayEntry>,
+    pub(crate) admin: Option<AdminEntry>,
     pub(crate) drain_timeout: Option<Duration>,
     pub(crate) tool_budget: Option<usize>,
     pub(crate) cache_dir: Option<Located<String>>,
@@ -182,6 +185,7 @@ fn top(r: &mut Reader<'_>, value: &Value<'_>, file: &mut File) {
                 file.endpoints_unread = file.endpoints.is_empty() && r.mistakes.len() > before;
             }
             "gateway" => file.gateway = gateway::read(r, &prop.value, &path),
+            "admin" => file.admin = admin::read(r, &prop.value, &path),
             "mcp" => mcp = Some((path, prop)),
             "mcpServerConfig" => settings = policy::of_servers(r, &prop.value, &path),
             "drainTimeout" => file.drain_timeout = r.parsed(&prop.value, &path, units::duration),

@@ -40,7 +40,7 @@ pub(crate) const SHARED: &[&str] = &[
 
 /// Keys of the top only.
 pub(crate) const TOP: &[&str] =
-    &["mcpServers", "endpoints", "gateway", "drainTimeout", "toolBudget", "cacheDir", "stateDir"];
+    &["mcpServers", "endpoints", "gateway", "admin", "drainTimeout", "toolBudget", "cacheDir", "stateDir"];
 
 /// Keys of a named endpoint: its own, and those of [`SHARED`] that are about a connection or about how servers share it.
 pub(crate) const ENDPOINT: &[&str] = &[
@@ -117,6 +117,9 @@ pub(crate) const JWT: &[&str] = &["name", "issuer", "audience", "jwksFile", "jwk
 pub(crate) const ENDPOINT_TOKEN: &[&str] = &["name", "token", "tokenFile", "tokenSha256"];
 pub(crate) const GATEWAY_TLS: &[&str] = &["certFile", "keyFile", "clientCaFile"];
 
+/// Keys of `admin`.
+pub(crate) const ADMIN: &[&str] = &["listen"];
+
 /// Where a key stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -138,10 +141,12 @@ pub(crate) enum Place {
     EndpointToken,
     /// In the gateway's `tls`.
     GatewayTls,
+    /// In `admin`.
+    Admin,
 }
 
 /// What becomes of a key that other programs have. A key that is not in the table is unknown: ignored with a warning, but in
-/// `tools` and in the gateway a mistake.
+/// `tools`, in the gateway and in `admin` a mistake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Treatment {
     /// Read as this key of ours. `tools.allow` and `tools.deny` are those in `tools`.
@@ -162,7 +167,7 @@ pub(crate) enum Treatment {
     Mistake(&'static str),
 }
 
-use Place::{ApiKey, Endpoint, EndpointToken, Gateway, GatewayTls, Jwt, Server, Tools, Top};
+use Place::{Admin, ApiKey, Endpoint, EndpointToken, Gateway, GatewayTls, Jwt, Server, Tools, Top};
 use Treatment::{Asking, Harmless, Honoured, Ignored, Meant, Mistake, Off, On};
 
 /// The keys of other programs. Keys that only one program has stand under its name, others by what they are about.
@@ -829,7 +834,7 @@ pub(crate) fn foreign(r: &mut Reader<'_>, key: &str, prop: &ObjectProp<'_>, path
 fn is_strict(place: Place) -> bool {
     match place {
         Top | Server | Endpoint => false,
-        Tools | Gateway | ApiKey | Jwt | EndpointToken | GatewayTls => true,
+        Tools | Gateway | ApiKey | Jwt | EndpointToken | GatewayTls | Admin => true,
     }
 }
 
@@ -940,7 +945,7 @@ fn elsewhere(place: Place) -> &'static [(&'static str, &'static [&'static str])]
         Tools => &[(IN_ENTRY, SERVER), (AT_TOP, TOP)],
         Endpoint => &[(IN_ENTRY, IN_NO_ENDPOINT), (AT_TOP, TOP)],
         Gateway => &[(IN_API_KEY, API_KEY), (IN_TOKEN, ENDPOINT_TOKEN), (IN_TLS, GATEWAY_TLS), (AT_TOP, TOP)],
-        ApiKey | Jwt | EndpointToken | GatewayTls => &[(IN_GATEWAY, GATEWAY)],
+        ApiKey | Jwt | EndpointToken | GatewayTls | Admin => &[(IN_GATEWAY, GATEWAY)],
     }
 }
 
@@ -956,6 +961,7 @@ fn ours(place: Place) -> impl Iterator<Item = &'static str> {
         Jwt => (JWT, &[]),
         EndpointToken => (ENDPOINT_TOKEN, &[]),
         GatewayTls => (GATEWAY_TLS, &[]),
+        Admin => (ADMIN, &[]),
     };
     keys.iter().chain(shared).copied()
 }

@@ -78,6 +78,10 @@ pub struct Options {
     /// A socket for `health` alone, besides that one [env: MCP_STATUS_SOCKET]
     #[arg(long, global = true, value_name = "PATH", help_heading = "Servers")]
     pub status_socket: Option<PathBuf>,
+    /// A file into which figures are written each 15 s, in Prometheus' text format, as for the textfile collector of
+    /// node_exporter
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Servers")]
+    pub metrics_file: Option<PathBuf>,
     /// Where to remember what servers said, or none [env: MCP_CACHE_DIR] [default: mcp-pipe in the user's cache folder]
     #[arg(long, global = true, value_name = "PATH", help_heading = "Servers")]
     pub cache_dir: Option<OsString>,

@@ -19,8 +19,8 @@ use super::shared::Shared;
 use super::state;
 use super::surroundings::Surroundings;
 use super::{
-    CommandSpec, Config, EndpointSpec, Environment, GatewaySpec, LeftOut, Reach, RemoteSpec, ServerSpec, TlsSpec,
-    cache, defaults, gateway, instances, locate, misnamed, proxies, sharing, start, target, variables,
+    AdminSpec, CommandSpec, Config, EndpointSpec, Environment, GatewaySpec, LeftOut, Reach, RemoteSpec, ServerSpec,
+    TlsSpec, admin, cache, defaults, gateway, instances, locate, misnamed, proxies, sharing, start, target, variables,
 };
 use crate::disk::joined;
 use crate::endpoint::{bare, is_in_braces, is_placeholder, is_variable};
@@ -95,6 +95,7 @@ pub(crate) struct Draft<'a> {
     pub(crate) servers: Vec<ServerSpec>,
     pub(crate) endpoints: Vec<EndpointSpec>,
     pub(crate) gateway: Option<GatewaySpec>,
+    pub(crate) admin: Option<AdminSpec>,
 }
 
 /// Makes the config of a run. Reads files, and changes nothing.
@@ -102,7 +103,7 @@ pub(crate) struct Draft<'a> {
 /// # Errors
 /// Every mistake that there is.
 pub fn resolve(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<Resolved, Problems> {
-    let Draft { ctx, file, name, servers, endpoints, gateway } = draft(line, surroundings);
+    let Draft { ctx, file, name, servers, endpoints, gateway, admin } = draft(line, surroundings);
     if !ctx.problems.mistakes.is_empty() || ctx.problems.target.is_some() {
         let redactor: Redactor = ctx.hidden.all.into_iter().collect();
         redactor.spare(file.names().iter().map(String::as_str));
@@ -125,6 +126,8 @@ pub fn resolve(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<Re
         servers,
         endpoints,
         gateway: gateway.map(Arc::new),
+        admin: admin.map(Arc::new),
+        metrics_file: options.metrics_file.as_ref().map(|path| joined(cwd, path)),
         left_out,
         place: name.map_or_else(|| cwd.to_path_buf(), |name| joined(cwd, name)),
         drain_timeout: options.drain_timeout.or(file.drain_timeout).unwrap_or(defaults::DRAIN_TIMEOUT),
@@ -221,9 +224,10 @@ pub(crate) fn draft<'a>(line: &'a CommandLine<'a>, surroundings: &'a Surrounding
     let max_frame = line.options.max_frame_size.or(file.shared.max_frame).unwrap_or(defaults::MAX_FRAME_SIZE);
     let known = known.into_iter().collect::<Vec<_>>();
     let gateway = gateway::of(&mut ctx, file.gateway.as_ref(), &keys, &known, max_frame);
+    let admin = admin::of(&mut ctx, file.admin.as_ref(), (file.gateway.as_ref(), gateway.as_ref()));
     ctx.notes.extend(variables::withheld(&ctx));
     check::tokens_in_names(&mut ctx, &file);
-    Draft { ctx, file, name, servers, endpoints, gateway }
+    Draft { ctx, file, name, servers, endpoints, gateway, admin }
 }
 
 /// Learns every endpoint and header that the config, the flags or a variable names, also those of servers that don't run now:

@@ -21,6 +21,7 @@ const TRUTH: &str = r"^\s*([Tt][Rr][Uu][Ee]|1|[Yy][Ee][Ss]|[Oo][Nn]|[Ff][Aa][Ll]
 /// The tables of keys: those of the file and its parts, and those of the gateway, whose keys may be called as others are.
 const FILE: &[&str] = &[include_str!("file.rs"), include_str!("named.rs"), include_str!("policy.rs")];
 const GATEWAY: &str = include_str!("gateway/written.rs");
+const ADMIN: &str = include_str!("admin.rs");
 
 /// One of the gateway's tables: of its own keys, and of those of one of its `apiKeys`, of one of its `jwt`, of one of its `endpointTokens`, and of
 /// its `tls`.
@@ -48,6 +49,7 @@ pub fn schema() -> Value {
                 "properties": described(keys::ENDPOINT.iter().map(|key| (*key, of_endpoint(key)))),
             },
             "gateway": closed(keys::GATEWAY, table_of_gateway(0), of_gateway),
+            "admin": closed(keys::ADMIN, ADMIN, |_| text()),
             "apiKey": of_api_key(),
             "jwt": of_jwt(),
             "endpointToken": of_endpoint_token(),
@@ -203,6 +205,7 @@ fn with_one_of(mut schema: Value, required: &[&str], others: &[&str]) -> Value {
 fn of_top(key: &str) -> Value {
     match key {
         "gateway" => defined("gateway"),
+        "admin" => defined("admin"),
         "mcpServers" => json!({ "type": ["object", "null"], "additionalProperties": { "$ref": "#/$defs/server" } }),
         "endpoints" => json!({
             "type": ["object", "null"],

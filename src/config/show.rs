@@ -18,8 +18,8 @@ use super::shared::Inherit;
 use super::surroundings::Surroundings;
 use super::units::word;
 use super::{
-    AuthSpec, ClientProof, EndpointSpec, GatewaySpec, Handshake, LinkSpec, Reach, RemoteTransport, ServerSpec,
-    defaults, gateway, instances,
+    AdminSpec, AuthSpec, ClientProof, EndpointSpec, GatewaySpec, Handshake, LinkSpec, Reach, RemoteTransport,
+    ServerSpec, defaults, gateway, instances,
 };
 use super::{cache, state};
 use crate::error::{Place, Problems};
@@ -84,7 +84,7 @@ enum Origin {
 /// # Errors
 /// Every mistake that there is.
 pub fn show(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<(Shown, Vec<Secret>), Problems> {
-    let Draft { ctx, file, name, servers, endpoints, gateway } = draft(line, surroundings);
+    let Draft { ctx, file, name, servers, endpoints, gateway, admin } = draft(line, surroundings);
     if !ctx.problems.mistakes.is_empty() || ctx.problems.target.is_some() {
         let redactor: Redactor = ctx.hidden.all.into_iter().collect();
         return Err(ctx.problems.cleaned(&redactor));
@@ -93,6 +93,7 @@ pub fn show(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<(Show
     let table = Table { ctx: &ctx, written, endpoints: &endpoints };
     let mut values = table.of_the_run(&file);
     values.extend(gateway.iter().flat_map(|gateway| table.of_gateway(gateway, &file)));
+    values.extend(admin.iter().map(|admin| table.of_admin(admin)));
     for entry in &file.entries {
         match servers.iter().find(|server| *server.name == *entry.name) {
             Some(server) => values.extend(table.of_server(server, entry, &file)),
@@ -245,6 +246,13 @@ impl Table<'_> {
             row("requestsPerSecond", json!(spec.requests_per_second)),
             row("tls", json!(tls)),
         ]
+    }
+
+    /// Where figures and health are told.
+    fn of_admin(&self, spec: &AdminSpec) -> Row {
+        let key = member("admin", "listen");
+        let from = self.written.get(key.as_str()).map_or_else(by_default, |place| of(place));
+        Row { server: None, key, value: json!(spec.listen.to_string()), from }
     }
 
     fn state_row(&self, file: &File) -> Row {

@@ -67,9 +67,7 @@ impl From<io::Error> for Gone {
 
 impl Answering {
     pub(super) fn new(config: String, Sources { status, orders, ring, level }: Sources) -> Self {
-        let version = env!("CARGO_PKG_VERSION").to_owned();
-        let config = status.redactor().clean_all(&config).into_owned();
-        let daemon = Daemon { pid: std::process::id(), version, config };
+        let daemon = Daemon::of_config(status.redactor().clean_all(&config).into_owned());
         let places = |most| Arc::new(Semaphore::new(most));
         Answering { daemon, status, orders, ring, level, followers: places(FOLLOWERS), guests: places(GUESTS) }
     }

@@ -10,14 +10,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
+use super::figures::ToolPlaces;
 use super::status::{
     LastClose, LinkEntry, LinkState, LinkStatus, ServerEntry, ServerState, ServerStatus, Started, Which,
 };
 use crate::error::FaultCode;
 use crate::link::cause::Cause;
 use crate::logging::{Names, RETRIES};
-use crate::router::Note;
 use crate::router::bar::argument;
+use crate::router::{CountedCall, Note};
 use crate::words::span;
 
 /// Fewest lives of no use in a row that are a crash loop: one may be chance, and two a slow start of something else.
@@ -80,6 +81,8 @@ pub(crate) enum LinkNews<'a> {
     Rests,
     /// A connection stands.
     Opened { took: Duration },
+    /// The endpoint's `initialize` was answered, so long after the connection stood.
+    Initialized { took: Duration },
     /// The endpoint has said something on it.
     Heard,
     /// The endpoint has read the list of tools; how many there are, if all of them were counted.
@@ -139,13 +142,23 @@ impl ServerEntry {
     }
 
     /// Notes that a call was answered, which comes with each call: nothing is made for the log in advance.
-    pub(crate) fn answered(&self, took: Duration, failed: bool) {
-        self.figures.answered(took, failed);
+    pub(crate) fn answered(&self, call: CountedCall<'_>, tools: &ToolPlaces, took: Duration) {
+        self.figures.answered(call, tools, took);
     }
 
     /// Notes that a call was answered with an error because the server can't answer it any more.
-    pub(crate) fn lost(&self) {
-        self.figures.lost();
+    pub(crate) fn lost(&self, call: CountedCall<'_>, tools: &ToolPlaces) {
+        self.figures.lost(call, tools);
+    }
+
+    /// Notes that a call has come to nothing that the server has not had, or whose answer nobody waits for.
+    pub(crate) fn unserved(&self, call: CountedCall<'_>, tools: &ToolPlaces) {
+        self.figures.unserved(call, tools);
+    }
+
+    /// Notes which tools the server has listed.
+    pub(crate) fn listed(&self, tools: &[&str], places: &mut ToolPlaces) {
+        self.figures.listed(tools.iter().map(|name| (*name, self.clean(name).into())), places);
     }
 }
 
@@ -312,7 +325,7 @@ impl ServerStatus {
             }
             ServerNews::Contacted { .. } | ServerNews::Came { .. } => self.begins_life(now),
             ServerNews::NotStarted { fault, why, again, .. } => {
-                self.restarts += u64::from(self.retry_at.is_some());
+                self.note_restart(self.retry_at.is_some());
                 self.last_words.clear();
                 self.ends(*fault, &clean(why), now, *again);
                 self.failures = self.failures.saturating_add(1);
@@ -357,8 +370,12 @@ impl ServerStatus {
                 let fault = fault.unwrap_or(of_end(*failures));
                 self.ends(fault, &clean(why), now, *again);
             }
-            ServerNews::Replaced { by_command: true, .. } => self.process = None,
+            ServerNews::Replaced { by_command: true, .. } => {
+                *self.restarts_by.entry("command").or_default() += 1;
+                self.process = None;
+            }
             ServerNews::Replaced { by_command: false, .. } => {
+                *self.restarts_by.entry("mcp-pipe").or_default() += 1;
                 self.process = None;
                 if !std::mem::take(&mut self.refused) {
                     self.becomes(ServerState::Starting, now);
@@ -407,7 +424,8 @@ impl ServerStatus {
     /// A life has begun.
     fn begins_life(&mut self, now: Instant) {
         // A life that a command begins is no restart: the command has cleared this.
-        self.restarts += u64::from(self.retry_at.take().is_some());
+        let is_restart = self.retry_at.take().is_some();
+        self.note_restart(is_restart);
         (self.refused, self.for_http) = (false, false);
         // What a server says of itself counts until its next life has ended without such words.
         if !matches!(self.state, ServerState::Refusing(_)) {
@@ -418,6 +436,15 @@ impl ServerStatus {
     fn becomes(&mut self, state: ServerState, now: Instant) {
         if self.state != state {
             (self.state, self.since) = (state, now);
+        }
+    }
+
+    /// Counts an attempt that follows one that ended or could not begin, if it is such a one.
+    fn note_restart(&mut self, is_restart: bool) {
+        if is_restart {
+            self.restarts += 1;
+            let cause = self.fault.map_or("unknown", FaultCode::as_str);
+            *self.restarts_by.entry(cause).or_default() += 1;
         }
     }
 
@@ -457,6 +484,7 @@ impl LinkNews<'_> {
             | LinkNews::Rests
             | LinkNews::Opened { .. }
             | LinkNews::Heard
+            | LinkNews::Initialized { .. }
             | LinkNews::ToolsRead { .. } => None,
         }
     }
@@ -464,6 +492,9 @@ impl LinkNews<'_> {
     fn log(&self, servers: &Names) {
         match self {
             LinkNews::Dialled | LinkNews::Heard => {}
+            LinkNews::Initialized { took } => {
+                debug!(event = "CONNECTION_INITIALIZED", ?servers, "initialized in {}", span(*took))
+            }
             LinkNews::Opened { took } => info!(event = "CONNECTION_OPENED", ?servers, "connected in {}", span(*took)),
             LinkNews::ToolsRead { note, .. } => debug!(event = "TOOLS_READ", ?servers, "{note}"),
             LinkNews::Down(LinkEnd { why, stood, then: Then::Rests, .. }) => {
@@ -494,6 +525,9 @@ impl LinkNews<'_> {
     }
 }
 
+/// The cause of a connection that follows one which mcp-pipe has closed itself.
+const OURS: &str = "mcp-pipe";
+
 /// What is said of a link whose agent another mcp-pipe serves.
 const TAKEN: &str = "another mcp-pipe serves the same agent, which takes one connection only";
 
@@ -514,12 +548,17 @@ impl LinkStatus {
                 self.connections += 1;
                 self.becomes(LinkState::Connected, now);
             }
+            LinkNews::Initialized { took } => self.initialize = Some(*took),
             LinkNews::Heard => (self.unasked, self.failures) = (false, 0),
             LinkNews::ToolsRead { count, .. } => self.tools = *count,
             LinkNews::Down(end) => {
                 let LinkEnd { cause, why, stood, retry_in, then, redialled, by_servers } = *end;
                 let (why, fault) = (clean(why), cause.fault());
                 self.retry_at = (then != Then::Ends).then(|| now + retry_in);
+                if then == Then::Again {
+                    let cause = fault.map_or(OURS, FaultCode::as_str);
+                    *self.reconnects.entry(cause).or_default() += 1;
+                }
                 (self.fault, self.by_servers) = (fault, by_servers);
                 self.failures = if fault.is_some() { self.failures.saturating_add(1) } else { self.failures };
                 // What counts is what becomes of the next one, where that is made by command.

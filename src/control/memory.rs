@@ -1,34 +1,55 @@
-//! What processes hold of the memory, with everything that they have started: each server is a process group. Looked up by whoever asks,
+//! What processes hold of the memory and have used of the processors, with everything that they have started: each server is a process group. Looked up by whoever asks,
 //! when somebody asks, so that it costs the daemon nothing.
 
 use std::collections::HashMap;
 
-/// What the processes of a group hold.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// What the processes of a group hold, and have used.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Memory {
     /// Resident bytes; what processes share counts for each.
     pub bytes: u64,
     pub processes: usize,
+    /// Time of processors in seconds, with that of processes which have ended, as far as one of these has waited for them.
+    pub cpu: f64,
+}
+
+impl Memory {
+    /// What two groups hold and have used together.
+    pub(super) fn and(self, other: Memory) -> Memory {
+        Memory {
+            bytes: self.bytes + other.bytes,
+            processes: self.processes + other.processes,
+            cpu: self.cpu + other.cpu,
+        }
+    }
 }
 
 /// What all groups hold that can be seen, by their leaders; nothing where the system does not tell.
 #[cfg(target_os = "linux")]
 pub(super) fn of_groups() -> HashMap<u32, Memory> {
     let mut groups: HashMap<u32, Memory> = HashMap::new();
-    let page = rustix::param::page_size() as u64;
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         if !entry.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit()) {
             continue;
         }
         // One that has ended meanwhile has no file.
         let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
-        if let Some((group, pages)) = group_and_pages(&stat) {
+        if let Some((group, used)) = group_and_use(&stat) {
             let memory = groups.entry(group).or_default();
-            memory.bytes += pages * page;
+            memory.bytes += used.bytes;
+            memory.cpu += used.cpu;
             memory.processes += 1;
         }
     }
     groups
+}
+
+/// What this process alone holds, and has used.
+#[cfg(target_os = "linux")]
+pub(super) fn of_itself() -> Option<Memory> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let (_, [own, _], bytes) = numbers(&stat)?;
+    Some(Memory { bytes, processes: 1, cpu: own })
 }
 
 /// The same where there is no such place.
@@ -37,13 +58,28 @@ pub(super) fn of_groups() -> HashMap<u32, Memory> {
     HashMap::new()
 }
 
-/// The process group and the resident pages in a line of `/proc/PID/stat` (proc(5)). The name of the program, in brackets, may hold
-/// anything.
+/// The process group in a line of `/proc/PID/stat`, and what the process holds and has used.
 #[cfg(target_os = "linux")]
-fn group_and_pages(stat: &str) -> Option<(u32, u64)> {
+fn group_and_use(stat: &str) -> Option<(u32, Memory)> {
+    let (group, [own, of_children], bytes) = numbers(stat)?;
+    Some((group, Memory { bytes, processes: 1, cpu: own + of_children }))
+}
+
+/// In a line of `/proc/PID/stat` (proc(5)): the process group; the seconds that the process has used of processors, and those of its children
+/// that it has waited for; and the resident bytes. The name of the program, in brackets, may hold anything.
+#[cfg(target_os = "linux")]
+fn numbers(stat: &str) -> Option<(u32, [f64; 2], u64)> {
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
     let group = fields.nth(2)?.parse().ok()?;
-    Some((group, fields.nth(18)?.parse().ok()?))
+    let mut ticks = [0.0; 4];
+    for (at, tick) in ticks.iter_mut().enumerate() {
+        // Behind the group come eight other fields.
+        *tick = fields.nth(if at == 0 { 8 } else { 0 })?.parse().ok()?;
+    }
+    let pages: u64 = fields.nth(6)?.parse().ok()?;
+    let second = rustix::param::clock_ticks_per_second() as f64;
+    let [user, system, of_children_user, of_children_system] = ticks.map(|ticks: f64| ticks / second);
+    Some((group, [user + system, of_children_user + of_children_system], pages * rustix::param::page_size() as u64))
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -53,11 +89,14 @@ mod tests {
 
     #[test]
     fn a_line_is_read_whatever_the_program_is_called() {
-        let stat =
-            "42 (a) 1 (b 7) S 1 40 40 0 -1 4194560 900 0 0 0 1 2 0 0 20 0 1 0 12345 8192000 321 18446744073709551615";
-        assert_eq!(group_and_pages(stat), Some((40, 321)));
+        let stat = "42 (a) 1 (b 7) S 1 40 40 0 -1 4194560 900 0 0 0 100 200 300 400 20 0 1 0 12345 8192000 321 18446744073709551615";
+        let page = rustix::param::page_size() as u64;
+        let second = rustix::param::clock_ticks_per_second() as f64;
+        assert_eq!(numbers(stat), Some((40, [300.0 / second, 700.0 / second], 321 * page)));
+        let used = Memory { bytes: 321 * page, processes: 1, cpu: 1000.0 / second };
+        assert_eq!(group_and_use(stat), Some((40, used)));
         for not in ["", "42 (a", "42 (a) S", "42 (a) S 1 x"] {
-            assert_eq!(group_and_pages(not), None, "{not}");
+            assert_eq!(group_and_use(not), None, "{not}");
         }
     }
 

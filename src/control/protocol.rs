@@ -107,6 +107,13 @@ pub(super) struct Daemon {
     pub config: String,
 }
 
+impl Daemon {
+    /// This one, with a config at this place.
+    pub(super) fn of_config(config: String) -> Self {
+        Daemon { pid: std::process::id(), version: env!("CARGO_PKG_VERSION").to_owned(), config }
+    }
+}
+
 /// A line of the log, or a message.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct LogLine {

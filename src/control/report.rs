@@ -439,7 +439,7 @@ impl Server {
             }
         };
         let all = server.process.iter().chain(&server.further).filter_map(|process| memory.get(&process.pid).copied());
-        let memory = all.reduce(|a, b| Memory { bytes: a.bytes + b.bytes, processes: a.processes + b.processes });
+        let memory = all.reduce(|a, b| a.and(b));
         let last_line = seen.and_then(|seen| seen.last_line.as_deref());
         Server {
             name: server.name.clone(),
@@ -517,6 +517,7 @@ fn seconds(time: Duration) -> f64 {
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
+    use crate::control::figures::ToolPlaces;
     use crate::control::journal::{LinkEnd, LinkNews, ServerNews, Then};
     use crate::control::picture::Picture;
     use crate::control::status::tests::link;
@@ -525,7 +526,12 @@ mod tests {
     use crate::link::cause::Cause as Ended;
     use crate::logging::Names;
     use crate::mcp::cloud;
+    use crate::router::{CountedCall, Outcome};
     use crate::server::wanted::{Goal, ServerCommand};
+
+    fn call(outcome: Outcome) -> CountedCall<'static> {
+        CountedCall { method: b"tools/call", tool: b"", outcome }
+    }
 
     const MIN: Duration = Duration::from_secs(60);
 
@@ -590,7 +596,8 @@ mod tests {
         }
 
         fn report(&self, only: Option<&str>) -> Option<Report> {
-            let (daemon, memory) = (Daemon::default(), HashMap::from([(7, Memory { bytes: 45 << 20, processes: 3 })]));
+            let (daemon, memory) =
+                (Daemon::default(), HashMap::from([(7, Memory { bytes: 45 << 20, processes: 3, cpu: 0.0 })]));
             let picture = &Picture::take(&self.status, None);
             Report::of(&Sight { daemon: &daemon, picture, memory: &memory, only, now: Instant::now() + MIN })
         }
@@ -613,8 +620,8 @@ mod tests {
         let rig = Rig::new(["a"], &[&["a"]]);
         rig.ready("a");
         rig.up(0);
-        rig.servers["a"].answered(Duration::from_millis(1), false);
-        rig.servers["a"].lost();
+        rig.servers["a"].answered(call(Outcome::Ok), &ToolPlaces::default(), Duration::from_millis(1));
+        rig.servers["a"].lost(call(Outcome::ServerDown), &ToolPlaces::default());
         let address = rig.status.read().links[0].endpoint.clone();
         assert_eq!(
             rig.words(),
@@ -666,7 +673,7 @@ mod tests {
                 },
             );
         }
-        further.answered(Duration::from_millis(1), false);
+        further.answered(call(Outcome::Ok), &ToolPlaces::default(), Duration::from_millis(1));
         assert!(
             rig.words().starts_with("a: serving for 60.0 s; process 7 and 2 more, 45 MiB; 1 call"),
             "{}",
@@ -895,7 +902,7 @@ mod tests {
         rig.up(0);
         let before = rig.report(None).unwrap();
         tokio::time::advance(MIN).await;
-        rig.servers["a"].answered(MIN, false);
+        rig.servers["a"].answered(call(Outcome::Ok), &ToolPlaces::default(), MIN);
         let after = rig.report(None).unwrap();
         assert_eq!(before.gist(), after.gist());
         assert_ne!(before.words(), after.words());
@@ -917,7 +924,7 @@ mod tests {
         check(&rig);
         rig.ready("a");
         rig.crash("b", 4);
-        rig.servers["a"].answered(MIN, true);
+        rig.servers["a"].answered(call(Outcome::RpcError), &ToolPlaces::default(), MIN);
         rig.up(0);
         check(&rig);
         rig.close(0, cloud::CLOSE, false);

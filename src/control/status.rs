@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::figures::Figures;
+use super::figures::{Besides, Causes, Figures, Traffic};
 use super::orders::Known;
 use super::tap::Tap;
 use crate::config::LeftOut;
@@ -100,6 +101,9 @@ pub(crate) struct ServerStatus {
     pub retry_at: Option<Instant>,
     /// How often the server was started again because its process had ended or could not be started.
     pub restarts: u64,
+    /// The same by cause, and by which it was replaced besides.
+    #[serde(skip)]
+    pub(super) restarts_by: Causes,
     /// How many of its last lives in a row were of no use.
     pub failures: u32,
     /// Whether its present process has refused to be initialized.
@@ -149,6 +153,7 @@ impl ServerStatus {
             further: Vec::new(),
             retry_at: None,
             restarts: 0,
+            restarts_by: Causes::new(),
             failures: 0,
             refused: false,
             for_http: false,
@@ -197,6 +202,14 @@ pub(crate) struct LinkStatus {
     pub failures: u32,
     /// How many connections there were.
     pub connections: u64,
+    /// How many attempts followed an end or an attempt before, by cause.
+    #[serde(skip)]
+    pub(super) reconnects: Causes,
+    /// How long the endpoint's `initialize` last took, from when its connection stood to the answer.
+    #[serde(skip)]
+    pub(super) initialize: Option<Duration>,
+    #[serde(skip)]
+    pub(super) traffic: Arc<Traffic>,
     /// The end of the last connection.
     pub last_close: Option<LastClose>,
     /// The servers that the endpoint sees.
@@ -237,6 +250,9 @@ impl LinkStatus {
             retry_at: None,
             failures: 0,
             connections: 0,
+            reconnects: Causes::new(),
+            initialize: None,
+            traffic: Arc::default(),
             last_close: None,
             servers: Vec::new(),
             tools: None,
@@ -307,6 +323,64 @@ pub(crate) struct GatewayStatus {
     /// Who has come with the tokens of its endpoint.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tokens: Vec<TokenStatus>,
+}
+
+/// Why the gateway lets a client in nowhere, or answers nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The client shows no key that lets it in (401).
+    Key,
+    /// The request is for a host of another name (403).
+    Host,
+    /// The request comes from a page that may not ask (403).
+    Origin,
+    /// The token in the address of the endpoint is none (close code 1008).
+    Token,
+    /// There is no token in the address of the endpoint (close code 1008).
+    NoToken,
+    /// The client asks more often than it may (429).
+    Rate,
+    /// There is no room for it, or nobody to serve it (503).
+    Room,
+    /// The request is too large (413).
+    Size,
+}
+
+impl Refusal {
+    /// All of them, each at the place that its number names.
+    pub(crate) const ALL: [Refusal; 8] = [
+        Refusal::Key,
+        Refusal::Host,
+        Refusal::Origin,
+        Refusal::Token,
+        Refusal::NoToken,
+        Refusal::Rate,
+        Refusal::Room,
+        Refusal::Size,
+    ];
+
+    /// How machines know it.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Refusal::Key => "key",
+            Refusal::Host => "host",
+            Refusal::Origin => "origin",
+            Refusal::Token => "token",
+            Refusal::NoToken => "no_token",
+            Refusal::Rate => "rate",
+            Refusal::Room => "room",
+            Refusal::Size => "size",
+        }
+    }
+}
+
+/// What reloads came to.
+#[derive(Debug, Default)]
+struct Reloads {
+    done: AtomicU64,
+    failed: AtomicU64,
+    /// When the last was done, in seconds since 1970.
+    at: AtomicU64,
 }
 
 /// Who has come with one token of the gateway's endpoint.
@@ -488,6 +562,11 @@ pub(crate) struct Status {
     tokens: Arc<Mutex<Vec<Arc<TokenCount>>>>,
     /// How many keys were given away. Sixty-four bits are never used up.
     keys: Arc<AtomicU64>,
+    besides: Arc<Besides>,
+    /// How often the gateway has refused a request, by [`Refusal`].
+    refusals: Arc<[AtomicU64; Refusal::ALL.len()]>,
+    /// What the last reload came to.
+    reloads: Arc<Reloads>,
     /// Cleans each text that is noted, which servers or endpoints may have said.
     redactor: Redactor,
     /// Those who look on while messages pass.
@@ -517,7 +596,10 @@ pub(super) enum Which {
 
 /// The same of one link.
 #[derive(Debug, Clone)]
-pub(crate) struct LinkEntry(Arc<Held<LinkKey>>);
+pub(crate) struct LinkEntry {
+    held: Arc<Held<LinkKey>>,
+    traffic: Arc<Traffic>,
+}
 
 /// An entry, taken out when this is dropped.
 #[derive(Debug)]
@@ -647,12 +729,44 @@ impl Status {
         let key = LinkKey(self.next_key());
         let clean = |text: &str| self.redactor.clean(text).into_owned();
         let link = LinkStatus::new(key, clean(&endpoint.to_string()), name.map(clean));
+        let traffic = link.traffic.clone();
         self.overview.send_modify(|overview| overview.links.push(link));
-        LinkEntry(Arc::new(Held { of: self.clone(), key }))
+        LinkEntry { held: Arc::new(Held { of: self.clone(), key }), traffic }
     }
 
     fn next_key(&self) -> u64 {
         self.keys.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// What is counted that belongs to no server and no endpoint.
+    pub(crate) fn besides(&self) -> Arc<Besides> {
+        self.besides.clone()
+    }
+
+    /// Counts a request that was refused, and returns how many there were for the same reason.
+    pub(crate) fn refused(&self, refusal: Refusal) -> u64 {
+        self.refusals[refusal as usize].fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// How many requests were refused, by [`Refusal`].
+    pub(super) fn refusals(&self) -> [u64; Refusal::ALL.len()] {
+        self.refusals.each_ref().map(|n| n.load(Ordering::Relaxed))
+    }
+
+    /// Counts a reload, by whether the config counts now.
+    pub(crate) fn reloaded(&self, done: bool) {
+        let reloads = if done { &self.reloads.done } else { &self.reloads.failed };
+        reloads.fetch_add(1, Ordering::Relaxed);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        if done {
+            self.reloads.at.store(now, Ordering::Relaxed);
+        }
+    }
+
+    /// How many reloads were done, how many failed, and when the last was done, in seconds since 1970; 0: never.
+    pub(super) fn reloads(&self) -> [u64; 3] {
+        let Reloads { done, failed, at } = &*self.reloads;
+        [done, failed, at].map(|n| n.load(Ordering::Relaxed))
     }
 
     /// The state of all now.
@@ -740,6 +854,11 @@ impl Status {
 }
 
 impl ServerEntry {
+    /// Where messages are counted.
+    pub(crate) fn traffic(&self) -> Arc<Traffic> {
+        self.figures.traffic.clone()
+    }
+
     /// An entry that nobody reads.
     pub(crate) fn of_nobody() -> Self {
         Status::default().add_server("")
@@ -798,9 +917,14 @@ impl ServerEntry {
 }
 
 impl LinkEntry {
+    /// Where messages are counted.
+    pub(crate) fn traffic(&self) -> Arc<Traffic> {
+        self.traffic.clone()
+    }
+
     /// A text without what is secret.
     pub(super) fn clean(&self, text: &str) -> String {
-        self.0.of.redactor.clean(text).into_owned()
+        self.held.of.redactor.clean(text).into_owned()
     }
 
     /// Notes which servers the endpoint sees from now on. What was said of those that stay, stays.
@@ -826,7 +950,7 @@ impl LinkEntry {
 
     /// The same where a cause has come up, which is counted.
     pub(super) fn change_because(&self, cause: Option<FaultCode>, change: impl FnOnce(&mut LinkStatus)) {
-        let Held { of, key } = &*self.0;
+        let Held { of, key } = &*self.held;
         of.overview.send_modify(|overview| {
             overview.count(cause);
             if let Some(link) = overview.links.iter_mut().find(|link| link.key == *key) {

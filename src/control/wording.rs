@@ -49,8 +49,8 @@ pub(super) fn of_server(
             &if own == 1 { "; process ".to_owned() } else { format!("; {own} processes, {}: ", why_several(server)) };
         said += &listed(pids.into_iter().take(SHOWN).collect(), own);
         match memory {
-            Some(Memory { bytes, processes }) if processes <= own => said += &format!(", {}", mebibytes(bytes)),
-            Some(Memory { bytes, processes }) => {
+            Some(Memory { bytes, processes, .. }) if processes <= own => said += &format!(", {}", mebibytes(bytes)),
+            Some(Memory { bytes, processes, .. }) => {
                 said += &format!(" and {} more, {}", processes - own, mebibytes(bytes));
             }
             None => {}

@@ -20,7 +20,7 @@ use super::refusal::{closed, full, full_of_tools, nowhere};
 use super::reply::Answer;
 use super::socket::{Ends, Side, Talk, accept};
 use super::tokens::{Meeting, Token};
-use super::turned_away::Refusal;
+use super::turned_away::{self, Refusal};
 use crate::control::status::Caller;
 use crate::mcp::era::Era;
 use crate::pipe::membership::NewGuest;
@@ -63,7 +63,7 @@ impl Gateway {
             let (why, refusal) =
                 if query::has_token(query) { (UNKNOWN, Refusal::Token) } else { (MISSING, Refusal::NoToken) };
             self.sockets.turn_away(head, why);
-            self.refusals.note(refusal);
+            turned_away::note(refusal, &self.status);
             return accepted;
         };
         let Meeting { room, count, over, came } = &token.meeting;

@@ -1,4 +1,4 @@
-//! Whoever dials the gateway: connections over TCP, with TLS where the config has a certificate, each with its requests over HTTP/1.1 or
+//! Whoever dials the gateway, or the admin address: connections over TCP, with TLS where the config has a certificate, each with its requests over HTTP/1.1 or
 //! HTTP/2.
 
 use std::collections::HashMap;
@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use http::Request;
 use http::header::UPGRADE;
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -24,10 +25,12 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
+use super::admin::Admin;
+use super::reply::Answer;
 use super::socket::Seats;
 use super::stall::Stall;
 use super::{Encryption, Gateway};
-use crate::config::GatewaySpec;
+use crate::config::GatewayTls;
 use crate::net::port;
 use crate::process::{handed, limits};
 
@@ -42,6 +45,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 const SWEEP: Duration = Duration::from_secs(30);
 /// What to do at the start where an address can't be listened on.
 pub(crate) const AT_THE_START: &str = "name another one with --listen, or `listen` of `gateway`";
+/// The same of the admin address.
+pub(crate) const ADMIN_AT_THE_START: &str = "name another one in `listen` of `admin`";
+/// Most connections of the admin address at a time, and longest time for the head of a request: a few programs ask there, from near by.
+const ADMIN: Bounds = Bounds { most: 64, most_of_address: 32, patience: Duration::from_secs(10) };
 /// Longest time for connections to end after what was under way on them.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -58,8 +65,7 @@ impl Listener {
     ///
     /// # Errors
     /// The address is taken, or not one of this machine; or a file of its certificate can't be used.
-    pub(crate) async fn bind(spec: &GatewaySpec, remedy: &str) -> anyhow::Result<Self> {
-        let address = spec.listen;
+    pub(crate) async fn bind(address: SocketAddr, tls: Option<&GatewayTls>, remedy: &str) -> anyhow::Result<Self> {
         let listening = match handed::at(address) {
             Some(socket) => socket.and_then(TcpListener::from_std),
             None => TcpListener::bind(address).await,
@@ -69,15 +75,15 @@ impl Listener {
             let why = holder.map_or_else(|| limits::told(&error), |holder| format!("{holder}, listens there"));
             anyhow::anyhow!("{address} can't be listened on: {why}; {remedy}")
         })?;
-        Ok(Listener { port, encryption: Encryption::of(spec).await? })
+        Ok(Listener { port, encryption: Encryption::of(tls).await? })
     }
 
     /// Looks whether there is what connections are encrypted with, before anything else is given up for this one.
     ///
     /// # Errors
     /// A file of its certificate can't be used.
-    pub(crate) async fn check(spec: &GatewaySpec) -> anyhow::Result<()> {
-        Encryption::of(spec).await.map(drop)
+    pub(crate) async fn check(tls: Option<&GatewayTls>) -> anyhow::Result<()> {
+        Encryption::of(tls).await.map(drop)
     }
 
     /// Where it is.
@@ -88,36 +94,23 @@ impl Listener {
     /// Answers who comes, until `ended`. Then what is under way has so long.
     ///
     /// `ends`: what ends it, and what is dropped as soon as nobody listens any more.
-    pub(crate) async fn serve(
-        self,
-        gateway: Arc<Gateway>,
-        ends: (CancellationToken, oneshot::Sender<()>),
-        patience: Duration,
-    ) {
+    pub(crate) async fn serve(self, host: Host, ends: (CancellationToken, oneshot::Sender<()>), patience: Duration) {
         let (ended, open) = ends;
-        gateway.encrypt(self.encryption.clone());
         if let Ok(address) = self.address() {
-            let scheme = if self.encryption.is_some() { "https" } else { "http" };
-            let url = format!("{scheme}://{address}/mcp");
-            // Nobody dials that.
-            let is_any = address.ip().is_unspecified();
-            let others = if is_any { "; from elsewhere it is reached under this machine's own address" } else { "" };
-            info!(event = "GATEWAY", "MCP clients are served at {url}{others}");
-            gateway.status.set_gateway(Some(url));
+            host.opened(address, self.encryption.clone());
         }
         let (mut connections, guests) = (JoinSet::new(), Arc::new(Counted::default()));
         let mut sweep = interval(SWEEP);
         loop {
-            let most = gateway.terms().spec.max_connections;
+            let Bounds { most, most_of_address, .. } = host.bounds();
             tokio::select! {
                 accepted = self.port.accept(), if connections.len() < most => match accepted {
                     Ok((stream, from)) => {
-                        let most = gateway.terms().spec.max_connections_per_address;
                         // Beyond the limit a connection is closed at once: its client learns that, and waits for nothing.
-                        if let Some(place) = guests.clone().come(from.ip(), most) {
-                            let (gateway, ended) = (gateway.clone(), ended.clone());
+                        if let Some(place) = guests.clone().come(from.ip(), most_of_address) {
+                            let (host, ended) = (host.clone(), ended.clone());
                             connections.spawn(async move {
-                                admit(stream, gateway, ended).await;
+                                admit(stream, host, ended).await;
                                 drop(place);
                             });
                         }
@@ -128,7 +121,7 @@ impl Listener {
                     }
                 },
                 Some(_ended) = connections.join_next() => {}
-                _ = sweep.tick() => gateway.sweep(),
+                _ = sweep.tick() => host.sweep(),
                 () = ended.cancelled() => break,
             }
         }
@@ -137,6 +130,77 @@ impl Listener {
         let all_ended = async { while connections.join_next().await.is_some() {} };
         // Streams that are for nothing in particular have no end of their own.
         let _late = timeout(patience + FAREWELL, all_ended).await;
+    }
+}
+
+/// Who answers requests.
+#[derive(Debug, Clone)]
+pub(crate) enum Host {
+    Gateway(Arc<Gateway>),
+    Admin(Arc<Admin>),
+}
+
+/// How many connections there may be, of all and from one address, and how long a client may take for the head of a request.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    most: usize,
+    most_of_address: usize,
+    patience: Duration,
+}
+
+impl Host {
+    /// Notes, and tells, where it is reached.
+    fn opened(&self, address: SocketAddr, encryption: Option<Encryption>) {
+        let scheme = if encryption.is_some() { "https" } else { "http" };
+        // Nobody dials that.
+        let is_any = address.ip().is_unspecified();
+        let others = if is_any { "; from elsewhere it is reached under this machine's own address" } else { "" };
+        match self {
+            Host::Gateway(gateway) => {
+                gateway.encrypt(encryption);
+                let url = format!("{scheme}://{address}/mcp");
+                info!(event = "GATEWAY", "MCP clients are served at {url}{others}");
+                gateway.status.set_gateway(Some(url));
+            }
+            Host::Admin(admin) => {
+                admin.encrypt(encryption);
+                info!(event = "ADMIN", "figures and health are told at {scheme}://{address}/metrics{others}");
+            }
+        }
+    }
+
+    fn bounds(&self) -> Bounds {
+        match self {
+            Host::Gateway(gateway) => {
+                let spec = &gateway.terms().spec;
+                Bounds {
+                    most: spec.max_connections,
+                    most_of_address: spec.max_connections_per_address,
+                    patience: spec.header_timeout,
+                }
+            }
+            Host::Admin(_) => ADMIN,
+        }
+    }
+
+    fn encryption(&self) -> Option<Encryption> {
+        match self {
+            Host::Gateway(gateway) => gateway.encryption(),
+            Host::Admin(admin) => admin.encryption(),
+        }
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Answer {
+        match self {
+            Host::Gateway(gateway) => gateway.answer(request).await,
+            Host::Admin(admin) => admin.answer(request).await,
+        }
+    }
+
+    fn sweep(&self) {
+        if let Host::Gateway(gateway) = self {
+            gateway.sweep();
+        }
     }
 }
 
@@ -178,15 +242,15 @@ impl Drop for Place {
 }
 
 /// Answers the requests of one connection, once it is encrypted if it is to be.
-async fn admit(stream: TcpStream, gateway: Arc<Gateway>, ended: CancellationToken) {
+async fn admit(stream: TcpStream, host: Host, ended: CancellationToken) {
     let _slower = stream.set_nodelay(true);
     let stream = Stall::of(stream);
-    match gateway.encryption() {
-        None => converse(stream, gateway, ended).await,
+    match host.encryption() {
+        None => converse(stream, host, ended).await,
         Some(Encryption(config)) => {
-            let patience = gateway.terms().spec.header_timeout;
+            let Bounds { patience, .. } = host.bounds();
             match timeout(patience, TlsAcceptor::from(config).accept(stream)).await {
-                Ok(Ok(stream)) => converse(stream, gateway, ended).await,
+                Ok(Ok(stream)) => converse(stream, host, ended).await,
                 Ok(Err(error)) => debug!(event = "GATEWAY", "a connection was not encrypted: {error}"),
                 Err(_) => debug!(event = "GATEWAY", "a connection was not encrypted in time"),
             }
@@ -194,11 +258,11 @@ async fn admit(stream: TcpStream, gateway: Arc<Gateway>, ended: CancellationToke
     }
 }
 
-async fn converse<S>(stream: S, gateway: Arc<Gateway>, ended: CancellationToken)
+async fn converse<S>(stream: S, host: Host, ended: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let patience = gateway.terms().spec.header_timeout;
+    let Bounds { patience, .. } = host.bounds();
     let mut server = auto::Builder::new(TokioExecutor::new());
     server
         .http1()
@@ -214,13 +278,13 @@ where
         .keep_alive_interval(Some(Duration::from_secs(20)));
     let (seats, seat) = Seats::new();
     let has_asked = AtomicBool::new(false);
-    let answer = service_fn(|mut request: Request<_>| {
+    let answer = service_fn(|mut request: Request<Incoming>| {
         has_asked.store(true, Ordering::Relaxed);
         if request.headers().contains_key(UPGRADE) {
             request.extensions_mut().insert(seat.clone());
         }
-        let gateway = gateway.clone();
-        async move { Ok::<_, Infallible>(gateway.answer(request).await) }
+        let host = host.clone();
+        async move { Ok::<_, Infallible>(host.answer(request).await) }
     });
     let done = {
         let mut connection = pin!(server.serve_connection_with_upgrades(TokioIo::new(stream), answer));

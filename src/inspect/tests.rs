@@ -14,6 +14,8 @@ fn config(servers: &[&str]) -> Config {
         servers: servers.iter().map(|name| ServerSpec::sample(name, "", &[])).collect(),
         endpoints: Vec::new(),
         gateway: None,
+        admin: None,
+        metrics_file: None,
         inputs: Default::default(),
         left_out: crate::config::LeftOut::default(),
         place: "/".into(),

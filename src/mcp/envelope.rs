@@ -113,6 +113,8 @@ pub struct Envelope {
     pub progress_token: Option<Range<usize>>,
     /// The value of `result`, unless it is `null` beside an `error`: some serializers leave no member out.
     pub result: Option<Range<usize>>,
+    /// Whether `result.isError` is true (MCP, server/tools): a tool reports that it has failed.
+    pub tool_error: bool,
     /// Whether there is an `error` that is not `null`.
     pub error: bool,
     /// Whether there is a `jsonrpc`, so that the frame is meant as a message.
@@ -363,7 +365,11 @@ impl Scan<'_> {
                 }
                 b"result" => {
                     s.once(&mut seen, Seen::RESULT, "result")?;
-                    s.value()?;
+                    if s.peek() == Some(b'{') {
+                        s.result(e)?;
+                    } else {
+                        s.value()?;
+                    }
                     e.result = Some(from..s.i);
                 }
                 b"error" => {
@@ -384,6 +390,16 @@ impl Scan<'_> {
             e.result = None;
         }
         Ok(())
+    }
+
+    /// Walks the value of `result`. Nothing but figures goes by what is noted of it, so no member of it is refused.
+    fn result(&mut self, e: &mut Envelope) -> Walked {
+        self.object(&mut |s, key| {
+            if &s.b[key] == b"isError" {
+                e.tool_error = s.peek() == Some(b't');
+            }
+            s.value()
+        })
     }
 
     fn params(&mut self, e: &mut Envelope) -> Walked {

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use slotmap::SecondaryMap;
+use tokio::time::Instant;
 
 use super::diagnosis::Known;
 use super::membership::Shown;
+use crate::control::figures::{Present, Waiting};
 use crate::control::journal::LinkNews;
 use crate::control::status::LinkEntry;
 use crate::logging::Names;
@@ -56,6 +58,12 @@ pub(super) struct LinkSide {
     pub(super) listed: Size,
     /// The endpoint reads the tools page by page on this connection, so that nobody has counted them.
     pub(super) uncounted: bool,
+    /// Since when the connection has stood; `None` once the endpoint's `initialize` was answered on it.
+    opened: Option<Instant>,
+    /// How much waits for the endpoint, and what has come and gone, for whoever counts.
+    pub(super) waiting: Waiting,
+    /// A guest is counted.
+    pub(super) present: Option<Present>,
 }
 
 impl LinkSide {
@@ -66,6 +74,7 @@ impl LinkSide {
         max_frame: usize,
         agent: String,
     ) -> Self {
+        let waiting = status.as_ref().map_or_else(Waiting::default, |status| Waiting::of(status.traffic()));
         LinkSide {
             in_turns: false,
             status,
@@ -84,6 +93,9 @@ impl LinkSide {
             stranger: None,
             listed: Size::default(),
             uncounted: false,
+            opened: None,
+            waiting,
+            present: None,
         }
     }
 
@@ -105,7 +117,8 @@ impl LinkSide {
     }
 
     /// A connection stands.
-    pub(super) fn connected(&mut self, took: Duration) {
+    pub(super) fn connected(&mut self, took: Duration, now: Instant) {
+        self.opened = Some(now);
         self.refused = 0;
         self.heard = false;
         self.uncounted = false;
@@ -114,8 +127,16 @@ impl LinkSide {
         self.write(LinkNews::Opened { took });
     }
 
-    /// The endpoint has said something.
-    pub(super) fn heard(&mut self) {
+    /// The endpoint's `initialize` was answered on the connection that stands.
+    pub(super) fn handshaken(&mut self, now: Instant) {
+        if let Some(opened) = self.opened.take() {
+            self.write(LinkNews::Initialized { took: now - opened });
+        }
+    }
+
+    /// The endpoint has said something, of so many bytes.
+    pub(super) fn heard(&mut self, bytes: usize) {
+        self.waiting.traffic().received(bytes);
         if !std::mem::replace(&mut self.heard, true) {
             self.write(LinkNews::Heard);
         }
@@ -224,7 +245,9 @@ impl Links {
     pub(super) fn push(&mut self, peer: PeerId, pieces: &[&[u8]]) {
         // A router speaks to no peer that has left.
         let Some(place) = self.places.get(peer).copied() else { return };
-        self.each[place].out.text(pieces);
+        let LinkSide { out, waiting, .. } = &mut self.each[place];
+        out.text(pieces);
+        waiting.traffic().sent(pieces.iter().map(|piece| piece.len()).sum());
         self.unwritten.insert(place);
     }
 

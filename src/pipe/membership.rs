@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::catalogue::Memory;
 use crate::config::{Room, Sharing};
+use crate::control::figures::Waiting;
 use crate::guest::{Arrival, Guest};
 use crate::mcp::era::Era;
 use crate::router::hub::Show;
@@ -246,6 +247,7 @@ impl Pipe {
         let peer = self.router.join(new);
         let mut side = LinkSide::new(None, (servers, names.at(Some(name))), max_frame, String::new());
         (side.out, side.shown) = (Outgoing::lines(), Some((shown, era)));
+        (side.waiting, side.present) = (Waiting::of(self.run.besides.guests()), Some(self.run.besides.come()));
         self.put_link(Carrier::Guest(Guest::new(arrival, max_frame)), &[peer], side);
         Some(())
     }

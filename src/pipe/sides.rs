@@ -11,6 +11,7 @@ use tracing::{debug, enabled, info, warn};
 
 use crate::catalogue::{Catalogue, Memory};
 use crate::config::{Reach, Room, ServerSpec};
+use crate::control::figures::{Besides, ToolPlaces, Waiting};
 use crate::control::journal::{LinkNews, ServerNews};
 use crate::control::status::{ServerEntry, TurnState};
 use crate::frame::LineOut;
@@ -107,6 +108,10 @@ pub(super) struct Side {
     cut: u64,
     /// What the server logs by MCP that no endpoint gets.
     said: Said,
+    /// Where calls of its tools are counted.
+    tools: ToolPlaces,
+    /// How much waits for the server, and what has come and gone, for whoever counts.
+    pub(super) waiting: Waiting,
 }
 
 /// What comes after the end of a process that is for good.
@@ -146,6 +151,7 @@ pub(super) struct Sides {
     pub(super) tool_budget: usize,
     /// How many requests came of what is run as servers that only clients send.
     asked_as_clients: u64,
+    besides: Arc<Besides>,
     redactor: Redactor,
 }
 
@@ -163,6 +169,7 @@ pub(super) struct Watched {
 impl Side {
     pub(super) fn new(spec: Arc<ServerSpec>, status: ServerEntry, goal: watch::Receiver<Goal>, now: Instant) -> Self {
         let name = spec.name.clone();
+        let waiting = Waiting::of(status.traffic());
         Side {
             name,
             spec,
@@ -186,6 +193,8 @@ impl Side {
             noise: 0,
             cut: 0,
             said: Said::new(now.into_std()),
+            tools: ToolPlaces::default(),
+            waiting,
         }
     }
 
@@ -337,6 +346,7 @@ impl Sides {
             catalogue: run.catalogue.clone(),
             tool_budget: run.limits.tool_budget,
             asked_as_clients: 0,
+            besides: run.besides.clone(),
             redactor: run.redactor.clone(),
         }
     }
@@ -509,11 +519,26 @@ impl Sides {
     fn write_note(&mut self, note: &Note<'_>) {
         let Sides { links, each, .. } = self;
         // This note comes with each call, so nothing is made for the log in advance.
-        if let (What::Served { took, failed, .. }, Some(server)) = (&note.what, note.server()) {
+        if let (What::Served { took, call }, Some(server)) = (&note.what, note.server()) {
             debug!(event = "CALL_SERVED", server = %each[server].name, "{note}");
             each[server].proven = true;
-            each[server].status.answered(*took, *failed);
+            let tools = &each[each[server].first.unwrap_or(server)].tools;
+            each[server].status.answered(*call, tools, *took);
             return;
+        }
+        // So do these, where many calls come to nothing.
+        if let What::Lost(call) | What::Unserved(call) = &note.what {
+            match note.server().map(|server| (&each[server], &each[each[server].first.unwrap_or(server)].tools)) {
+                None => self.besides.unplaced(*call),
+                Some((side, tools)) if matches!(note.what, What::Lost(_)) => side.status.lost(*call, tools),
+                Some((side, tools)) => side.status.unserved(*call, tools),
+            }
+            return;
+        }
+        if let (What::Listed { tools }, Some(server)) = (&note.what, note.server()) {
+            let first = each[server].first.unwrap_or(server);
+            let Side { status, tools: places, .. } = &mut each[first];
+            return status.listed(tools, places);
         }
         let (names, side, link) = match note.about {
             About::Server(server) if each[server].tried => return debug!(server = %each[server].name, "{note}"),
@@ -621,7 +646,7 @@ impl Sides {
                 let Some(side) = side else { return };
                 side.said.log(&side.name, params, &self.redactor, Instant::now().into_std());
             }
-            What::Served { .. } => {} // noted above
+            What::Served { .. } | What::Lost(_) | What::Unserved(_) | What::Listed { .. } => {} // noted above
             What::Silent { failed, .. } => {
                 let Some(side) = side else { return };
                 side.write(ServerNews::Silent { note, failed: *failed });
@@ -648,10 +673,6 @@ impl Sides {
                 Some(side) if side.status.is_one_look() => debug!(event = "CALL_CUT", servers = ?names, "{note}"),
                 Some(_) | None => warn!(event = "CALL_CUT", servers = ?names, "{note}"),
             },
-            What::Lost => {
-                let Some(side) = side else { return };
-                side.status.lost();
-            }
             What::Seated { server, current, pinned } => {
                 let Some(link) = link else { return };
                 if let Some(status) = &link.status {
@@ -686,8 +707,9 @@ impl Out for Sides {
 
     fn to_server(&mut self, server: ServerIndex, pieces: &[&[u8]]) {
         self.trace(Way::To, About::Server(server), pieces);
-        let stdin = &mut self.each[server].stdin;
+        let Side { stdin, waiting, .. } = &mut self.each[server];
         stdin.push(pieces);
+        waiting.traffic().sent(pieces.iter().map(|piece| piece.len()).sum());
         self.unwritten.insert(server);
         if stdin.len() >= HIGH {
             self.slow.insert(server);

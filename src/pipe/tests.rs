@@ -25,7 +25,7 @@ use crate::error::FaultCode;
 use crate::frame::Cut;
 use crate::mcp::envelope::{Envelope, Lost};
 use crate::net::wake::WakeWatch;
-use crate::router::{Account, Bar, Note, Out, Reconnect, What};
+use crate::router::{Account, Bar, CountedCall, Note, Out, Outcome, Reconnect, What};
 
 /// Longest wait of a test: nothing may take that long.
 const HANG: Duration = Duration::from_secs(20);
@@ -96,7 +96,8 @@ impl Router for Switch {
 
     fn on_server(&mut self, server: ServerIndex, frame: &[u8], _: &Envelope, _: Instant, out: &mut dyn Out) {
         out.to_peer(self.peer, &[frame]);
-        out.note(Note::of(server, What::Served { method: b"echo", took: Duration::ZERO, failed: false }));
+        let call = CountedCall { method: b"echo", tool: b"", outcome: Outcome::Ok };
+        out.note(Note::of(server, What::Served { call, took: Duration::ZERO }));
         out.note(Note::of(server, What::Heard { lasted: Duration::ZERO }));
         self.served += 1;
     }
@@ -189,6 +190,7 @@ fn run(stop: Stop) -> Run {
         catalogue: Arc::new(Catalogue::at(None)),
         redactor: Redactor::default(),
         tap: Tap::default(),
+        besides: Arc::default(),
     }
 }
 

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::PeerId;
+use super::outcome::Outcome;
+use super::request::Request;
+use super::{About, Out, PeerId};
 use crate::mcp::cloud::HOLD;
-use crate::mcp::envelope;
+use crate::mcp::envelope::{self, Kind};
 
 /// Most bytes of one peer that may wait for a server. A larger message may still wait if it is the peer's only one.
 pub(super) const HOLD_BYTES: usize = 1 << 20;
@@ -32,6 +34,17 @@ pub(super) struct HeldMessage {
 impl HeldMessage {
     fn cost(&self) -> usize {
         self.frame.len() + EACH
+    }
+
+    /// Notes that the message was passed to no server, if it is a call.
+    pub(super) fn note_unserved(&self, about: About, outcome: Outcome, out: &mut dyn Out) {
+        let HeldMessage { peer, since, frame, .. } = self;
+        let Some(envelope) = envelope::scan_one(frame).filter(|e| e.kind(frame) == Kind::Request) else { return };
+        let part = |range| frame.get(range).unwrap_or_default();
+        let id = envelope.id.clone().map_or(&b""[..], part);
+        let method = envelope.method.clone().map_or(&b""[..], part);
+        let request = Request { peer: *peer, frame, envelope: &envelope, id, method, now: *since };
+        request.note_unserved(about, outcome, out);
     }
 }
 
@@ -117,11 +130,9 @@ impl Held {
         self.messages.iter().filter(move |held| held.until <= now).map(|held| held.peer)
     }
 
-    /// Drops all messages of a peer that is gone.
-    pub(super) fn drop_all_of(&mut self, peer: PeerId) {
-        if self.has(peer) {
-            self.take_all_of(|of| of == peer);
-        }
+    /// Takes all messages of a peer that is gone.
+    pub(super) fn drop_all_of(&mut self, peer: PeerId) -> Vec<HeldMessage> {
+        if self.has(peer) { self.take_all_of(|of| of == peer) } else { Vec::new() }
     }
 
     /// Takes the messages of these methods.
@@ -175,11 +186,11 @@ impl Held {
 
     /// Drops the request of a peer with this id (the raw token), as MCP gives a cancelled request no answer. Returns whether
     /// it waited here.
-    pub(super) fn cancel(&mut self, peer: PeerId, id: &[u8]) -> bool {
+    pub(super) fn cancel(&mut self, peer: PeerId, id: &[u8]) -> Option<HeldMessage> {
         let id_of = |frame: &[u8]| envelope::scan_one(frame).and_then(|e| e.id);
         let is_it = |held: &HeldMessage| held.peer == peer && id_of(&held.frame).is_some_and(|r| &held.frame[r] == id);
-        let Some(at) = self.messages.iter().position(is_it) else { return false };
-        self.remove(at).is_some()
+        let at = self.messages.iter().position(is_it)?;
+        self.remove(at)
     }
 }
 
@@ -200,7 +211,11 @@ mod tests {
             assert!(held.push(peer, request(1, 1).as_bytes(), now));
             assert!(held.push(peer, request(2, HOLD_BYTES - 400).as_bytes(), now), "there is room for both");
             assert!(!held.push(peer, request(3, 400).as_bytes(), now), "and for no more");
-            assert!(held.cancel(peer, b"2") && held.cancel(peer, b"1") && !held.cancel(peer, b"1"));
+            assert!(
+                held.cancel(peer, b"2").is_some()
+                    && held.cancel(peer, b"1").is_some()
+                    && held.cancel(peer, b"1").is_none()
+            );
         }
         assert_eq!((held.len(), held.bytes(), held.deadline()), (0, 0, None));
     }
@@ -212,7 +227,7 @@ mod tests {
         for (peer, id, seconds) in [(one, 1, 9), (one, 2, 5), (other, 1, 5), (one, 3, 7)] {
             assert!(held.push_until(peer, format!(r#"{{"id":{id},"method":"m"}}"#).as_bytes(), now, after(seconds)));
         }
-        assert!(held.cancel(one, b"2"));
+        assert!(held.cancel(one, b"2").is_some());
         assert_eq!((held.deadline(), held.len_of(one)), (Some(after(5)), 2), "the other's is as old");
         held.drop_all_of(other);
         assert_eq!(held.deadline(), Some(after(7)));
@@ -244,10 +259,10 @@ mod tests {
         let (mut held, now, (one, other)) = (Held::default(), Instant::now(), peers());
         let request = br#"{"id":1,"method":"a/b"}"#;
         assert!(held.push(one, &vec![b'x'; HOLD_BYTES], now) && !held.push(one, request, now));
-        assert!(held.push(other, request, now) && !held.has_one_of(one, &[b"a/b"]) && !held.cancel(one, b"1"));
+        assert!(held.push(other, request, now) && !held.has_one_of(one, &[b"a/b"]) && held.cancel(one, b"1").is_none());
         held.drop_all_of(one);
         assert_eq!((held.len(), held.len_of(other), held.has(one)), (1, 1, false));
-        assert!(held.cancel(other, b"1") && held.bytes() == 0);
+        assert!(held.cancel(other, b"1").is_some() && held.bytes() == 0);
     }
 
     #[test]

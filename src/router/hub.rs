@@ -58,7 +58,8 @@ use super::listing::shelf::Shelf;
 use super::peers::{NewPeer, Owed, Peer, PeerId, Peers, Sight, ViewId, Want};
 use super::request::Request;
 use super::{
-    Account, Bar, Gone, Greeting, Note, Out, Reconnect, Router, SHUTTING_DOWN, ServerIndex, Start, What, task,
+    About, Account, Bar, Gone, Greeting, Note, Out, Outcome, Reconnect, Router, SHUTTING_DOWN, ServerIndex, Start,
+    What, task,
 };
 use crate::catalogue::Memory;
 use crate::config::{Handshake, Reach, ServerSpec, Sharing};
@@ -415,7 +416,9 @@ impl Router for Hub {
     }
 
     fn on_link_down(&mut self, peer: PeerId, now: Instant, out: &mut dyn Out) {
-        self.unrouted.drop_all_of(peer);
+        for held in self.unrouted.drop_all_of(peer) {
+            held.note_unserved(About::Peer(peer), Outcome::Cancelled, out);
+        }
         let Hub { servers, peers, deadlines, .. } = self;
         for server in servers.iter_mut() {
             if server.lane.only_viewer() == Some(peer) {
@@ -666,6 +669,7 @@ impl Router for Hub {
         let held: Vec<_> = lanes.chain([&mut self.unrouted]).flat_map(Held::take_all).collect();
         for held in held {
             self.peers.refuse_held((held.peer, &held.frame), SHUTTING_DOWN, out);
+            held.note_unserved(About::Peer(held.peer), Outcome::Refused, out);
         }
         for (_, peer) in self.peers.iter_mut() {
             peer.drain(SHUTTING_DOWN, out);

@@ -5,6 +5,7 @@ mod era;
 mod handshake;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,15 +17,16 @@ pub(super) use self::handshake::Opened;
 use super::bar::Bar;
 use super::desk::METHOD;
 use super::edits::Edits;
-use super::held::Held;
+use super::held::{Held, HeldMessage};
 use super::opening::Opening;
+use super::outcome::{CountedCall, Outcome, is_call};
 use super::peers::Peers;
 use super::request::Request;
 use super::search::Search;
 use super::silence::{Silence, SilenceStage};
 use super::task::Lasting;
 use super::wishes::Leftover;
-use super::{Arrangement, Gone, Note, Out, PeerId, ServerIndex, Start, What};
+use super::{About, Arrangement, Gone, Note, Out, PeerId, ServerIndex, Start, What};
 use crate::frame::Cut;
 use crate::mcp::cloud::{self, HOLD};
 use crate::mcp::envelope::{self, Envelope, Lost};
@@ -68,6 +70,10 @@ const TOLD: usize = 5;
 
 /// Longest part of a name that is kept for the words of an error, in bytes.
 const BRIEF: usize = 128;
+
+/// Longest name of a tool that is kept with a call, in bytes: MCP gives names 128 characters, and a name that no server has listed need
+/// not be kept at all.
+const TOOL: usize = 256;
 
 /// Shortest age at which the oldest request makes room when the table is full: its server has most likely forgotten it.
 pub(super) const STALE: Duration = Duration::from_secs(600);
@@ -127,10 +133,11 @@ pub(super) enum Flight {
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) peer: PeerId,
-    /// The peer's id, then the method, then its progress token if it gave one.
+    /// The peer's id, then the method, then the tool if it is a call of one, then the peer's progress token if it gave one.
     text: Box<[u8]>,
     id_len: usize,
-    method_len: usize,
+    method_len: u16,
+    tool_len: u16,
     pub(super) since: Instant,
     /// Limits and the like, which only some calls have.
     pub(super) terms: Option<Box<Terms>>,
@@ -163,12 +170,19 @@ pub(super) fn brief(name: &str) -> &str {
 impl Call {
     /// For a request of the endpoint.
     pub(super) fn new(request: &Request<'_>) -> Self {
+        Call::of_tool(request, &request.tool())
+    }
+
+    /// For a request of the endpoint that calls a tool of this name, as the server knows it.
+    pub(super) fn of_tool(request: &Request<'_>, tool: &[u8]) -> Self {
         let Request { peer, frame, envelope, id, method, now } = *request;
         let progress = envelope.wants_progress.clone().map_or(&b""[..], |range| &frame[range]);
         let method = &method[..method.len().min(METHOD)];
         let progress = if progress.len() <= super::desk::MAX_ID && progress != b"null" { progress } else { b"" };
-        let text = [id, method, progress].concat().into();
-        Call { peer, text, id_len: id.len(), method_len: method.len(), since: now, terms: None }
+        let tool = if tool.len() <= TOOL { tool } else { b"" };
+        let text = [id, method, tool, progress].concat().into();
+        let [method_len, tool_len] = [method, tool].map(|part| u16::try_from(part.len()).unwrap_or_default());
+        Call { peer, text, id_len: id.len(), method_len, tool_len, since: now, terms: None }
     }
 
     /// The endpoint's id, the raw token.
@@ -177,7 +191,18 @@ impl Call {
     }
 
     pub(super) fn method(&self) -> &[u8] {
-        &self.text[self.id_len..self.id_len + self.method_len]
+        &self.text[self.id_len..self.id_len + usize::from(self.method_len)]
+    }
+
+    /// The tool that is called; empty if none is.
+    fn tool(&self) -> &[u8] {
+        let from = self.id_len + usize::from(self.method_len);
+        &self.text[from..from + usize::from(self.tool_len)]
+    }
+
+    /// The call, as it is counted.
+    pub(super) fn counted(&self, outcome: Outcome) -> CountedCall<'_> {
+        CountedCall { method: self.method(), tool: self.tool(), outcome }
     }
 
     /// Bytes that are kept for the call.
@@ -188,7 +213,7 @@ impl Call {
 
     /// The endpoint's progress token, raw; empty if no progress is wanted.
     pub(super) fn progress(&self) -> &[u8] {
-        &self.text[self.id_len + self.method_len..]
+        &self.text[self.id_len + usize::from(self.method_len) + usize::from(self.tool_len)..]
     }
 
     /// MCP: `initialize` must not be cancelled.
@@ -425,7 +450,7 @@ impl Lane {
         self.bar = bar;
         let Some(bar) = bar else { return };
         for held in self.held.take_those(|method| bar.refuses(method)) {
-            peers.refuse_held((held.peer, &held.frame), bar.words(&self.name), out);
+            self.refuse_held(&held, Outcome::Refused, bar.words(&self.name), peers, out);
         }
     }
 
@@ -467,7 +492,8 @@ impl Lane {
         self.kept = 0;
         for (_, flight) in std::mem::take(&mut self.flights) {
             if let Flight::Call(call) = flight {
-                self.fail(call, format!("not answered: server \"{}\" {}", self.name, gone.why), peers, out);
+                let why = format!("not answered: server \"{}\" {}", self.name, gone.why);
+                self.fail(call, Outcome::ServerDown, why, peers, out);
             }
         }
         if gone.retry_in > HOLD {
@@ -475,7 +501,7 @@ impl Lane {
             let next = seconds(gone.retry_in);
             let message = format!("server \"{}\" {}; next start in {next}", self.name, gone.why);
             for held in self.held.take_all() {
-                peers.refuse_held((held.peer, &held.frame), &message, out);
+                self.refuse_held(&held, Outcome::ServerDown, &message, peers, out);
             }
         }
         self.leftover.server_down();
@@ -488,11 +514,11 @@ impl Lane {
         let why = format!("server \"{}\" {why}", self.name);
         for (_, flight) in std::mem::take(&mut self.flights) {
             if let Flight::Call(call) = flight {
-                self.fail(call, why.clone(), peers, out);
+                self.fail(call, Outcome::ServerDown, why.clone(), peers, out);
             }
         }
         for held in self.held.take_all() {
-            peers.refuse_held((held.peer, &held.frame), &why, out);
+            self.refuse_held(&held, Outcome::ServerDown, &why, peers, out);
         }
         peers.server_down(self.index, out);
     }
@@ -512,16 +538,34 @@ impl Lane {
         self.end_life(Gone { why: "was started anew", retry_in: Duration::ZERO }, peers, now, out);
     }
 
+    /// Answers a message with an error that has waited for the server in vain.
+    fn refuse_held(
+        &self,
+        held: &HeldMessage,
+        outcome: Outcome,
+        why: impl Display,
+        peers: &mut Peers,
+        out: &mut dyn Out,
+    ) {
+        peers.refuse_held((held.peer, &held.frame), why, out);
+        held.note_unserved(About::Server(self.index), outcome, out);
+    }
+
     /// A call gets no answer of the server: the endpoint is told why, unless another server may be asked.
-    pub(super) fn fail(&mut self, call: Call, why: String, peers: &mut Peers, out: &mut dyn Out) {
+    pub(super) fn fail(&mut self, call: Call, outcome: Outcome, why: String, peers: &mut Peers, out: &mut dyn Out) {
         let search = call.terms.as_ref().and_then(|terms| terms.search.as_ref());
         if search.is_some_and(|search| search.reads) {
             self.strays.push((call, why));
         } else {
             peers.refuse(call.peer, call.id(), UNAVAILABLE, why, out);
-            if is_call(call.method()) {
-                out.note(Note::of(self.index, What::Lost));
-            }
+            self.note_lost(&call, outcome, out);
+        }
+    }
+
+    /// Notes that the server has had a call and answers it no more, or that nobody can be given its answer.
+    fn note_lost(&self, call: &Call, outcome: Outcome, out: &mut dyn Out) {
+        if is_call(call.method()) {
+            out.note(Note::of(self.index, What::Lost(call.counted(outcome))));
         }
     }
 
@@ -593,14 +637,33 @@ impl Lane {
     }
 
     /// Whether one more request may come. If not, the request is refused.
-    pub(super) fn has_room(&mut self, request: &Request<'_>, peers: &mut Peers, out: &mut dyn Out) -> bool {
+    pub(super) fn has_room(
+        &mut self,
+        request: &Request<'_>,
+        call: &Call,
+        peers: &mut Peers,
+        out: &mut dyn Out,
+    ) -> bool {
         if self.has_room_for(request.peer) || self.forget_oldest(request, peers, out) {
             return true;
         }
         let calls = self.calls_of(request.peer).count() + self.held.len_of(request.peer);
         let why = format_args!("{calls} requests are under way already");
-        peers.refuse(request.peer, request.id, UNAVAILABLE, why, out);
+        self.decline(call, Outcome::Refused, why, peers, out);
         false
+    }
+
+    /// Refuses a request.
+    pub(super) fn decline(
+        &self,
+        call: &Call,
+        outcome: Outcome,
+        why: impl Display,
+        peers: &mut Peers,
+        out: &mut dyn Out,
+    ) {
+        peers.refuse(call.peer, call.id(), UNAVAILABLE, why, out);
+        note_unserved(self.index, call, outcome, out);
     }
 
     fn has_room_for(&self, peer: PeerId) -> bool {
@@ -647,6 +710,7 @@ impl Lane {
         if let Some(Flight::Call(call)) = self.remove_flight(oldest) {
             let message = format!("server \"{}\" has not answered for {} s", self.name, STALE.as_secs());
             peers.refuse(call.peer, call.id(), UNAVAILABLE, message, out);
+            self.note_lost(&call, Outcome::Timeout, out);
         }
         true
     }
@@ -668,20 +732,15 @@ impl Lane {
         }
     }
 
-    /// Whether the server can take a request now. If not, the request waits for the server, but not beyond `deadline`, or is
-    /// refused.
-    pub(super) fn admits(
-        &mut self,
-        request: &Request<'_>,
-        deadline: Option<Instant>,
-        peers: &mut Peers,
-        out: &mut dyn Out,
-    ) -> bool {
+    /// Whether the server can take a request now. If not, the request waits for the server, but not beyond its deadline, or is
+    /// refused. `call`: what is made of it.
+    pub(super) fn admits(&mut self, request: &Request<'_>, call: &Call, peers: &mut Peers, out: &mut dyn Out) -> bool {
         if let Some(bar) = self.bar.filter(|bar| bar.refuses(request.method)) {
-            peers.refuse(request.peer, request.id, UNAVAILABLE, bar.words(&self.name), out);
+            self.decline(call, Outcome::Refused, bar.words(&self.name), peers, out);
             return false;
         }
         let longest = request.now + HOLD;
+        let deadline = call.terms.as_ref().and_then(|terms| terms.deadline);
         let until = deadline.map_or(longest, |deadline| deadline.min(longest));
         let why = match self.admission(request.now, Some(until), peers.is_alone(request.peer)) {
             Admission::Passes => return true,
@@ -689,7 +748,11 @@ impl Lane {
             Admission::Waits if self.held.push_until(request.peer, request.frame, request.now, until) => return false,
             Admission::Waits => format!("server \"{}\" is not ready, and too much waits for it already", self.name),
         };
-        peers.refuse(request.peer, request.id, UNAVAILABLE, why, out);
+        let outcome = match self.state {
+            ServerSide::Down { .. } | ServerSide::Refusing { .. } => Outcome::ServerDown,
+            ServerSide::Initializing { .. } | ServerSide::Greeted | ServerSide::Ready => Outcome::Refused,
+        };
+        self.decline(call, outcome, why, peers, out);
         false
     }
 
@@ -712,7 +775,8 @@ impl Lane {
     /// Answers requests that have waited for too long.
     pub(super) fn tick(&mut self, peers: &mut Peers, now: Instant, out: &mut dyn Out) {
         while let Some((waited, held)) = self.held.expired(now) {
-            peers.refuse_held((held.peer, &held.frame), self.excuse(waited), out);
+            let outcome = if self.is_stopped() { Outcome::Refused } else { Outcome::ServerDown };
+            self.refuse_held(&held, outcome, self.excuse(waited), peers, out);
         }
     }
 
@@ -731,7 +795,9 @@ impl Lane {
         let is_own = |call: &Call| call.peer == peer && call.id() == wanted && call.is_cancellable();
         let is_it = |f: &Flight| matches!(f, Flight::Call(call) if is_own(call));
         let Some(id) = self.flights.iter().find(|(_, f)| is_it(f)).map(|(id, _)| *id) else {
-            return self.held.cancel(peer, wanted);
+            let held = self.held.cancel(peer, wanted);
+            held.iter().for_each(|held| held.note_unserved(About::Server(self.index), Outcome::Cancelled, out));
+            return held.is_some();
         };
         let ours = id.to_string();
         if out.is_read_by(self.index) {
@@ -741,7 +807,9 @@ impl Lane {
             out.to_server(self.index, &[&reply::cancelled(ours.as_bytes(), "the client cancelled it")]);
         }
         // MCP: a cancelled request gets no answer, so nothing would ever take it out of the table.
-        self.abandon(id);
+        if let Some(call) = self.abandon(id) {
+            note_unserved(self.index, &call, Outcome::Cancelled, out);
+        }
         true
     }
 
@@ -791,7 +859,9 @@ impl Lane {
 
     /// A peer's connection is gone, and its requests with it.
     pub(super) fn link_down(&mut self, peer: PeerId, out: &mut dyn Out) {
-        self.held.drop_all_of(peer);
+        for held in self.held.drop_all_of(peer) {
+            held.note_unserved(About::Server(self.index), Outcome::Cancelled, out);
+        }
         self.lasting.link_down(peer);
         let Lane { flights, kept, abandoned, index, .. } = self;
         // Answers to these calls would come too late for anybody; a server that is told so can stop working on them.
@@ -803,6 +873,7 @@ impl Lane {
                     let reason = "the endpoint's connection was lost";
                     out.to_server(*index, &[&reply::cancelled(id.to_string().as_bytes(), reason)]);
                 }
+                note_unserved(*index, call, Outcome::Cancelled, out);
                 false
             }
             Flight::Call(_) | Flight::Initialize(_) | Flight::List(..) => true,
@@ -855,6 +926,7 @@ impl Lane {
         } else {
             peers.refuse(call.peer, call.id(), UNAVAILABLE, self.oversize(size as u64), out);
             out.note(Note::of(self.index, What::TooLarge { size: size as u64, answered: true }));
+            self.note_lost(call, Outcome::TooLarge, out);
         }
         fits
     }
@@ -976,7 +1048,8 @@ impl Lane {
     ) -> Option<(Flight, String)> {
         let seen = envelope::scan_cut(cut);
         let id = seen.id.filter(|id| *id != b"null");
-        let lost = id.and_then(|id| self.answer_lost(id, seen.method, self.oversize(cut.size), peers, out));
+        let why = (Outcome::TooLarge, self.oversize(cut.size));
+        let lost = id.and_then(|id| self.answer_lost(id, seen.method, why, peers, out));
         out.note(Note::of(self.index, What::TooLarge { size: cut.size, answered: lost.is_some() }));
         let limit = self.max_frame;
         instead(lost.flatten(), || {
@@ -996,7 +1069,7 @@ impl Lane {
         let Lost { id, method, why } = lost;
         let did = if why.is_misreading() { "sent" } else { "answered with" };
         let message = format!("server \"{}\" {did} something that is not JSON-RPC ({why})", self.name);
-        let lost = self.answer_lost(id, method, message, peers, out);
+        let lost = self.answer_lost(id, method, (Outcome::RpcError, message), peers, out);
         if lost.is_some() {
             out.note(Note::of(self.index, What::Unreadable { why: why.to_string() }));
         } else if !text.is_empty() {
@@ -1018,7 +1091,7 @@ impl Lane {
         out: &mut dyn Out,
     ) -> Option<(Flight, String)> {
         let message = format!("server \"{}\" {why}", self.name);
-        instead(self.fail_flight(id, message, peers, out).flatten(), || {
+        instead(self.fail_flight(id, (Outcome::ServerDown, message), peers, out).flatten(), || {
             format!("gave no answer to initialize: it {why}")
         })
     }
@@ -1037,14 +1110,14 @@ impl Lane {
         &mut self,
         id: &[u8],
         is_request: bool,
-        message: String,
+        why: (Outcome, String),
         peers: &mut Peers,
         out: &mut dyn Out,
     ) -> Option<Option<(Flight, String)>> {
         if !is_request {
-            return self.fail_flight(id, message, peers, out);
+            return self.fail_flight(id, why, peers, out);
         }
-        out.to_server(self.index, &[&reply::error(id, INVALID_REQUEST, message)]);
+        out.to_server(self.index, &[&reply::error(id, INVALID_REQUEST, why.1)]);
         Some(None)
     }
 
@@ -1053,14 +1126,14 @@ impl Lane {
     fn fail_flight(
         &mut self,
         id: &[u8],
-        message: String,
+        (outcome, message): (Outcome, String),
         peers: &mut Peers,
         out: &mut dyn Out,
     ) -> Option<Option<(Flight, String)>> {
         let flight = self.take_flight(id)?.1;
         match flight {
             Flight::Call(call) => {
-                self.fail(call, message, peers, out);
+                self.fail(call, outcome, message, peers, out);
                 Some(None)
             }
             other @ (Flight::Initialize(_) | Flight::List(..)) => Some(Some((other, message))),
@@ -1140,10 +1213,11 @@ fn instead(lost: Option<(Flight, String)>, did: impl FnOnce() -> String) -> Opti
     })
 }
 
-/// Whether an answer to this method shows that the whole path works. Handshake, ping and lists don't: an endpoint that
-/// refuses our tools has asked for all of them before.
-pub(super) fn is_call(method: &[u8]) -> bool {
-    !(method == b"initialize" || method == b"ping" || method == b"server/discover" || method.ends_with(b"/list"))
+/// Notes that a server has not had a call, or that the client has given it up.
+fn note_unserved(server: ServerIndex, call: &Call, outcome: Outcome, out: &mut dyn Out) {
+    if is_call(call.method()) {
+        out.note(Note::of(server, What::Unserved(call.counted(outcome))));
+    }
 }
 
 fn seconds(d: Duration) -> String {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{PeerId, ServerIndex};
+use super::{CountedCall, PeerId, ServerIndex};
 use crate::tools::size::Size;
 use crate::words::{counted, listed, span};
 
@@ -172,15 +172,20 @@ pub enum What<'a> {
     },
     /// A call was answered.
     Served {
-        /// The method of the call.
-        method: &'a [u8],
+        /// The call, and what the answer was.
+        call: CountedCall<'a>,
         /// From our receiving the request to our sending the answer.
         took: Duration,
-        /// Whether the answer was an error.
-        failed: bool,
     },
     /// A call that the server had was answered with an error, as the server will not answer it any more.
-    Lost,
+    Lost(CountedCall<'a>),
+    /// A call that no server had was answered with an error, or nobody waits for its answer.
+    Unserved(CountedCall<'a>),
+    /// The server has listed tools under these names.
+    Listed {
+        /// Its own names for them: all of a page, or of all pages.
+        tools: &'a [&'a str],
+    },
     /// A call that the server had is waited for no longer.
     Cut {
         /// What was called: the tool where the config limits its calls, else the method.
@@ -342,9 +347,13 @@ impl fmt::Display for Note<'_> {
             What::CutBesides { calls } => {
                 write!(f, "{} more had not been answered then", counted(*calls, "call"))
             }
-            What::Lost => f.write_str("a call of the server was answered with an error in its place"),
-            What::Served { method, took, .. } => {
-                write!(f, "{} answered in {}", String::from_utf8_lossy(method), span(*took))
+            What::Lost(_) => f.write_str("a call of the server was answered with an error in its place"),
+            What::Unserved(call) => {
+                write!(f, "{} has come to nothing: {}", String::from_utf8_lossy(call.method), call.outcome.as_str())
+            }
+            What::Listed { tools } => write!(f, "listed {}", counted(tools.len(), "tool")),
+            What::Served { call, took } => {
+                write!(f, "{} answered in {}", String::from_utf8_lossy(call.method), span(*took))
             }
             What::Silent { lasted, method, .. } => {
                 write!(f, "was called {} ago ({method}){SINCE}", span(*lasted))

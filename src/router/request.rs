@@ -1,8 +1,11 @@
 //! A request of the endpoint on its way through a router.
 
+use std::borrow::Cow;
+
 use tokio::time::Instant;
 
-use super::PeerId;
+use super::outcome::{CallMethod, CountedCall, Outcome};
+use super::{About, Note, Out, PeerId, What};
 use crate::mcp::envelope::Envelope;
 
 /// A request of the endpoint, and when it came.
@@ -24,8 +27,36 @@ impl<'a> Request<'a> {
         self.envelope.params.clone().map_or(b"{}", |range| &self.frame[range])
     }
 
+    /// The name of the tool that is called, as it was written; empty if there is none.
+    pub(super) fn tool(&self) -> Cow<'a, [u8]> {
+        match (self.method, self.envelope.name.clone()) {
+            (b"tools/call", Some(name)) => text(&self.frame[name]),
+            _ => Cow::Borrowed(b""),
+        }
+    }
+
+    /// Notes that the request was passed to no server, if it is a call.
+    pub(super) fn note_unserved(&self, about: About, outcome: Outcome, out: &mut dyn Out) {
+        if CallMethod::of(self.method).is_some() {
+            let call = CountedCall { method: self.method, tool: &self.tool(), outcome };
+            out.note(Note { about, of_guest: false, what: What::Unserved(call) });
+        }
+    }
+
     /// The parameter `uri`, as text.
     pub(super) fn uri(&self) -> Option<String> {
         serde_json::from_slice(&self.frame[self.envelope.uri.clone()?]).ok()
+    }
+}
+
+/// What a JSON string holds; nothing if it is none.
+fn text(token: &[u8]) -> Cow<'_, [u8]> {
+    let inside = token.strip_prefix(b"\"").and_then(|token| token.strip_suffix(b"\""));
+    match inside {
+        Some(inside) if !inside.contains(&b'\\') => Cow::Borrowed(inside),
+        Some(_) => {
+            serde_json::from_slice::<String>(token).map_or(Cow::Borrowed(b""), |text| Cow::Owned(text.into_bytes()))
+        }
+        None => Cow::Borrowed(b""),
     }
 }

@@ -22,7 +22,8 @@ use super::hub::Hub;
 use super::lane::ABANDONED;
 use super::rotation::{Rotation, Verdict};
 use super::{
-    Account, Bar, Gone, NewPeer, Note, Out, PeerId, Reconnect, Router, ServerIndex, Sight, TurnCommand, What, earliest,
+    Account, Bar, CallMethod, CountedCall, Gone, NewPeer, Note, Out, Outcome, PeerId, Reconnect, Router, ServerIndex,
+    Sight, TurnCommand, What, earliest,
 };
 use crate::frame::Cut;
 use crate::mcp::envelope::{self, Envelope, Kind, Lost, Scanned};
@@ -324,13 +325,18 @@ impl Turns {
                 // The router answers both at once, and an endpoint that gets no answer to these may give us up. In a batch
                 // `initialize` is refused: answers to a whole batch of handshakes would need room (and MCP 2025-03-26
                 // forbids them in batches).
-                if &frame[method.clone()] == b"ping" || alone && &frame[method] == b"initialize" {
+                if &frame[method.clone()] == b"ping" || alone && &frame[method.clone()] == b"initialize" {
                     return false;
                 }
                 let message = format!(
                     "the turn of server \"{name}\" is over; the connection is about to be made anew for the next one"
                 );
                 out.to_peer(*peer, &[&reply::error(&frame[id], UNAVAILABLE, message)]);
+                let method = &frame[method];
+                if CallMethod::of(method).is_some() {
+                    let call = CountedCall { method, tool: b"", outcome: Outcome::Refused };
+                    out.note(Note::of_peer(*peer, What::Unserved(call)));
+                }
                 true
             }
             Ok(Scanned::Batch(members)) if !members.is_empty() => {

@@ -416,7 +416,7 @@ impl Crew {
     /// Shows an endpoint these servers from now on.
     async fn show(&self, link: &mut Attached, members: &[Member]) {
         for member in members {
-            self.common.hub.ensure(&member.of, &self.common.run.catalogue).await;
+            self.common.hub.ensure(&member.of, &self.common.run).await;
         }
         let Some(shown) = shown(members, Manner::AsOne) else { return };
         self.common.hub.show(link.peer, shown).await;
@@ -444,7 +444,7 @@ impl Crew {
     async fn attach(&self, members: &[Member], manner: Manner, witness: Option<Witness>) -> Option<Attached> {
         let common = &self.common;
         for member in members {
-            common.hub.ensure(&member.of, &common.run.catalogue).await;
+            common.hub.ensure(&member.of, &common.run).await;
         }
         let Member { endpoint, spec, .. } = members.first()?;
         let shown = shown(members, manner)?;

@@ -12,7 +12,7 @@ use super::Common;
 use crate::config::{GatewaySpec, ServerSpec};
 use crate::control::orders::{Given, NotGiven, Until};
 use crate::control::sessions::ClientSession;
-use crate::gateway::listener::Listener;
+use crate::gateway::listener::{Host, Listener};
 use crate::gateway::{Gateway, Kept, Survival};
 use crate::words::counted;
 
@@ -45,10 +45,10 @@ impl Open {
     /// Listens where a config says. Two addresses of one port can't be had at a time: for such a one nobody listens at the old any more.
     async fn place_of(&mut self, spec: &GatewaySpec) -> anyhow::Result<Listener> {
         if spec.listen.port() == self.spec.listen.port() && spec.listen.port() != 0 {
-            Listener::check(spec).await?;
+            Listener::check(spec.tls.as_ref()).await?;
             self.close().await;
         }
-        Listener::bind(spec, REMEDY).await
+        Listener::bind(spec.listen, spec.tls.as_ref(), REMEDY).await
     }
 }
 
@@ -74,7 +74,11 @@ impl Front {
         common.hub.open().await;
         common.run_all(servers.iter().map(|server| &server.name)).await;
         let (ended, (open, closed)) = (common.run.stop.drain().child_token(), oneshot::channel());
-        tasks.spawn(listener.serve(gateway.clone(), (ended.clone(), open), common.run.limits.drain_timeout));
+        tasks.spawn(listener.serve(
+            Host::Gateway(gateway.clone()),
+            (ended.clone(), open),
+            common.run.limits.drain_timeout,
+        ));
         if let Some(before) = self.0.replace(Open { gateway, spec, ended, closed: Some(closed) }) {
             before.ended.cancel();
         }
@@ -123,7 +127,7 @@ impl Front {
             return None;
         };
         let Some(open) = &mut self.0 else {
-            return match Listener::bind(spec, REMEDY).await {
+            return match Listener::bind(spec.listen, spec.tls.as_ref(), REMEDY).await {
                 Ok(listener) => {
                     self.open((listener, spec.clone()), servers, common, tasks).await;
                     None
@@ -138,7 +142,7 @@ impl Front {
             match open.place_of(spec).await {
                 Ok(listener) => bound = Some((listener, spec.clone())),
                 Err(why) if open.closed.is_some() => wrong = Some(why),
-                Err(why) => match Listener::bind(&old, REMEDY).await {
+                Err(why) => match Listener::bind(old.listen, old.tls.as_ref(), REMEDY).await {
                     Ok(listener) => (bound, wrong) = (Some((listener, old.clone())), Some(why)),
                     Err(again) => {
                         self.end(common);

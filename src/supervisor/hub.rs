@@ -6,12 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, oneshot};
 
 use super::crew::Entry;
-use crate::catalogue::Catalogue;
 use crate::config::ServerSpec;
-use crate::pipe::Limits;
 use crate::pipe::membership::{NewLink, NewServer, Shown};
 use crate::pipe::orders::PipeOrder;
 use crate::pipe::reception::Reception;
+use crate::pipe::{Limits, Run};
 use crate::router::PeerId;
 
 /// Where the hub is told something. Cloning gives another handle.
@@ -43,12 +42,13 @@ impl HubHandle {
     }
 
     /// Has a server run, if it does not yet.
-    pub(super) async fn ensure(&self, server: &Entry, catalogue: &Catalogue) {
+    pub(super) async fn ensure(&self, server: &Entry, run: &Run) {
         let Entry { spec, status, goal } = server.clone();
         if !self.servers.lock().unwrap_or_else(PoisonError::into_inner).insert(spec.name.clone()) {
             return;
         }
-        let memory = catalogue.load(&spec);
+        let memory = run.catalogue.load(&spec);
+        run.besides.looked_up(memory.is_some());
         self.tell(PipeOrder::AddServer(NewServer { spec, status, goal, memory })).await;
     }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::config::{CommandSpec, GatewaySpec, LinkSpec, Mode, Reach, ServerSpec};
+use crate::config::{AdminSpec, CommandSpec, GatewaySpec, LinkSpec, Mode, Reach, ServerSpec};
 use crate::endpoint::agent::Agent;
 use crate::pipe::Limits;
 use crate::sharing::layout::Group;
@@ -23,6 +23,7 @@ pub(super) struct Wanted {
     pub(super) servers: Vec<ServerSpec>,
     pub(super) groups: Vec<Group>,
     pub(super) gateway: Option<Arc<GatewaySpec>>,
+    pub(super) admin: Option<Arc<AdminSpec>>,
     pub(super) limits: Limits,
     /// What counts from the start of a run to its end.
     pub(super) fixed: Vec<Fixed>,
@@ -79,6 +80,8 @@ pub(super) struct Plan {
     pub(super) groups: Vec<GroupChange>,
     /// Whether the gateway is another one, or shows something else.
     pub(super) gateway: bool,
+    /// Whether the admin address is another one, or has other terms.
+    pub(super) admin: bool,
     /// Limits to keep to from now on, where they are others.
     pub(super) limits: Option<Limits>,
     /// What changes, for a person.
@@ -193,6 +196,16 @@ pub(super) fn plan(old: &Wanted, new: &Wanted, stale: &BTreeSet<PathBuf>, stoppe
         }
     }
     plan_gateway(&mut plan, old, new, stale);
+    match (&old.admin, &new.admin) {
+        (Some(before), Some(now)) if before != now && before.listen == now.listen => {
+            plan.admin = true;
+            plan.words.push("the admin address has other terms".to_owned());
+        }
+        (before, now) if before.as_ref().map(|it| it.listen) != now.as_ref().map(|it| it.listen) => {
+            plan.move_admin(now.as_ref());
+        }
+        _ => {}
+    }
     if new.limits != old.limits {
         plan.limits = Some(new.limits);
         let Limits { drain_timeout, tool_budget } = new.limits;
@@ -273,6 +286,18 @@ impl Plan {
         }
     }
 
+    /// Has the admin address be where the config wants it.
+    pub(super) fn move_admin(&mut self, to: Option<&Arc<AdminSpec>>) {
+        self.admin = true;
+        let words = match to {
+            Some(spec) => format!("the admin address is {}", spec.listen),
+            None => "there is no admin address any more".to_owned(),
+        };
+        if !self.words.contains(&words) {
+            self.words.push(words);
+        }
+    }
+
     /// Tells what becomes of servers. `what`: of one, and of several.
     fn tell(&mut self, [one, several]: [&str; 2], names: Vec<String>) {
         if !names.is_empty() {
@@ -283,9 +308,9 @@ impl Plan {
 
     /// Whether there is nothing to do.
     pub(super) fn is_empty(&self) -> bool {
-        let Plan { removed, added, restarted, adjusted, groups, gateway, limits, words } = self;
+        let Plan { removed, added, restarted, adjusted, groups, gateway, admin, limits, words } = self;
         let servers = removed.len() + added.len() + restarted.len() + adjusted.len();
-        servers + groups.len() + words.len() == 0 && limits.is_none() && !gateway
+        servers + groups.len() + words.len() == 0 && limits.is_none() && !gateway && !admin
     }
 }
 
@@ -420,6 +445,7 @@ mod tests {
             servers: servers.to_vec(),
             groups: groups(servers, &[]),
             gateway: None,
+            admin: None,
             limits: LIMITS,
             fixed: Vec::new(),
         }

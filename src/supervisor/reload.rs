@@ -119,15 +119,18 @@ impl Supervisor {
         let resolved = match aside(move || reread().map_err(|problems| of_lost(problems, &place))).await {
             Ok(Ok(resolved)) => resolved,
             Ok(Err(problems)) => {
+                self.common.status.reloaded(false);
                 self.common.status.set_config_mistakes(problems.mistakes.clone());
                 return Err(self.refuse(&problems));
             }
             Err(error) => {
+                self.common.status.reloaded(false);
                 error!(event = "ERROR_RELOAD", "the config can't be read again: {error}; the old one runs on");
                 return Err(NotGiven::Impossible(format!("the config can't be read again: {error}")));
             }
         };
         self.common.status.set_config_mistakes(Vec::new());
+        self.common.status.reloaded(true);
         self.common.run.redactor.add(resolved.secrets.iter().cloned());
         self.common.run.redactor.spare(resolved.names.iter().map(String::as_str));
         resolved.log(&self.common.run.redactor);
@@ -136,6 +139,7 @@ impl Supervisor {
             servers,
             endpoints,
             gateway,
+            admin,
             inputs,
             left_out,
             drain_timeout,
@@ -151,7 +155,7 @@ impl Supervisor {
         }
         let fixed = fixed(cache_dir.as_deref(), state_dir.as_deref(), &self.wanted.fixed);
         let limits = Limits { drain_timeout, tool_budget };
-        let new = Wanted { groups: groups(&servers, &endpoints), servers, gateway, limits, fixed };
+        let new = Wanted { groups: groups(&servers, &endpoints), servers, gateway, admin, limits, fixed };
         let mut plan = plan(&self.wanted, &new, &stale, &self.helm.stopped());
         if std::mem::take(&mut self.refused) {
             info!(event = "CONFIG_RELOADED", "the config has no mistakes any more");
@@ -159,6 +163,9 @@ impl Supervisor {
         // It is new, or could not be when the config last asked for that.
         if self.front.is_elsewhere(new.gateway.as_ref()) {
             plan.move_gateway(new.gateway.as_ref());
+        }
+        if self.admin.is_elsewhere(new.admin.as_ref()) {
+            plan.move_admin(new.admin.as_ref());
         }
         if plan.is_empty() {
             let undone = self.note_undone(None).await;
@@ -183,7 +190,8 @@ impl Supervisor {
 
     /// Has the gateway read its files anew, and notes for `status` what it could not do, with what is `wrong` besides.
     async fn note_undone(&mut self, wrong: Option<String>) -> Vec<String> {
-        let undone: Vec<String> = wrong.into_iter().chain(self.front.renew().await).collect();
+        let undone = wrong.into_iter().chain(self.front.renew().await).chain(self.admin.renew().await);
+        let undone: Vec<String> = undone.collect();
         self.common.status.set_gateway_fault((!undone.is_empty()).then(|| undone.join("; ")));
         undone
     }
@@ -201,7 +209,8 @@ impl Supervisor {
 
     /// Returns what could not be done.
     async fn apply(&mut self, plan: Plan, new: &Wanted) -> Option<String> {
-        let Plan { removed, added, restarted, adjusted, groups, gateway, limits, words: _ } = plan;
+        let Plan { removed, added, restarted, adjusted, groups, gateway, admin: is_admin_other, limits, words: _ } =
+            plan;
         if let Some(limits) = limits {
             // First: links that end are to end by these.
             self.common.run.limits = limits;
@@ -250,6 +259,14 @@ impl Supervisor {
         if gateway {
             let Supervisor { common, front, tasks, .. } = self;
             wrong = front.change(new.gateway.as_ref(), &new.servers, common, tasks).await;
+        }
+        if is_admin_other {
+            let Supervisor { common, admin, tasks, .. } = self;
+            let of_admin = admin.change(new.admin.as_ref(), common, tasks).await;
+            wrong = match (wrong, of_admin) {
+                (Some(one), Some(other)) => Some(format!("{one}; {other}")),
+                (one, other) => one.or(other),
+            };
         }
         self.guests.change(&new.servers, &self.common).await;
         for name in removed {

@@ -44,6 +44,22 @@ pub(crate) fn count_of_all(result: &str) -> Option<usize> {
     page.next_cursor.is_none_or(|next| next.is_empty()).then_some(page.tools.len())
 }
 
+/// The names of the tools in a result of `tools/list`; none if `result` is no such result.
+pub(crate) fn names_of(result: &str) -> Vec<Cow<'_, str>> {
+    #[derive(Deserialize)]
+    struct Page<'a> {
+        #[serde(borrow)]
+        tools: Vec<Tool<'a>>,
+    }
+    #[derive(Deserialize)]
+    struct Tool<'a> {
+        #[serde(borrow)]
+        name: Cow<'a, str>,
+    }
+    let page: serde_json::Result<Page<'_>> = serde_json::from_str(result);
+    page.map_or_else(|_| Vec::new(), |page| page.tools.into_iter().map(|tool| tool.name).collect())
+}
+
 impl Add for Size {
     type Output = Size;
 

@@ -43,6 +43,8 @@ mod local;
 mod log;
 mod log_level;
 mod logs;
+#[cfg(target_os = "linux")]
+mod metrics;
 mod multiplex;
 #[cfg(target_os = "linux")]
 mod notify;

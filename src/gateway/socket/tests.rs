@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use super::super::listener::Listener;
+use super::super::listener::{Host, Listener};
 use super::super::tests::{HANG, call, gateway, gateway_of, initialize, servers, spec};
 use super::*;
 use crate::config::GatewaySpec;
@@ -369,10 +369,10 @@ async fn at_the_stop_what_is_under_way_is_answered_before_the_connection_is_clos
     let (gateway, stop) = (gateway(), CancellationToken::new());
     let spec = GatewaySpec { listen: ([127, 0, 0, 1], 0).into(), max_connections_per_address: 1, ..spec() };
     gateway.change(&Arc::new(spec.clone()), &servers(&["calc"])).await;
-    let listener = Listener::bind(&spec, "").await.unwrap();
+    let listener = Listener::bind(spec.listen, None, "").await.unwrap();
     let address = listener.address().unwrap();
     let (open, _closed) = tokio::sync::oneshot::channel();
-    let serving = tokio::spawn(listener.serve(gateway, (stop.clone(), open), HANG));
+    let serving = tokio::spawn(listener.serve(Host::Gateway(gateway), (stop.clone(), open), HANG));
     let mut client = Client::over(TcpStream::connect(address).await.unwrap(), "/ws").await;
     client.say(&call(1, "slow")).await;
     client.is_served(2).await;

@@ -31,10 +31,11 @@ use crate::mcp::reply::INVALID_PARAMS;
 use crate::router::changes::print;
 use crate::router::desk::Message;
 use crate::router::edits::Edits;
-use crate::router::lane::{Call, Terms, is_call};
+use crate::router::lane::{Call, Terms};
 use crate::router::listing::shelf::PageAnswer;
+use crate::router::outcome::is_call;
 use crate::router::task;
-use crate::tools::size::{Size, count_of_all};
+use crate::tools::size::{Size, count_of_all, names_of};
 
 pub(super) use self::reread::{Asking, Reread, changed_lists};
 
@@ -114,7 +115,8 @@ impl Hub {
 
     pub(super) fn request_alone(&mut self, server: ServerIndex, request: &Request<'_>, out: &mut dyn Out) {
         if self.draining || self.peers.is_leaving(request.peer) {
-            return self.peers.refuse(request.peer, request.id, UNAVAILABLE, SHUTTING_DOWN, out);
+            let Hub { peers, servers, .. } = self;
+            return servers[server].lane.decline(&Call::new(request), Outcome::Refused, SHUTTING_DOWN, peers, out);
         }
         let Some(server) = self.process_for(server, request, out) else { return };
         let Hub { peers, servers, .. } = self;
@@ -136,11 +138,11 @@ impl Hub {
         }
         let Hub { peers, servers, .. } = self;
         let lane = &mut servers[server].lane;
-        if !lane.has_room(request, peers, out) || !lane.admits(request, None, peers, out) {
+        let mut call = Call::new(request);
+        if !lane.has_room(request, &call, peers, out) || !lane.admits(request, &call, peers, out) {
             return self.arm_further(server);
         }
         let Some(peer) = peers.get_mut(request.peer) else { return };
-        let mut call = Call::new(request);
         if let Some(place) = Place::of(request.method, request.params()) {
             let version = peer.pages.asked(place, request.now);
             call.terms = Some(Box::new(Terms { place: Some((place, version)), ..Terms::default() }));
@@ -227,11 +229,15 @@ impl Hub {
             self.relayed_welcome((call.peer, server), frame, e, out);
         } else if let (b"tools/list", Some(result)) = (method, &e.result) {
             let list = String::from_utf8_lossy(&frame[result.clone()]);
+            let tools = names_of(&list);
+            let tools: Vec<&str> = tools.iter().map(|name| &**name).collect();
+            out.note(Note::of(server, What::Listed { tools: &tools }));
             let what = What::ToolsRead { size: Size::of(&list), count: count_of_all(&list) };
             out.note(Note::of_peer(call.peer, what));
         } else if is_call(method) {
             self.peers.count_served(call.peer);
-            out.note(Note::of(server, What::Served { method, took: now - call.since, failed: e.result.is_none() }));
+            let served = What::Served { call: call.counted(Outcome::of_answer(e)), took: now - call.since };
+            out.note(Note::of(server, served));
         }
     }
 

@@ -33,12 +33,15 @@ impl Hub {
                 Some(answer) => {
                     out.to_peer(call.peer, &[&answer]);
                     self.peers.count_answered(call.peer);
+                    // No server's answer was what was asked for.
+                    request.note_unserved(About::Peer(call.peer), Outcome::RpcError, out);
                 }
                 None if self.view_of(request.peer).is_some_and(|view| view.is_awaited(&self.servers))
                     && self.unrouted.push(request.peer, request.frame, request.now) => {}
                 None => {
                     let why = "no server that may know this is running";
                     self.peers.refuse(call.peer, call.id(), UNAVAILABLE, why, out);
+                    request.note_unserved(About::Peer(call.peer), Outcome::ServerDown, out);
                 }
             };
         };

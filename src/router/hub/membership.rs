@@ -172,6 +172,7 @@ impl Hub {
         let held: Vec<_> = held.flat_map(|held| held.take_all_of(|of| of == peer)).collect();
         for held in held {
             peers.refuse_held((held.peer, &held.frame), SHUTTING_DOWN, out);
+            held.note_unserved(About::Peer(held.peer), Outcome::Refused, out);
         }
         if let Some(peer) = peers.get_mut(peer) {
             peer.leaving = true;

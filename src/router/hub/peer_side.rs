@@ -168,9 +168,9 @@ impl Hub {
     }
 
     pub(super) fn request(&mut self, request: &Request<'_>, out: &mut dyn Out) {
-        let Request { peer, envelope: e, id, method, .. } = *request;
+        let Request { peer, envelope: e, method, .. } = *request;
         if self.draining || self.peers.is_leaving(peer) {
-            return self.peers.refuse(peer, id, UNAVAILABLE, SHUTTING_DOWN, out);
+            return self.decline(request, UNAVAILABLE, SHUTTING_DOWN, out);
         }
         if let Some(kind) = ListKind::ALL.into_iter().find(|kind| kind.method().as_bytes() == method) {
             return self.list_request(request, kind, out);
@@ -187,7 +187,7 @@ impl Hub {
             _ => match decided_here(method) {
                 Some(meant) => {
                     let message = format_args!("method not found: it is written {meant}");
-                    self.peers.refuse(request.peer, id, METHOD_NOT_FOUND, message, out);
+                    self.decline(request, METHOD_NOT_FOUND, message, out);
                 }
                 None => self.search(request, out),
             },
@@ -218,9 +218,9 @@ impl Hub {
     }
 
     fn by_name(&mut self, kind: ListKind, name: Option<Range<usize>>, request: &Request<'_>, out: &mut dyn Out) {
-        let Request { frame, id, now, .. } = *request;
+        let Request { frame, now, .. } = *request;
         let Some((range, name)) = name.and_then(|r| Some((r.clone(), text(&frame[r])?))) else {
-            return self.peers.refuse(request.peer, id, INVALID_PARAMS, "invalid params: a name is missing", out);
+            return self.decline(request, INVALID_PARAMS, "invalid params: a name is missing", out);
         };
         let Some((peer, view, servers)) = self.at(request.peer) else { return };
         let published = view.published(servers);
@@ -230,7 +230,7 @@ impl Hub {
             let hint = if aliases.is_empty() { String::new() } else { format!(" (published as {})", or(aliases)) };
             return self.keep_unrouted(kind, request, format_args!("unknown {what}: {name}{hint}"), out);
         };
-        let mut call = Call::new(request);
+        let mut call = Call::of_tool(request, if kind == ListKind::Tools { own.as_bytes() } else { b"" });
         if kind == ListKind::Tools {
             call.terms = view.policy(server).and_then(|policy| terms(policy, &own, &name, now));
         }
@@ -240,7 +240,7 @@ impl Hub {
     fn by_uri(&mut self, uri: Option<Range<usize>>, request: &Request<'_>, out: &mut dyn Out) {
         let Request { peer, frame, id, method, .. } = *request;
         let Some((range, uri)) = uri.and_then(|r| Some((r.clone(), text(&frame[r])?))) else {
-            return self.peers.refuse(request.peer, id, INVALID_PARAMS, "invalid params: a uri is missing", out);
+            return self.decline(request, INVALID_PARAMS, "invalid params: a uri is missing", out);
         };
         let unknown = format_args!("unknown resource: {uri}");
         // A request that waits must not undo one that came later.
@@ -257,7 +257,7 @@ impl Hub {
         let aliases = if found.is_none() { published.resource_aliases(&uri) } else { Vec::new() };
         if !aliases.is_empty() {
             let message = format_args!("several servers have {uri}: ask for {}", or(aliases));
-            return of.desk.refuse(id, INVALID_PARAMS, message, out);
+            return self.decline(request, INVALID_PARAMS, message, out);
         }
         let Some((server, own)) = found.or_else(|| only_keeper(view.of(servers), &uri)) else {
             if method == b"resources/read" {
@@ -303,13 +303,13 @@ impl Hub {
             #[serde(borrow)]
             uri: Option<&'a RawValue>,
         }
-        let Request { frame, id, .. } = *request;
+        let Request { frame, .. } = *request;
         let params = serde_json::from_slice::<CompletionParams<'_>>(request.params()).ok();
         let (kind, raw) = match params.and_then(|params| params.r#ref) {
             Some(Ref { uri: Some(uri), .. }) => (ListKind::Templates, uri),
             Some(Ref { name: Some(name), .. }) => (ListKind::Prompts, name),
             Some(Ref { uri: None, name: None }) | None => {
-                return self.peers.refuse(request.peer, id, INVALID_PARAMS, "invalid params: a ref is missing", out);
+                return self.decline(request, INVALID_PARAMS, "invalid params: a ref is missing", out);
             }
         };
         let at = raw.get().as_ptr() as usize - frame.as_ptr() as usize;
@@ -318,7 +318,7 @@ impl Hub {
             return self.by_name(kind, Some(range), request, out);
         }
         let Some(template) = text(&frame[range.clone()]) else {
-            return self.peers.refuse(request.peer, id, INVALID_PARAMS, "invalid params: the uri is no text", out);
+            return self.decline(request, INVALID_PARAMS, "invalid params: the uri is no text", out);
         };
         let Some((peer, view, servers)) = self.at(request.peer) else { return };
         match view.published(servers).find(kind, &template, peer.tables[kind as usize].as_deref()) {
@@ -336,7 +336,7 @@ impl Hub {
         let params = e.params.clone().map(|r| &frame[r]);
         let Some(of) = self.peers.get_mut(peer) else { return };
         if !params.is_some_and(|params| of.wishes.set_level(params)) {
-            return of.desk.refuse(id, INVALID_PARAMS, "invalid params: a level is missing", out);
+            return self.decline(request, INVALID_PARAMS, "invalid params: a level is missing", out);
         }
         for server in self.seen_by(peer) {
             self.pass_level(server, out);
@@ -368,6 +368,12 @@ impl Hub {
         if lane.is_ready() && (took || logs && !lane.busy) {
             lane.send_level(peers, out);
         }
+    }
+
+    /// Refuses a request that is for no server.
+    pub(super) fn decline(&mut self, request: &Request<'_>, code: i32, why: impl std::fmt::Display, out: &mut dyn Out) {
+        self.peers.refuse(request.peer, request.id, code, why, out);
+        request.note_unserved(About::Peer(request.peer), Outcome::Refused, out);
     }
 
     /// Sends a request to a server, or keeps it until that server can take it. Returns the process to which it was sent, if it
@@ -407,11 +413,11 @@ impl Hub {
         let server = self.process_for(server, request, out)?;
         let Hub { servers, peers, deadlines, .. } = self;
         let lane = &mut servers[server].lane;
-        if !lane.has_room(request, peers, out) {
+        if !lane.has_room(request, &call, peers, out) {
             return None;
         }
         let deadline = call.terms.as_ref().and_then(|terms| terms.deadline);
-        if !lane.admits(request, deadline, peers, out) {
+        if !lane.admits(request, &call, peers, out) {
             self.arm(server);
             return None;
         }
@@ -432,17 +438,17 @@ impl Hub {
     /// Keeps a request with a name that nobody has, if a server has not yet said what it has, and else refuses it with
     /// `why`.
     fn keep_unrouted(&mut self, kind: ListKind, request: &Request<'_>, why: impl std::fmt::Display, out: &mut dyn Out) {
-        let Request { peer, frame, id, now, .. } = *request;
+        let Request { peer, frame, now, .. } = *request;
         let view = self.view_of(peer);
         if !view.is_some_and(|view| view.is_awaited(&self.servers)) {
             // Not to know is no proof that it is wrong.
             let unread = view.and_then(|view| view.of(&self.servers).find(|server| !server.shelf.has(kind)));
-            let Some(unread) = unread else { return self.peers.refuse(peer, id, INVALID_PARAMS, why, out) };
+            let Some(unread) = unread else { return self.decline(request, INVALID_PARAMS, why, out) };
             let why = format!("{why}; but server \"{}\" has not said what it has", unread.lane.name);
-            return self.peers.refuse(peer, id, UNAVAILABLE, why, out);
+            return self.decline(request, UNAVAILABLE, why, out);
         }
         if !self.unrouted.push(peer, frame, now) {
-            self.peers.refuse(request.peer, id, UNAVAILABLE, "too much waits for servers that are starting", out);
+            self.decline(request, UNAVAILABLE, "too much waits for servers that are starting", out);
         }
     }
 
@@ -452,8 +458,8 @@ impl Hub {
             let Hub { deadlines, servers, .. } = self;
             return deadlines.retain_calls(|server, id| servers[server].lane.has(id));
         }
-        if self.unrouted.cancel(key, wanted) {
-            return;
+        if let Some(held) = self.unrouted.cancel(key, wanted) {
+            return held.note_unserved(About::Peer(key), Outcome::Cancelled, out);
         }
         let Some(peer) = self.peers.get_mut(key) else { return };
         // MCP: `initialize` must not be cancelled.
@@ -475,7 +481,7 @@ impl Hub {
         );
         let lasted = now.saturating_duration_since(call.since);
         out.note(Note::of(server, What::Cut { what, lasted, ends: false }));
-        self.servers[server].lane.fail(call, message, &mut self.peers, out);
+        self.servers[server].lane.fail(call, Outcome::Timeout, message, &mut self.peers, out);
         self.search_for_strays(server, now, out);
     }
 }

@@ -14,7 +14,7 @@ use super::instances::{Pool, Room};
 use super::*;
 use crate::config::Instances;
 use crate::router::Arrangement;
-use crate::router::lane::Whose;
+use crate::router::lane::{Call, Whose};
 
 /// Why the first process is replaced once its peer is gone, or has to make room.
 const FOR_ANOTHER: &str = "what it keeps of one client must not reach another";
@@ -185,7 +185,8 @@ impl Hub {
                     "server \"{name}\" has a process for each client, and {most} clients use theirs: there are no more \
                      (maxInstances); try again later"
                 );
-                self.peers.refuse(peer, request.id, UNAVAILABLE, why, out);
+                let Hub { peers, servers, .. } = self;
+                servers[first].lane.decline(&Call::new(request), Outcome::Refused, why, peers, out);
                 None
             }
         }

@@ -8,9 +8,10 @@ use crate::mcp::failure::Failure;
 use crate::mcp::modern;
 use crate::mcp::reply::{INVALID_PARAMS, METHOD_NOT_FOUND, RESOURCE_NOT_FOUND};
 use crate::router::edits::Edits;
-use crate::router::lane::{Opened, Reader, Reading, is_call};
+use crate::router::lane::{Opened, Reader, Reading};
 use crate::router::listing::shelf::{PageAnswer, Paged, Remark};
 use crate::router::opening::words;
+use crate::router::outcome::is_call;
 use crate::router::task;
 use crate::tools::cut::cut_result;
 
@@ -109,8 +110,8 @@ impl Hub {
                 }
                 if is_call(call.method()) {
                     self.peers.count_served(call.peer);
-                    let (method, took, failed) = (call.method(), now - call.since, result.is_none());
-                    out.note(Note::of(server, What::Served { method, took, failed }));
+                    let served = What::Served { call: call.counted(Outcome::of_answer(e)), took: now - call.since };
+                    out.note(Note::of(server, served));
                 }
                 self.note_answer(server, call.peer, now, out);
             }
@@ -362,6 +363,9 @@ impl Hub {
                 }
                 if kind == ListKind::Tools {
                     self.judge_gates(server, out);
+                    let names = super::published::names(&self.servers[server].shelf.lists);
+                    let tools: Vec<&str> = names.iter().map(|name| &**name).collect();
+                    out.note(Note::of(server, What::Listed { tools: &tools }));
                 }
                 let shelf = &mut self.servers[server].shelf;
                 if let Some(memory) = shelf.memory(now) {

@@ -134,19 +134,13 @@ impl Hub {
             return self.search(request, out);
         }
         if request.method == b"tasks/list" {
-            return self.peers.refuse(
-                request.peer,
-                request.id,
-                METHOD_NOT_FOUND,
-                "method not found: the tasks of several servers",
-                out,
-            );
+            return self.decline(request, METHOD_NOT_FOUND, "method not found: the tasks of several servers", out);
         }
         let id = task::of(request.frame, request.envelope.params.as_ref());
         let found = id.clone().and_then(|id| self.tasks.find(request.peer, &request.frame[id]));
         let (Some(id), Some(Task { server, own, max_result, .. })) = (id, found) else {
             let why = "unknown task: nobody here has made it, or its server has ended since";
-            return self.peers.refuse(request.peer, request.id, INVALID_PARAMS, why, out);
+            return self.decline(request, INVALID_PARAMS, why, out);
         };
         let (server, own) = (*server, String::from_utf8_lossy(own).into_owned());
         let mut call = Call::new(request);

@@ -39,7 +39,10 @@ impl Out for Sink {
         self.restarts += 1;
     }
     fn note(&mut self, note: Note<'_>) {
-        self.notes.push(note.to_string());
+        // What is only counted is told to nobody.
+        if !matches!(note.what, What::Unserved(_)) {
+            self.notes.push(note.to_string());
+        }
     }
 }
 
