@@ -229,8 +229,9 @@ mod tests {
             assert_eq!(level.words(), "log level: info");
         };
         tokio::select! {
-            () = life => {}
+            biased;
             never = level.keep(|other| told.lock().unwrap().push(other.map(|other| other.level))) => match never {},
+            () = life => {}
         }
         let told: Vec<_> = told.lock().unwrap().iter().map(|level| level.clone().unwrap_or_default()).collect();
         assert_eq!(told, ["", "mcp_pipe::link=debug,warn", "debug", "", "debug"]);
