@@ -27,6 +27,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
@@ -44,7 +45,7 @@ use self::roster::Roster;
 use self::watch::Watch;
 use crate::catalogue::Catalogue;
 use crate::config::{Config, Resolved, ServerSpec};
-use crate::control::orders::{Instruction, NotGiven, Order, Sought};
+use crate::control::orders::{Awaited, Instruction, NotGiven, Order, Sought};
 use crate::control::status::Status;
 use crate::error::Problems;
 use crate::gateway::listener::Listener;
@@ -216,7 +217,16 @@ struct Supervisor {
     /// The config was last found to have mistakes.
     refused: bool,
     /// When a changed file was last applied by itself, and what came of it.
-    applied: Option<(Instant, String)>,
+    applied: Option<Applied>,
+}
+
+/// What has come of a change of the config.
+struct Applied {
+    at: Instant,
+    told: String,
+    /// What is waited for by whoever asks, and for how long.
+    awaited: Awaited,
+    within: Duration,
 }
 
 /// A crew at work.
