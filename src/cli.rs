@@ -144,7 +144,8 @@ Examples:
   mcp-pipe validate other.json --strict   another one; warnings count as well
   mcp-pipe validate --json                for a program: see docs/VALIDATE.md
 
-Exit code: 0 nothing would keep mcp-pipe from starting, 78 something would (with --strict: or there is a warning)";
+Exit code: 0 nothing would keep mcp-pipe from starting, 2 an option or a variable that stands for one is wrong, and the config is not,
+78 the config is wrong (with --strict: or there is a warning)";
 
 const LOGIN_EXAMPLES: &str = "\
 Examples:

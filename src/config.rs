@@ -59,6 +59,7 @@ mod variables;
 mod windows;
 
 pub use admin::AdminSpec;
+pub(crate) use command::on_path;
 pub use control::{ControlSocket, Places, control_socket};
 pub use environment::Environment;
 pub(crate) use environment::proxies;
@@ -66,6 +67,7 @@ pub use gateway::{ApiKeySpec, EndpointTokenSpec, GatewaySpec, GatewayTls, HostNa
 pub(crate) use gateway::{sha256, without_made_up_key};
 pub use instances::{Instances, PerPeer};
 pub(crate) use keys::of_option as key_of_option;
+pub(crate) use locate::may_have_server;
 pub(crate) use missing::{LAUNCHERS, Sought, WINDOWS_ENDS, fetcher, first_line, interpreted, is_script, shell_only};
 pub use options::LogFormat;
 pub use resolve::{Resolved, resolve, status_socket};

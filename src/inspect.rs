@@ -250,7 +250,9 @@ pub(crate) async fn call(
         let catalogue = waiting.during(asked, status).await?;
         if !catalogue.names().any(|name| name == tool) {
             let (server, name) = (server.to_string(), tool.to_owned());
-            let hint = policy_hint(&policy, &name, catalogue.names()).unwrap_or_else(|| hint(&name, catalogue.names()));
+            let hint = published_hint(&server, &name, catalogue.names())
+                .or_else(|| policy_hint(&policy, &name, catalogue.names()))
+                .unwrap_or_else(|| hint(&name, catalogue.names()));
             return Err(InspectError::UnknownTool { hint, server, name });
         }
         let arguments = Value::Object(arguments);
@@ -326,6 +328,13 @@ async fn at_local_endpoint(
     };
     let (outcome, (), ()) = tokio::join!(asking, serving, endpoint.run(stop.clone()));
     outcome
+}
+
+/// That a tool was named as endpoints see it where several servers share a connection: behind its server's name.
+fn published_hint<'a>(server: &str, tool: &str, mut known: impl Iterator<Item = &'a str>) -> Option<String> {
+    let (before, own) = tool.split_once("__")?;
+    (before == server && known.any(|known| known == own))
+        .then(|| format!(": that is how endpoints may see it; here it has its own name, \"{own}\""))
 }
 
 /// What the config makes of a tool that is not published under its own name. Which tools the server has besides is not known here.

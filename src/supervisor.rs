@@ -29,6 +29,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
@@ -50,7 +51,7 @@ use crate::catalogue::Catalogue;
 use crate::config::{Config, Resolved, ServerSpec};
 use crate::control::Opened;
 use crate::control::metrics::Metrics;
-use crate::control::orders::{Instruction, NotGiven, Order, Sought};
+use crate::control::orders::{Awaited, Instruction, NotGiven, Order, Sought};
 use crate::control::status::Status;
 use crate::error::Problems;
 use crate::gateway::listener::Listener;
@@ -268,8 +269,17 @@ struct Supervisor {
     /// The config was last found to have mistakes.
     refused: bool,
     /// When a changed file was last applied by itself, and what came of it.
-    applied: Option<(Instant, String)>,
+    applied: Option<Applied>,
     systemd: Systemd,
+}
+
+/// What has come of a change of the config.
+struct Applied {
+    at: Instant,
+    told: String,
+    /// What is waited for by whoever asks, and for how long.
+    awaited: Awaited,
+    within: Duration,
 }
 
 /// A crew at work.

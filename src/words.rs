@@ -67,6 +67,15 @@ pub(crate) fn closest<'a>(text: &str, names: impl IntoIterator<Item = &'a str>) 
     best.map(|(name, _, _)| name)
 }
 
+/// Fewest letters of a name that are taken for its beginning.
+const BEGINNING: usize = 3;
+
+/// The name of which somebody has written the beginning only, if there is one such.
+pub(crate) fn begun<'a>(name: &str, mut names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let begun = names.find(|other| name.len() >= BEGINNING && other.starts_with(name))?;
+    names.all(|other| !other.starts_with(name)).then_some(begun)
+}
+
 /// Longest text of a person's that is repeated where it is wrong, in characters: enough to find it again.
 const LONGEST_REPEATED: usize = 80;
 

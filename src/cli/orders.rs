@@ -68,7 +68,7 @@ token has that endpoint dialled anew, another filter restarts nothing.
 Examples:
   mcp-pipe reload    returns when the new config runs: \"changed: …\" or \"nothing changed\"
 
-Exit code: 0 done, 1 something that changed does not serve, 2 several mcp-pipes, 3 none runs, 78 the config has mistakes, and the old one runs on";
+Exit code: 0 done, 1 something that changed does not serve, or an endpoint that changed is not connected, 2 several mcp-pipes, 3 none runs, 78 the config has mistakes, and the old one runs on";
 
 /// What a running mcp-pipe is told.
 #[derive(Debug, Clone, Subcommand)]

@@ -1,14 +1,15 @@
 //! What a command line that can't be read most likely meant: hints, without words that may be a token.
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::{TargetArgs, takes};
-use crate::config::{LAUNCHERS, interpreted, is_script, key_of_option};
+use crate::config::{LAUNCHERS, interpreted, is_script, key_of_option, may_have_server, on_path};
 use crate::endpoint::{looks_like_endpoint, looks_like_token};
-use crate::words::{character, closest, meant, quoted};
+use crate::words::{begun, character, closest, meant, quoted};
 
 /// Longest command line, in bytes, that is shown as a person should write it.
 const LONGEST_SHOWN: usize = 200;
@@ -27,7 +28,8 @@ pub(super) fn explain(mut error: clap::Error, command: &clap::Command, arguments
     }
     if matches!(error.kind(), ErrorKind::UnknownArgument)
         && !(current == Some("call") && wrong == "--json")
-        && let Some(hint) = behind_script(command, arguments, &wrong)
+        && let Some(hint) = another_command(command, arguments)
+            .or_else(|| behind_script(command, arguments, &wrong))
             .or_else(|| of_logs(&wrong, current))
             .or_else(|| of_status(&wrong, current))
             .or_else(|| all_of(&wrong, current))
@@ -47,6 +49,10 @@ pub(super) fn explain(mut error: clap::Error, command: &clap::Command, arguments
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(hint)]));
     }
     if let (ErrorKind::MissingRequiredArgument, Some(hint)) = (error.kind(), current.and_then(about_one_server)) {
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(hint)]));
+    }
+    if let (ErrorKind::InvalidSubcommand, Some(hint)) = (error.kind(), command_to_explain(&error, command, arguments)) {
+        error.remove(ContextKind::SuggestedSubcommand);
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(hint)]));
     }
     for kind in [ContextKind::InvalidArg, ContextKind::InvalidValue, ContextKind::InvalidSubcommand] {
@@ -113,6 +119,45 @@ fn command_in<'a>(command: &'a clap::Command, arguments: &[OsString]) -> Option<
         }
     }
     None
+}
+
+/// The command for which the first word is a slip, with the whole line if that can be read then. Where the word is a server or a file, it is
+/// none; where it is a program, that is told as well.
+fn another_command(command: &clap::Command, arguments: &[OsString]) -> Option<String> {
+    let (before, words) = target(command, arguments)?;
+    let (first, rest) = words.split_first().filter(|_| ["", "--local "].contains(&&*before))?;
+    let names = || command.get_subcommands().map(clap::Command::get_name);
+    let meant = begun(first, names()).or_else(|| closest(first, names()))?;
+    let is_script = is_script(first) || Path::new(first).exists();
+    if LAUNCHERS.contains(first) || is_script || may_have_server(first, config_in(arguments)) {
+        return None;
+    }
+    let at = arguments.len() - words.len();
+    let mut written = arguments.to_vec();
+    written[at] = meant.into();
+    let is_read = !rest.is_empty() && super::parse(written.clone()).is_ok();
+    let shown = written[1..].iter().map(|word| word.to_str()).collect::<Option<Vec<_>>>();
+    let shown = shown.filter(|_| is_read).and_then(|words| plain_line(&words));
+    let shown = shown.map_or_else(String::new, |words| format!(" mcp-pipe {words}"));
+    let is_program = std::env::var("PATH").is_ok_and(|path| on_path(first, &path));
+    let program = line(command, arguments, false).filter(|_| is_program);
+    let program = program.map_or_else(String::new, |program| format!("; or {program}"));
+    Some(format!("did you mean {meant}?{shown}{program}"))
+}
+
+/// The command whose help is asked for under a name that is a slip.
+fn command_to_explain(error: &clap::Error, command: &clap::Command, arguments: &[OsString]) -> Option<String> {
+    let Some(ContextValue::String(wrong)) = error.get(ContextKind::InvalidSubcommand) else { return None };
+    let names = || command.get_subcommands().map(clap::Command::get_name);
+    let meant = begun(wrong, names()).or_else(|| closest(wrong, names()))?;
+    (arguments.get(1)? == "help").then(|| format!("did you mean {meant}? mcp-pipe help {meant}"))
+}
+
+/// The config that a command line names, if it names one.
+fn config_in(arguments: &[OsString]) -> Option<&Path> {
+    let mut words = arguments.iter().filter_map(|word| word.to_str());
+    let named = words.find_map(|word| word.strip_prefix("--config"))?;
+    named.strip_prefix('=').or_else(|| words.next()).map(Path::new)
 }
 
 /// The option of ours, without its dashes, that one is written much like.
@@ -557,6 +602,37 @@ mod tests {
             let told = refused(line);
             assert!(told.contains("starts servers on this machine and dials no endpoint: leave it out"), "{told}");
             assert!(!told.contains("by MCP_ENDPOINT"), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_slip_of_a_command_is_told_before_what_follows_from_it() {
+        for (line, want) in [
+            (&["lgos", "-f"][..], "did you mean logs? mcp-pipe logs -f\n"),
+            (&["lgos", "-n", "5"], "did you mean logs? mcp-pipe logs -n 5\n"),
+            (&["statsu", "--json"], "did you mean status? mcp-pipe status --json\n"),
+            (&["stauts", "--json"], "did you mean status? mcp-pipe status --json\n"),
+            (&["stats", "weather", "--json"], "did you mean status? mcp-pipe status weather --json\n"),
+            (&["valdiate", "--json"], "did you mean validate? mcp-pipe validate --json\n"),
+            (&["validat", "mcp_config.json"], "did you mean validate? mcp-pipe validate mcp_config.json\n"),
+            (&["stdoi", "--server", "weather"], "did you mean stdio? mcp-pipe stdio --server weather\n"),
+            (
+                &["cal", "weather", "add", r#"{"a":1,"b":2}"#],
+                r#"did you mean call? mcp-pipe call weather add '{"a":1,"b":2}'"#,
+            ),
+            (&["--local", "tolls", "--size"], "did you mean tools?\n"),
+            // What would not be read either is not told as a line.
+            (&["lgos", "--nonsense"], "did you mean logs?\n"),
+            (&["help", "stats"], "did you mean status? mcp-pipe help status\n"),
+            (&["restrat", "x", "--connection"], "did you mean restart? mcp-pipe restart x --connection\n"),
+        ] {
+            let error = refused(line);
+            assert!(error.contains(&format!("tip: {want}")), "{line:?}: {error}");
+        }
+        // A file of that name is no slip, nor is what a launcher starts.
+        for line in [&["src", "--json"][..], &["node", "logs", "-f"], &["run", "lgos", "-f"]] {
+            let error = refused(line);
+            assert!(!error.contains("did you mean"), "{line:?}: {error}");
         }
     }
 

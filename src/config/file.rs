@@ -219,7 +219,11 @@ fn top(r: &mut Reader<'_>, value: &Value<'_>, file: &mut File) {
     // Where tools may dial in, no server need be ours.
     let has_tools = file.gateway.as_ref().is_some_and(|gateway| !gateway.endpoint_tokens.is_empty());
     if !servers && !has_tools && r.mistakes.is_empty() {
-        r.mistake(value, "mcpServers", Code::MissingKey.says("is missing"), EXAMPLE);
+        let remedy = match keys::slip_of_servers(value) {
+            Some(written) => format!("did you mean it by {written:?}? write \"mcpServers\" for that"),
+            None => EXAMPLE.to_owned(),
+        };
+        r.mistake(value, "mcpServers", Code::MissingKey.says("is missing"), remedy);
     }
     let names: Vec<&str> = file.endpoints.iter().map(|endpoint| &*endpoint.name).collect();
     for entry in &mut file.entries {

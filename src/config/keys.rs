@@ -854,6 +854,14 @@ pub(crate) fn names_servers(key: &str) -> bool {
     key == "mcpServers" || treatment(Top, key) == Some(Honoured("mcpServers"))
 }
 
+/// The key of a config that most likely was to be `mcpServers`: a slip of it, with an object.
+pub(crate) fn slip_of_servers(value: &Value<'_>) -> Option<String> {
+    let Value::Object(object) = value else { return None };
+    let objects = object.properties.iter().filter(|prop| matches!(prop.value, Value::Object(_)));
+    let mut keys = objects.map(|prop| prop.name.as_str()).filter(|key| !names_servers(key));
+    keys.find(|key| matches!(likely(Top, key), Some(Likely::Slip { ours: "mcpServers", .. }))).map(str::to_owned)
+}
+
 /// Whether an entry names the address of a remote server that is reached by HTTP, and no program.
 pub(crate) fn is_at_address(entry: &Value<'_>) -> bool {
     let Value::Object(object) = entry else { return false };

@@ -68,6 +68,23 @@ pub(crate) fn named(options: &Options, settings: &Environment, in_dotenv: Option
     }
 }
 
+/// Whether the config may have a server of this name: `file`, or what a run would take. It is not read as a config, since whatever else is
+/// wrong with it is no matter to whoever asks.
+pub(crate) fn may_have_server(name: &str, file: Option<&Path>) -> bool {
+    let by_variable = || std::env::var_os(CONFIG).filter(|file| !file.is_empty()).map(PathBuf::from);
+    let file = file.map(Path::to_path_buf).or_else(by_variable).unwrap_or_else(|| defaults::CONFIG.into());
+    let text = whole(&file, MAX_CONFIG, Accept::Files).unwrap_or_default();
+    String::from_utf8_lossy(&text).contains(&format!("{name:?}"))
+}
+
+/// How the variable that names the config is set no more, if it is that: `by` is it, perhaps with its place in `.env`.
+fn without_variable(by: &str) -> Option<String> {
+    Some(match by.strip_prefix(CONFIG)?.strip_prefix(" in ") {
+        Some(_) => format!("take {CONFIG} out of .env"),
+        None => format!("unset {CONFIG}"),
+    })
+}
+
 /// Reads the config. `Ok(None)` if neither option nor variable names one, the default one doesn't exist, and the command line names a
 /// server or a program. `beginning`: how a command line begins that needs no config, if there is one.
 ///
@@ -96,7 +113,8 @@ pub(crate) fn config(
     }
     if is_script(&name) && named_by.is_some() && full.is_file() {
         let local = if line.local { "--local " } else { "" };
-        let remedy = format!("name a config file, or run the script: mcp-pipe {local}{}", quoted(&name));
+        let unset = named_by.and_then(without_variable).map_or_else(String::new, |unset| format!("{unset} and "));
+        let remedy = format!("name a config file, or {unset}run the script: mcp-pipe {local}{}", quoted(&name));
         return Err(Problem::new(Place::file(name), Code::Argument.says("is a script, not a config"), remedy));
     }
     let error = match whole(&full, MAX_CONFIG, Accept::Streams(PATIENCE)) {
@@ -114,7 +132,9 @@ pub(crate) fn config(
         }
         Err(error) => error,
     };
-    let alone = beginning.map(|line| format!("; or run one command without a config: {line} -- CMD"));
+    // Whoever follows this is not to be told the same again.
+    let unset = named_by.and_then(without_variable).map_or_else(String::new, |unset| format!("{unset}, and "));
+    let alone = beginning.map(|line| format!("; or {unset}run one command without a config: {line} -- CMD"));
     let make =
         format!("create it with {{\"mcpServers\": {{…}}}}, see mcp_config.minimal.json{}", alone.unwrap_or_default());
     let on_the_way = obstacle::on_the_way(&full);

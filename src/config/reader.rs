@@ -74,7 +74,12 @@ impl<'t> Reader<'t> {
             },
             Err(error) => {
                 let problem = |fault: syntax::Fault| {
-                    let what = format!("is no valid JSON: {}", fault.why);
+                    let open = fault.open.map(|(at, open)| (self.place_at(at, ""), open));
+                    let spot = open.and_then(|(place, open)| {
+                        let Spot { line, column, .. } = place.spot()?;
+                        Some(format!(": the {open} at {}:{} is still open", (*line)?, (*column)?))
+                    });
+                    let what = format!("is no valid JSON: {}{}", fault.why, spot.unwrap_or_default());
                     Problem::new(self.place_at(fault.at, ""), Code::Syntax.says(what), fault.remedy)
                 };
                 syntax::explain(self.text, &error).into_iter().map(problem).collect()

@@ -16,6 +16,8 @@ pub(crate) struct Fault {
     /// What is wrong, a sentence of its own.
     pub(crate) why: String,
     pub(crate) remedy: String,
+    /// The bracket that is still open there, if the fault is about that: the byte in the text, and itself.
+    pub(crate) open: Option<(usize, char)>,
 }
 
 /// The words of other languages for JSON's own.
@@ -115,21 +117,24 @@ fn explain_in(whole: Kind, text: &str, error: &ParseError) -> Fault {
         .or_else(|| never_closed(kind).or_else(|| bad_escape(kind, rest)).map(|(why, remedy)| (at, why, remedy)))
         .or_else(|| joined_texts(text, at).map(|(why, remedy)| (at, why, remedy)))
         .or_else(|| swallowed_by_text(text, at))
-        .or_else(|| early_end(text, at))
-        .or_else(|| {
-            let (why, remedy) = behind_the_end(kind, rest)
-                .or_else(|| odd_number(kind, rest))
-                .or_else(|| missing_comma(kind, rest))
-                .or_else(|| (is_at_begin && whole == Kind::Config).then(|| other_format(rest)).flatten())
-                .or_else(|| odd_character(rest))
-                .or_else(|| odd_word(kind, rest))?;
-            Some((at, why, remedy))
-        });
+        .or_else(|| early_end(text, at));
+    if let (None, Some(fault)) = (&told, unclosed(text, at)) {
+        return fault;
+    }
+    let told = told.or_else(|| {
+        let (why, remedy) = behind_the_end(kind, rest)
+            .or_else(|| odd_number(kind, rest))
+            .or_else(|| missing_comma(kind, rest))
+            .or_else(|| (is_at_begin && whole == Kind::Config).then(|| other_format(rest)).flatten())
+            .or_else(|| odd_character(rest))
+            .or_else(|| odd_word(kind, rest))?;
+        Some((at, why, remedy))
+    });
     let (at, why, remedy) = told.unwrap_or_else(|| {
         let (why, remedy) = other(kind, text, at);
         (at, why, remedy)
     });
-    Fault { at, why, remedy }
+    Fault { at, why, remedy, open: None }
 }
 
 /// What is wrong, and the remedy.
@@ -330,8 +335,6 @@ fn other(kind: &ParseErrorKind, text: &str, at: usize) -> Why {
         Some('}') if text[..at].trim_end().ends_with(':') => {
             told("a value is missing before this }", "write one, or remove its key")
         }
-        Some('}') => told("this } closes nothing", "write ] for it, or remove it"),
-        Some(']') => told("this ] closes nothing", "write } for it, or remove it"),
         Some(':') if text[..at].trim_end().ends_with(['{', ',']) => {
             told("a key is missing before this :", "write one in quotes")
         }
@@ -343,6 +346,74 @@ fn other(kind: &ParseErrorKind, text: &str, at: usize) -> Why {
             told("no value begins like this", "look for a missing comma, quote or bracket there or just before")
         }
     }
+}
+
+/// A bracket that closes another one than the last that is open, or a key amid a list: what is missing or too much, the remedy, and the
+/// bracket that is open. What one change mends is told as that.
+fn unclosed(text: &str, at: usize) -> Option<Fault> {
+    let next = text[at..].chars().next()?;
+    let open = open_before(text, at);
+    let last = *open.last()?;
+    let close = closing(last.1);
+    let is_mended = |from: usize, by: &str, to: usize| {
+        let mended = [&text[..from], by, &text[to..]].concat();
+        parse_to_ast(&mended, &CollectOptions::default(), &CONFIG).is_ok()
+    };
+    let nothing = format!("this {next} closes nothing");
+    match next {
+        '}' | ']' if next == close || text[..at].trim_end().ends_with(':') => None,
+        '}' | ']' => {
+            let written = close.to_string();
+            let (why, remedy, open) = if !is_mended(at, &written, at) && is_mended(at, &written, at + 1) {
+                (nothing, format!("write {close} for it"), None)
+            } else if !is_mended(at, &written, at) && is_mended(at, "", at + 1) {
+                (nothing, "remove it".to_owned(), None)
+            } else if open.iter().any(|(_, open)| closing(*open) == next) {
+                (format!("a {close} is missing before this {next}"), format!("write {close} before it"), Some(last))
+            } else {
+                (nothing, format!("write {close} for it, or remove it"), None)
+            };
+            Some(Fault { at, why, remedy, open })
+        }
+        ':' if last.1 == '[' => {
+            let (start, _) = text_before(text, at)?;
+            // The first of a list belongs to an object in it, if the list does not end before.
+            let is_first = text[..start].trim_end().ends_with('[') && !is_mended(start, "],", start);
+            let (missing, written, open) = if is_first { ("{", "{", None) } else { ("]", "],", Some(last)) };
+            let why = format!("a {missing} is missing before the text in front of this :, which is a key");
+            Some(Fault { at, why, remedy: format!("write {written} before that text"), open })
+        }
+        _ => None,
+    }
+}
+
+fn closing(open: char) -> char {
+    if open == '[' { ']' } else { '}' }
+}
+
+/// The brackets that are open at `at`, each with its place.
+fn open_before(text: &str, at: usize) -> Vec<(usize, char)> {
+    let (mut open, mut from) = (Vec::new(), 0);
+    while let Some(start) = text[from..at].find(['"', '/', '{', '[', '}', ']']).map(|n| from + n) {
+        let rest = &text[start..at];
+        let length = if rest.starts_with("//") {
+            rest.find('\n')
+        } else if rest.starts_with("/*") {
+            rest.find("*/").map(|n| n + 2)
+        } else if let Some(inside) = rest.strip_prefix('"') {
+            closing_quote(inside).map(|n| n + 2)
+        } else {
+            match rest.chars().next() {
+                Some(bracket @ ('{' | '[')) => open.push((start, bracket)),
+                Some('}' | ']') => drop(open.pop()),
+                Some(_) | None => {}
+            }
+            Some(1)
+        };
+        let Some(length) = length else { break };
+        from = start + length;
+    }
+    open
 }
 
 /// Whether a text ends with a text in quotes that stands where a value belongs: `"endpoint": "url"`, if a colon follows.
@@ -653,10 +724,77 @@ mod tests {
                 "write { before that text",
             ),
             ("[1]]", "1:4", "there is a ] too many", "remove it"),
-            ("{\"a\": 1]", "1:8", "this ] closes nothing", "write } for it, or remove it"),
+            ("{\"a\": 1]", "1:8", "this ] closes nothing", "write } for it"),
+            ("{\"a\": 1]}", "1:8", "this ] closes nothing", "remove it"),
+            ("{\"a\": [1}}", "1:9", "this } closes nothing", "write ] for it"),
+            ("[1}]", "1:3", "this } closes nothing", "remove it"),
+            ("[1} x", "1:3", "this } closes nothing", "write ] for it, or remove it"),
+            (
+                r#"{"args":["x.py" }"#,
+                "1:17",
+                "a ] is missing before this }: the [ at 1:9 is still open",
+                "write ] before it",
+            ),
+            ("[{\"a\": 1]", "1:9", "a } is missing before this ]: the { at 1:2 is still open", "write } before it"),
+            (
+                "{\"a\": [\n\"]\", // [\n1, \"b\": 2}",
+                "3:7",
+                "a ] is missing before the text in front of this :, which is a key: the [ at 1:7 is still open",
+                "write ], before that text",
+            ),
+            (
+                "{\"keys\": [\"name\": \"x\"}]}",
+                "1:17",
+                "a { is missing before the text in front of this :, which is a key",
+                "write { before that text",
+            ),
         ] {
             assert_eq!(said(text), format!("f:{place}: is no valid JSON: {why}; {remedy}"), "{text}");
         }
+    }
+
+    #[test]
+    fn whoever_does_what_is_told_of_a_bracket_gets_a_valid_config_or_another_fault() {
+        let whole = r#"{"mcpServers": {"a": {"command": "x", "args": ["1", "2"], "tools": {"deny": ["y"]}}, "b": {"args": []}}, "gateway": {"hosts": ["h"], "apiKeys": [{"name": "n"}]}}"#;
+        let mut told = 0;
+        let brackets = |text: &str| text.match_indices(['{', '}', '[', ']']).map(|(at, _)| at).collect::<Vec<_>>();
+        let cut = brackets(whole).into_iter().map(|at| [&whole[..at], &whole[at + 1..]].concat());
+        let doubled = brackets(whole).into_iter().map(|at| [&whole[..=at], &whole[at..]].concat());
+        let swapped = brackets(whole).into_iter().map(|at| {
+            let other = match &whole[at..=at] {
+                "{" => "[",
+                "[" => "{",
+                "}" => "]",
+                _ => "}",
+            };
+            [&whole[..at], other, &whole[at + 1..]].concat()
+        });
+        for mut text in cut.chain(doubled).chain(swapped) {
+            let before = text.clone();
+            let fault_of = |text: &str| {
+                let error = parse_to_ast(text, &CollectOptions::default(), &CONFIG).err()?;
+                Some(explain(text, &error).remove(0))
+            };
+            for step in 0.. {
+                let Some(fault) = fault_of(&text) else { break };
+                assert!(step < 8, "{before}\n{text}");
+                let key = text_before(&text, fault.at).map_or(fault.at, |(start, _)| start);
+                let (at, to, by) = match fault.remedy.as_str() {
+                    "remove it" => (fault.at, fault.at + 1, ""),
+                    "write ] before it" => (fault.at, fault.at, "]"),
+                    "write } before it" => (fault.at, fault.at, "}"),
+                    "write ] for it" => (fault.at, fault.at + 1, "]"),
+                    "write } for it" => (fault.at, fault.at + 1, "}"),
+                    "write { before that text" => (key, key, "{"),
+                    "write ], before that text" => (key, key, "],"),
+                    // Where in the text is for the person to see.
+                    _ => break,
+                };
+                text.replace_range(at..to, by);
+                told += 1;
+            }
+        }
+        assert!(told > 50, "{told}");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::disk::joined;
 use crate::endpoint::{looks_like_endpoint, looks_like_token};
 use crate::error::{Code, Place};
 use crate::secrecy::address;
-use crate::words::{closest, quoted};
+use crate::words::{begun, closest, quoted};
 
 /// Most files of a folder that are looked at in the search for a similar name.
 const MOST_FILES: usize = 1000;
@@ -353,15 +353,6 @@ fn not_found(ctx: &mut Context<'_>, file: &File, name: &str, config: Option<&str
         [servers, program, path, create].into_iter().flatten().collect::<Vec<_>>().join("; ")
     };
     ctx.no_target(name, Code::Target.says(what), remedy);
-}
-
-/// Fewest letters of a command that are taken for its beginning.
-const BEGINNING: usize = 3;
-
-/// The command of which somebody has written the beginning only, if there is one such.
-fn begun<'a>(name: &str, mut commands: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let begun = commands.find(|command| name.len() >= BEGINNING && command.starts_with(name))?;
-    commands.all(|command| !command.starts_with(name)).then_some(begun)
 }
 
 /// A server of the config and what was joined to its name, as in `server.tool`: quoted as a shell wants them.

@@ -188,6 +188,8 @@ fn a_file_that_cannot_be_read_says_why() {
     assert!(config(b" // only a comment\n").starts_with("mcp_config.json: is empty"));
     assert!(config(b"[]").contains("mcp_config.json:1:1: is a list, not an object"));
     assert!(config(b"{}").contains("mcpServers: is missing"));
+    let slip = config(br#"{"mcpServer": {"a": {"command": "x"}}}"#);
+    assert!(slip.contains("did you mean it by \"mcpServer\"? write \"mcpServers\" for that"), "{slip}");
     assert!(config(b"{\n\"mcpServers\": {}\n\xff}").starts_with("mcp_config.json:3: is not UTF-8"));
     let syntax = config(b"{\n  \"mcpServers\": {\n    \"a\": {\"command\": \"x\" \"args\": []}\n  }\n}");
     assert!(syntax.starts_with("mcp_config.json:3:") && syntax.contains("is no valid JSON"), "{syntax}");

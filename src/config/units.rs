@@ -34,12 +34,18 @@ impl Wrong {
         Wrong { what: what.into(), remedy: remedy.into() }
     }
 
-    /// The same for JSON, where a number with its unit is a text.
+    /// The same for JSON, where a number with its unit is a text, and an address or the name of a host is.
     pub(crate) fn in_quotes(self) -> Self {
         let quoted = |word: &str| {
-            let value = word.trim_end_matches(',');
+            let value = word.trim_end_matches([',', ';']);
             let has_unit = value.starts_with(|c: char| c.is_ascii_digit()) && value.ends_with(char::is_alphabetic);
-            if has_unit { format!("\"{value}\"{}", &word[value.len()..]) } else { word.to_owned() }
+            let is_address = value.contains(':') && !value.ends_with(':');
+            let is_host = value.split('.').count() > 2 && value.split('.').all(|part| !part.is_empty());
+            if has_unit || is_address || is_host {
+                format!("\"{value}\"{}", &word[value.len()..])
+            } else {
+                word.to_owned()
+            }
         };
         let remedy = self.remedy.split(' ').map(quoted).collect::<Vec<_>>().join(" ");
         Wrong { remedy, ..self }
@@ -263,6 +269,25 @@ fn split(text: &str) -> (&str, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_a_text_in_json_is_told_in_quotes() {
+        for (remedy, want) in [
+            ("write it like 5s, 2m or 500ms", "write it like \"5s\", \"2m\" or \"500ms\""),
+            (
+                "write 127.0.0.1:80 for this machine alone, or :80 for all",
+                "write \"127.0.0.1:80\" for this machine alone, or \":80\" for all",
+            ),
+            ("write it like https://app.example.com", "write it like \"https://app.example.com\""),
+            (
+                "write it like mcp.example.com, or mcp.example.com:8443",
+                "write it like \"mcp.example.com\", or \"mcp.example.com:8443\"",
+            ),
+            ("write it like 8000", "write it like 8000"),
+        ] {
+            assert_eq!(Wrong::new("", remedy).in_quotes().remedy, want);
+        }
+    }
 
     #[test]
     fn times_are_read_as_written() {

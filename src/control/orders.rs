@@ -96,9 +96,27 @@ pub(crate) enum Until {
     Turned(Vec<oneshot::Receiver<Result<String, String>>>),
     /// What the gateway says of the end of sessions.
     Ended(oneshot::Receiver<String>),
-    /// That servers which are new or another one serve, or that it is clear that they don't. `told`: what has changed; `undone`: what could
-    /// not be, each a line; `warnings`: what is doubtful in the config, each a line.
-    Reloaded { told: String, undone: Vec<String>, warnings: Vec<String>, servers: Vec<Arc<str>> },
+    /// That what is new or another one serves, or that it is clear that it doesn't. `told`: what has changed; `undone`: what could not be,
+    /// each a line; `warnings`: what is doubtful in the config, each a line.
+    Reloaded { told: String, undone: Vec<String>, warnings: Vec<String>, awaited: Awaited },
+}
+
+/// What is new or another one since a reload.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Awaited {
+    pub servers: Vec<Arc<str>>,
+    /// The links that have been added since the status gave this number; `None`: no link.
+    pub links: Option<u64>,
+    /// Endpoints that get such a link.
+    pub endpoints: Vec<Dialled>,
+}
+
+/// An endpoint that is dialled anew.
+#[derive(Debug, Clone)]
+pub(crate) struct Dialled {
+    /// Its name, if it has one.
+    pub name: Option<Arc<str>>,
+    pub servers: Vec<Arc<str>>,
 }
 
 /// Why an order is not carried out, in words for a person.

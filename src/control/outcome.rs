@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use super::orders::{Given, Until};
+use super::orders::{Awaited, Dialled, Given, Until};
 use super::status::{LinkState, LinkStatus, Overview, ServerState, ServerStatus, Status};
 use crate::logging::Names;
 use crate::router::bar::argument;
@@ -46,21 +46,24 @@ pub(super) async fn of(Given { until, within }: Given, status: &Status) -> Outco
             Ok(Ok(words)) => Ok(words),
             Ok(Err(_)) | Err(_) => Err("the gateway has not said what came of it; see mcp-pipe sessions".to_owned()),
         },
-        Until::Reloaded { told, undone, warnings, servers } => {
+        Until::Reloaded { told, undone, warnings, awaited } => {
+            let Awaited { servers, .. } = &awaited;
             let is_done = undone.is_empty();
             let with = |line: String| [vec![line], undone, warnings].concat().join("\n");
             let all_clear = |all: &Overview| {
                 let states = servers.iter().filter_map(|name| all.server(name));
-                states.clone().all(|server| server.state != ServerState::Starting).then(|| {
-                    let failed = states.filter_map(|server| match &server.state {
-                        ServerState::Refusing(why) => Some(format!("{} {why}", server.name)),
-                        ServerState::Down(why) => Some(format!("{} {}", server.name, of_end(why, server))),
-                        ServerState::Starting | ServerState::Serving | ServerState::Silent | ServerState::Stopped => {
-                            None
-                        }
-                    });
-                    failed.collect::<Vec<_>>()
-                })
+                if states.clone().any(|server| server.state == ServerState::Starting) {
+                    return None;
+                }
+                let failed = states.filter_map(|server| match &server.state {
+                    ServerState::Refusing(why) => Some(format!("{} {why}", server.name)),
+                    ServerState::Down(why) => Some(format!("{} {}", server.name, of_end(why, server))),
+                    ServerState::Starting | ServerState::Serving | ServerState::Silent | ServerState::Stopped => None,
+                });
+                let (down, is_open) = of_new_links(&awaited, all);
+                let failed: Vec<String> = failed.chain(down).collect();
+                // A link may wait for a server that doesn't serve.
+                (!is_open || !failed.is_empty()).then_some(failed)
             };
             match timeout_at(end, when(status, all_clear)).await {
                 Ok(failed) if failed.is_empty() && is_done => Ok(with(told)),
@@ -76,10 +79,25 @@ pub(super) async fn of(Given { until, within }: Given, status: &Status) -> Outco
                         })
                     };
                     let names: Vec<&Arc<str>> = servers.iter().filter(is_unwell).collect();
-                    let (does, n) = (if names.len() == 1 { "does" } else { "do" }, names.len());
-                    let names = listed(names.into_iter().take(SHOWN).collect(), n);
                     let within = span(within);
-                    Err(with(format!("{told}; but {names} {does} not serve within {within}; see mcp-pipe status")))
+                    let what = if names.is_empty() {
+                        let late: Vec<String> = new_links(&awaited, &all)
+                            .filter(|link| is_open(link, &all))
+                            .map(|link| label(link, &all))
+                            .collect();
+                        let n = late.len();
+                        let names = if n == 0 {
+                            "an endpoint".to_owned()
+                        } else {
+                            listed(late.into_iter().take(SHOWN).collect(), n)
+                        };
+                        format!("{names}: still not connected after {within}; attempts go on")
+                    } else {
+                        let (does, n) = (if names.len() == 1 { "does" } else { "do" }, names.len());
+                        let names = listed(names.into_iter().take(SHOWN).collect(), n);
+                        format!("{names} {does} not serve within {within}; see mcp-pipe status")
+                    };
+                    Err(with(format!("{told}; but {what}")))
                 }
             }
         }
@@ -215,6 +233,40 @@ fn links_of<'a>(name: &str, endpoint: Option<&str>, all: &'a Overview) -> Vec<&'
     all.server(name).map_or_else(Vec::new, |server| all.links_of(server.key).filter(is_meant).collect())
 }
 
+/// The links that a reload has made.
+fn new_links<'a>(awaited: &Awaited, all: &'a Overview) -> impl Iterator<Item = &'a LinkStatus> {
+    let since = awaited.links;
+    all.links.iter().filter(move |link| since.is_some_and(|since| link.key.is_since(since)))
+}
+
+/// What has become of the links that a reload has made: which are not connected, with the reason, and whether any may still be.
+fn of_new_links(awaited: &Awaited, all: &Overview) -> (Vec<String>, bool) {
+    let down = new_links(awaited, all).filter_map(|link| match &link.state {
+        LinkState::Down(why) => Some(format!("{}: not connected: {why}", label(link, all))),
+        LinkState::Resting | LinkState::Connected => None,
+    });
+    // The link of an endpoint that is new comes a moment later.
+    let lacks = awaited.endpoints.iter().any(|Dialled { name, servers }| {
+        let has = |key| {
+            new_links(awaited, all).any(|link| link.name.as_deref() == name.as_deref() && link.shown(key).is_some())
+        };
+        servers.iter().filter_map(|server| all.server(server)).any(|server| !has(server.key))
+    });
+    (down.collect(), lacks || new_links(awaited, all).any(|link| is_open(link, all)))
+}
+
+/// Whether a link may still be connected: it is not dialled where nobody wants its servers.
+fn is_open(link: &LinkStatus, all: &Overview) -> bool {
+    link.state == LinkState::Resting && all.needs(link, None)
+}
+
+/// What the log calls a link.
+fn label(link: &LinkStatus, all: &Overview) -> String {
+    let servers = all.servers.iter().filter(|server| link.shown(server.key).is_some());
+    let names: Names = servers.map(|server| Arc::from(server.name.as_str())).collect();
+    names.at(link.name.as_deref().map(Arc::from)).to_string()
+}
+
 /// What has become of connections that are made anew, of each server all of its links. `None`: that is not clear yet.
 fn of_connections<'a>(links: impl Iterator<Item = Vec<&'a LinkStatus>>) -> Option<Result<(), String>> {
     let mut open = false;
@@ -346,7 +398,7 @@ mod tests {
                 told: "changed: x is new".into(),
                 undone: Vec::new(),
                 warnings: vec!["warning: odd".into()],
-                servers: vec!["x".into(), "y".into(), "z".into()],
+                awaited: Awaited { servers: vec!["x".into(), "y".into(), "z".into()], ..Awaited::default() },
             },
             within: Duration::from_secs(26),
         };
@@ -365,6 +417,39 @@ mod tests {
         }
         let said = of(undone, &status).await.unwrap_err();
         assert_eq!(said, "changed: x is new\nthe gateway stays\nwarning: odd");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_reload_the_links_that_it_has_made_are_waited_for_and_no_others() {
+        let status = Status::default();
+        let server = status.add_server("x");
+        server.state(ServerState::Serving);
+        let old = link(&status, &[&server]);
+        old.state(LinkState::Down("HTTP 401".into()));
+        let given = |awaited: &Awaited| Given {
+            until: Until::Reloaded {
+                told: "changed: x".into(),
+                undone: Vec::new(),
+                warnings: Vec::new(),
+                awaited: awaited.clone(),
+            },
+            within: Duration::from_secs(25),
+        };
+        let mut awaited = Awaited { links: Some(status.mark()), ..Awaited::default() };
+        assert_eq!(of(given(&awaited), &status).await.unwrap(), "changed: x", "the reload has made no link");
+        awaited.endpoints.push(Dialled { name: None, servers: vec!["x".into()] });
+        let said = of(given(&awaited), &status).await.unwrap_err();
+        assert_eq!(said, "changed: x; but an endpoint: still not connected after 25.0 s; attempts go on");
+        let new = link(&status, &[&server]);
+        let said = of(given(&awaited), &status).await.unwrap_err();
+        assert_eq!(said, "changed: x; but x: still not connected after 25.0 s; attempts go on");
+        for (state, want) in [
+            (LinkState::Down("HTTP 403".into()), Err("changed: x; but x: not connected: HTTP 403".to_owned())),
+            (LinkState::Connected, Ok("changed: x".to_owned())),
+        ] {
+            new.state(state);
+            assert_eq!(of(given(&awaited), &status).await, want);
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -72,6 +72,13 @@ pub(crate) struct ServerKey(u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct LinkKey(u64);
 
+impl LinkKey {
+    /// Whether the link was added after the status gave this number.
+    pub(super) fn is_since(self, mark: u64) -> bool {
+        self.0 > mark
+    }
+}
+
 /// The state of a server.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -732,6 +739,11 @@ impl Status {
         let traffic = link.traffic.clone();
         self.overview.send_modify(|overview| overview.links.push(link));
         LinkEntry { held: Arc::new(Held { of: self.clone(), key }), traffic }
+    }
+
+    /// A number by which links that are added from now on are told from earlier ones.
+    pub(crate) fn mark(&self) -> u64 {
+        self.next_key()
     }
 
     fn next_key(&self) -> u64 {

@@ -250,6 +250,10 @@ fn who_calls_a_tool_that_the_config_hides_or_renames_is_told_so() {
     assert_eq!(hint("subtract").as_deref(), Some(": if it has one, \"tools\" in its entry leaves it out"));
     assert_eq!(hint("subm"), None, "it is like one that is published");
     assert_eq!(hint("add").as_deref(), Some(": \"tools\" in its entry renames it, so call \"plus\""));
+    let published = |tool| published_hint("maths", tool, ["add"].into_iter());
+    let own = ": that is how endpoints may see it; here it has its own name, \"add\"";
+    assert_eq!(published("maths__add").as_deref(), Some(own));
+    assert_eq!((published("other__add"), published("maths__sub"), published("add")), (None, None, None));
     assert_eq!((hint("mul"), policy_hint(&ToolPolicy::default(), "add", ["x"].into_iter())), (None, None));
 }
 

@@ -6,8 +6,10 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::{AdminSpec, CommandSpec, GatewaySpec, LinkSpec, Mode, Reach, ServerSpec};
+use crate::control::orders::Dialled;
 use crate::endpoint::agent::Agent;
 use crate::pipe::Limits;
 use crate::sharing::layout::Group;
@@ -306,6 +308,25 @@ impl Plan {
         }
     }
 
+    /// The endpoints that are dialled anew once their links of before have ended.
+    pub(super) fn begun(&self) -> Vec<Dialled> {
+        let begun = |change: &GroupChange| match change {
+            GroupChange::Begin(group) => Some(Dialled { name: group.name.clone(), servers: shows(group) }),
+            GroupChange::End(_) | GroupChange::Follow(_) => None,
+        };
+        self.groups.iter().filter_map(begun).collect()
+    }
+
+    /// Longest time for an attempt to connect to an endpoint that may be dialled anew.
+    pub(super) fn connecting(&self) -> Duration {
+        let groups = self.groups.iter().filter_map(|change| match change {
+            GroupChange::Begin(group) | GroupChange::Follow(group) => Some(group),
+            GroupChange::End(_) => None,
+        });
+        let links = groups.flat_map(|group| group.servers.iter().map(|(server, _)| &server.link).chain(&group.link));
+        links.map(|link| link.connect_timeout).max().unwrap_or_default()
+    }
+
     /// Whether there is nothing to do.
     pub(super) fn is_empty(&self) -> bool {
         let Plan { removed, added, restarted, adjusted, groups, gateway, admin, limits, words } = self;
@@ -424,8 +445,6 @@ fn mode(group: &Group) -> String {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::backoff::FLOOR;
     use crate::config::{Instances, Naming, PerPeer};

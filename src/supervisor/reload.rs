@@ -16,10 +16,10 @@ use tracing::{error, info};
 
 use super::plan::{Fixed, GroupChange, GroupKey, Plan, Wanted, plan};
 use super::watch::Watch;
-use super::{Reread, Supervisor, Working};
+use super::{Applied, Reread, Supervisor, Working};
 use crate::backoff::FLOOR;
 use crate::config::{Config, without_made_up_key};
-use crate::control::orders::{Given, NotGiven, Until};
+use crate::control::orders::{Awaited, Given, NotGiven, Until};
 use crate::error::{Code, Place, Problem, Problems};
 use crate::pipe::Limits;
 use crate::process::aside::aside;
@@ -169,23 +169,29 @@ impl Supervisor {
         }
         if plan.is_empty() {
             let undone = self.note_undone(None).await;
-            let just_now = self.applied.take().filter(|(at, _)| at.elapsed() <= JUST_NOW);
-            let told = just_now.map_or_else(|| "nothing changed".to_owned(), |(_, told)| told);
-            let until = Until::Reloaded { told, undone, warnings, servers: Vec::new() };
-            return Ok(Given { until, within: ENDING });
+            let just_now = self.applied.take().filter(|applied| applied.at.elapsed() <= JUST_NOW);
+            let (told, awaited, within) = match just_now {
+                Some(Applied { told, awaited, within, .. }) => (told, awaited, within),
+                None => ("nothing changed".to_owned(), Awaited::default(), ENDING),
+            };
+            return Ok(Given { until: Until::Reloaded { told, undone, warnings, awaited }, within });
         }
         let told = format!("changed: {}", plan.words.join("; "));
         info!(event = "CONFIG_RELOADED", "{}", self.common.run.redactor.clean_all(&told));
         let new_ones = plan.added.iter().chain(&plan.restarted);
         let servers: Vec<Arc<str>> = new_ones.clone().map(|server| server.name.clone()).collect();
-        let within = new_ones.map(|server| server.start_timeout).max().unwrap_or_default() + ENDING;
+        let starting = new_ones.map(|server| server.start_timeout).max().unwrap_or_default();
+        let links = Some(self.common.status.mark());
+        let awaited = Awaited { servers, links, endpoints: plan.begun() };
+        let within = starting + plan.connecting() + ENDING;
         let wrong = self.apply(plan, &new).await;
         let undone = self.note_undone(wrong).await;
         // Which server an address means.
         new.servers.iter().for_each(|server| self.helm.change(server, false));
         self.wanted = new;
-        self.applied = by_itself.then(|| (Instant::now(), told.clone()));
-        Ok(Given { until: Until::Reloaded { told, undone, warnings, servers }, within })
+        self.applied =
+            by_itself.then(|| Applied { at: Instant::now(), told: told.clone(), awaited: awaited.clone(), within });
+        Ok(Given { until: Until::Reloaded { told, undone, warnings, awaited }, within })
     }
 
     /// Has the gateway read its files anew, and notes for `status` what it could not do, with what is `wrong` besides.

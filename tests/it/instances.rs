@@ -133,8 +133,10 @@ async fn each_endpoint_has_a_process_with_a_state_of_its_own_until_the_endpoint_
     // One that had the first process leaves another one behind.
     run.endpoints.push(FakeEndpoint::bind().await);
     let url = run.endpoints[2].url();
-    run.reload(|config| config["endpoints"]["hall"] = json!({"url": url})).await;
-    let mut hall = run.endpoints[2].accept().await;
+    let new = run.endpoints.remove(2);
+    let change = |config: &mut Value| config["endpoints"]["hall"] = json!({"url": url});
+    let (_, mut hall) = tokio::join!(run.reload(change), new.accept());
+    run.endpoints.push(new);
     hall.handshake().await;
     run.reload(|config| drop(config["endpoints"].as_object_mut().unwrap().remove("office"))).await;
     let of_hall: i32 = text_of(&hall.call(10, "pid", json!({})).await).parse().unwrap();

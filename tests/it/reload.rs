@@ -57,6 +57,15 @@ impl Running {
         said.out
     }
 
+    /// The same where endpoints are dialled anew, which is waited for: also what comes of `accepted`.
+    async fn reload_dialled<T>(
+        &mut self,
+        change: impl FnOnce(&mut Value),
+        accepted: impl Future<Output = T>,
+    ) -> (String, T) {
+        tokio::join!(self.reload(change), accepted)
+    }
+
     /// How often a server was started.
     fn starts(&self, server: &str) -> usize {
         let is_it =
@@ -110,10 +119,10 @@ async fn only_what_an_edit_is_about_is_touched() {
     assert!(tools(&mut at_b, 13).await.contains(&"echo".to_owned()));
     // Another address has this endpoint dialled anew, and the server knows nothing of it.
     let c = FakeEndpoint::bind().await;
-    let said = run.reload(|config| config["mcpServers"]["b"]["endpoint"] = c.url().into()).await;
+    let change = |config: &mut Value| config["mcpServers"]["b"]["endpoint"] = c.url().into();
+    let (said, mut at_c) = run.reload_dialled(change, c.accept()).await;
     assert!(said.starts_with("changed: "), "{said}");
     assert_eq!(u16::from(at_b.wait_for_close().await.unwrap().code), 1000);
-    let mut at_c = c.accept().await;
     at_c.handshake().await;
     assert_eq!(pid(&mut at_c, 10).await, after);
     let known = run.runtime.ask(&["next", &c.url()]).await;
@@ -121,9 +130,8 @@ async fn only_what_an_edit_is_about_is_touched() {
     // A server comes, and goes.
     let d = FakeEndpoint::bind().await;
     let entry = apart(&[("d", &d)])["mcpServers"]["d"].clone();
-    let said = run.reload(|config| config["mcpServers"]["d"] = entry).await;
+    let (said, mut at_d) = run.reload_dialled(|config| config["mcpServers"]["d"] = entry, d.accept()).await;
     assert!(said.starts_with("changed: d is new"), "{said}");
-    let mut at_d = d.accept().await;
     at_d.handshake().await;
     let of_d = pid(&mut at_d, 10).await;
     let said = run.reload(|config| drop(config["mcpServers"].as_object_mut().unwrap().remove("d"))).await;
@@ -157,9 +165,9 @@ async fn servers_that_share_an_endpoint_come_and_go_beside_each_other() {
     assert!(!listed.iter().any(|tool| tool.starts_with("a__")) && listed.contains(&"c__echo".to_owned()), "{listed:?}");
     assert_eq!((endpoint.accepted(), run.starts("b"), run.starts("c")), (1, 1, 1));
     // Another mode has the connection made anew, and no server.
-    run.reload(|config| config["mode"] = "per-server".into()).await;
+    let both = async { (endpoint.accept().await, endpoint.accept().await) };
+    let (_, (mut one, mut other)) = run.reload_dialled(|config| config["mode"] = "per-server".into(), both).await;
     assert_eq!(u16::from(conn.wait_for_close().await.unwrap().code), 1000);
-    let (mut one, mut other) = (endpoint.accept().await, endpoint.accept().await);
     one.handshake().await;
     other.handshake().await;
     assert_eq!((run.starts("b"), run.starts("c")), (1, 1));
@@ -182,16 +190,15 @@ async fn servers_that_come_to_take_turns_or_no_longer_do_are_not_restarted() {
         (json!({"mode": "sequential", "pin": "b"}), "b"),
         (json!({"mode": "multiplex"}), "both"),
     ] {
-        let said = run
-            .reload(|config| {
-                config["mode"] = change["mode"].clone();
-                config["turn"] = change.get("turn").unwrap_or(&json!("5m")).clone();
-                config["mcpServers"]["b"]["pin"] = json!(change["pin"] == "b");
-            })
-            .await;
+        let edit = |config: &mut Value| {
+            config["mode"] = change["mode"].clone();
+            config["turn"] = change.get("turn").unwrap_or(&json!("5m")).clone();
+            config["mcpServers"]["b"]["pin"] = json!(change["pin"] == "b");
+        };
+        let (said, new) = run.reload_dialled(edit, endpoint.accept()).await;
         assert!(said.contains("is connected anew") || said.contains("is served"), "{said}");
         assert_eq!(u16::from(conn.wait_for_close().await.unwrap().code), 1000);
-        conn = endpoint.accept().await;
+        conn = new;
         conn.handshake().await;
         let listed = tools(&mut conn, 10).await;
         assert_eq!(listed.contains(&"pid".to_owned()), of != "both", "{change}: {listed:?}");
@@ -437,6 +444,7 @@ async fn many_reloads_under_load_cost_an_untouched_endpoint_nothing() {
     let mut run = Running::start(apart(&[("a", &untouched), ("b", &b)]));
     let mut at_a = untouched.accept().await;
     at_a.handshake().await;
+    let urls = [b.url(), c.url()].map(Value::from);
     let others = tokio::spawn(async move {
         // Whoever is dialled greets, and is closed by mcp-pipe.
         let mut conns = Vec::new();
@@ -451,7 +459,6 @@ async fn many_reloads_under_load_cost_an_untouched_endpoint_nothing() {
             }));
         }
     });
-    let urls = [run.config["mcpServers"]["b"]["endpoint"].clone(), json!(FakeEndpoint::bind().await.url())];
     let (calls, mut descriptors) = (5, None);
     for round in 0..2 * rounds() {
         if round == 10 {
@@ -488,6 +495,38 @@ async fn many_reloads_under_load_cost_an_untouched_endpoint_nothing() {
         assert!(after <= before + 2, "{before} open files, and then {after}");
     }
     others.abort();
+    run.daemon.signal(Signal::TERM);
+    at_a.wait_for_close().await;
+}
+
+#[tokio::test]
+async fn a_changed_endpoint_that_is_not_connected_is_told_as_by_restart() {
+    let (a, b, dead) = (FakeEndpoint::bind().await, FakeEndpoint::bind().await, FakeEndpoint::bind().await.url());
+    let mut run = Running::start(apart(&[("a", &a), ("b", &b)]));
+    let (mut at_a, mut at_b) = (a.accept().await, b.accept().await);
+    at_a.handshake().await;
+    at_b.handshake().await;
+    run.config["mcpServers"]["b"]["endpoint"] = dead.into();
+    run.write();
+    let said = run.runtime.ask(&["reload"]).await;
+    assert_eq!(said.code, 1, "{said:?}");
+    let dialled =
+        said.err.split_once("b: not connected: ").map(|(told, why)| (told.contains("; but "), why.trim_end()));
+    let by_restart = run.runtime.ask(&["restart", "b", "--connection"]).await;
+    let again = by_restart.err.split_once("b: not connected: ").map(|(_, why)| (true, why.trim_end()));
+    assert_eq!((dialled, by_restart.code), (again, 1), "{said:?} {by_restart:?}");
+    // Whoever asks after the change has been noticed by itself is told the same.
+    at_b.wait_for_close().await;
+    let closed = async {
+        b.accept().await.close_saying(4004, "Internal server error").await;
+    };
+    run.config["mcpServers"]["b"]["endpoint"] = b.url().into();
+    run.write();
+    let (line, ()) =
+        tokio::join!(run.daemon.wait_for("the close", |line| line.to_string().contains("closed 4004")), closed);
+    assert_eq!(field(&line, "event"), Some("CONNECTION_CLOSED"), "{line}");
+    let said = run.runtime.ask(&["reload"]).await;
+    assert!(said.code == 1 && said.err.contains("b: not connected: closed 4004"), "{said:?}");
     run.daemon.signal(Signal::TERM);
     at_a.wait_for_close().await;
 }

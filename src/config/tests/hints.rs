@@ -434,6 +434,16 @@ fn a_way_without_a_config_is_one_that_works_for_whoever_follows_it() {
         let told = nothing().mistakes(line).join("");
         assert!(told.ends_with(want), "{line:?}: {told}");
     }
+    // Where a variable names the config, following it would lead to the same error.
+    let by_variable = nothing().env(&[("MCP_CONFIG", "nope.json")]).mistakes(&[]).join("");
+    assert!(
+        by_variable.ends_with("; or unset MCP_CONFIG, and run one command without a config: mcp-pipe --local -- CMD"),
+        "{by_variable}"
+    );
+    let in_dotenv = nothing().file(".env", "MCP_CONFIG=nope.json").mistakes(&[]).join("");
+    assert!(in_dotenv.contains("; or take MCP_CONFIG out of .env, and run one command"), "{in_dotenv}");
+    let script = nothing().file("x.py", "").env(&[("MCP_CONFIG", "x.py")]).mistakes(&["--local"]).join("");
+    assert!(script.ends_with("or unset MCP_CONFIG and run the script: mcp-pipe --local x.py"), "{script}");
     let set = nothing().env(&[ENDPOINT]).mistakes(&[]).join("");
     assert!(set.ends_with("mcp-pipe -- CMD"), "{set}");
     let in_file = nothing().file(".env", "MCP_ENDPOINT=wss://h/?token=1").mistakes(&[]).join("");

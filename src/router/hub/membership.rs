@@ -204,8 +204,13 @@ impl Hub {
         }
         if self.servers[server].lane.is_ready() {
             for kind in ListKind::ALL {
-                if self.servers[server].shelf.lacks(kind) {
+                let lacks = self.servers[server].shelf.lacks(kind);
+                if lacks || is_first {
                     self.read_list(server, kind, now, out);
+                }
+                if is_first && !lacks {
+                    // An earlier run remembered it: what the server says now counts before that.
+                    self.servers[server].shelf.await_reading(kind, now);
                 }
             }
         }

@@ -146,9 +146,16 @@ impl Hub {
         *silent = false;
         let opened = lane.welcomed(hello, welcome, peers, now, out);
         solo.welcomed(raw);
+        let is_remembered = mended.is_none() && shelf.welcome.is_some();
         if let Some(welcome) = mended {
             shelf.welcomed(welcome);
             self.touch(server);
+        } else if is_remembered {
+            // What it says now takes the place of what it said in an earlier run, though nobody is shown it yet.
+            shelf.welcomed(Welcome::mended(result).0);
+            if let Some(memory) = shelf.memory(now) {
+                out.remember(server, &memory);
+            }
         }
         self.on_opened(server, opened, now, out);
         self.settle(server, now, out);

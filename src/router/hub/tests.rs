@@ -1958,6 +1958,40 @@ fn a_list_that_is_read_only_once_somebody_sees_the_server_is_waited_for_however_
 }
 
 #[test]
+fn what_a_server_says_in_this_run_counts_before_what_is_remembered_though_it_is_shown_later() {
+    let show = |servers| Show { servers, sharing: Sharing::default(), max_list: 1 << 20, grows: true };
+    let old = Memory {
+        welcome: r#"{"protocolVersion":"2024-11-05","capabilities":{"tools":{}},"serverInfo":{"name":"s"}}"#.into(),
+        ..Memory::default()
+    };
+    let mut lists = old.lists.clone();
+    lists.set(ListKind::Tools, vec![r#"{"name":"gone","inputSchema":{"type":"object"}}"#.into()]);
+    let mut rig = Rig::new(vec![], vec![offer(&["one"])], vec![]);
+    rig.router.open_to_any();
+    rig.router.leave(rig.peer, rig.now, &mut rig.sink);
+    let server = rig.router.add_server(&specs(&["a"])[0], Some(Memory { lists, ..old }));
+    rig.up(server);
+    assert!(rig.sink.memories.pop().unwrap().1.welcome.contains("2025-06-18"), "also while nobody is shown it");
+    let view = rig.router.add_view(show(vec![(server, Arc::default())]), rig.now, &mut rig.sink);
+    rig.peer = rig.router.join(NewPeer { sight: Some(Sight::Merged(view)), ..NewPeer::unknown(1 << 20) });
+    rig.link_up();
+    for (asked, want) in [("2025-03-26", "2025-03-26"), ("2025-06-18", "2025-06-18"), ("2025-11-25", "2025-06-18")] {
+        let hello = hello(0).replace("2024-11-05", asked);
+        rig.router.on_peer(rig.peer, hello.as_bytes(), rig.now, &mut rig.sink);
+        assert_eq!(rig.at_endpoint()[0]["result"]["protocolVersion"], want, "{asked}");
+    }
+    // Before the server has answered, nothing is told of tools that may be gone.
+    rig.router.on_peer(rig.peer, br#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#, rig.now, &mut rig.sink);
+    assert!(rig.sink.endpoint.is_empty(), "{:?}", rig.sink.endpoint);
+    rig.serve();
+    let listed = rig.at_endpoint().into_iter().find(|frame| frame["id"] == 1).unwrap();
+    assert_eq!(listed["result"]["tools"][0]["name"], "one");
+    rig.pass(60);
+    assert_eq!(rig.sink.memories.pop().unwrap().1.lists.get(ListKind::Tools).len(), 1);
+    assert!(rig.tools() == ["one"]);
+}
+
+#[test]
 fn a_name_is_wrong_only_where_all_servers_have_said_what_they_have() {
     let mut rig = Rig::new(specs(&["a", "b"]), vec![offer(&["one"]), json!({"silent": true})], vec![]);
     rig.begin();

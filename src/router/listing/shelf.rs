@@ -254,6 +254,14 @@ impl Shelf {
         is_idle.then(|| self.begin(kind, now)).flatten()
     }
 
+    /// Whoever asks for a list waits until it is read, if that is under way.
+    pub(in crate::router) fn await_reading(&mut self, kind: ListKind, now: Instant) {
+        let reading = &mut self.readings[kind as usize];
+        if let ReadingState::Pages { .. } = reading.state {
+            reading.awaited.get_or_insert(now + HOLD);
+        }
+    }
+
     /// Whether somebody waits for a list to be read anew.
     pub(in crate::router) fn is_awaited(&self, kind: ListKind) -> bool {
         self.readings[kind as usize].awaited.is_some()
