@@ -32,7 +32,7 @@ const BATCHES: &str = "2025-03-26";
 const MAX_BATCH: usize = 100;
 
 /// Longest time that the head of a stream waits for the first message: a client that gets both at once wakes up once. Whoever waits for
-/// longer does not notice one wake-up more.
+/// longer does not notice one wake-up more. A client that can come back for a broken stream gets at once what it needs for that.
 const SOON: Duration = Duration::from_millis(50);
 
 /// Longest id of a request, in bytes of its token: those of clients have some dozens.
@@ -171,8 +171,10 @@ impl Gateway {
             return gone();
         }
         if as_events {
-            let _late = timeout(SOON, reading.begins()).await;
             let resumes = session.board().resumes();
+            if !resumes {
+                let _late = timeout(SOON, reading.begins()).await;
+            }
             return reply::events(Events::of(reading, resumes));
         }
         let mut answers = Vec::new();
