@@ -103,12 +103,12 @@ fn create(path: &Path) -> Result<File, Failure> {
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => {
-            let what = format!("--save: {} is there already, and nothing is written over it", brief_path(path));
-            Failure::Asking { exit: Exit::Usage, what, remedy: "name another file, or remove that one".to_owned() }
+    options.open(path).map_err(|error| {
+        if error.kind() != io::ErrorKind::AlreadyExists {
+            return unwritten(path, &error);
         }
-        _ => unwritten(path, &error),
+        let what = format!("--save: {} is there already, and nothing is written over it", brief_path(path));
+        Failure::Asking { exit: Exit::Usage, what, remedy: "name another file, or remove that one".to_owned() }
     })
 }
 

@@ -51,8 +51,11 @@ pub(super) struct Beyond<'a> {
 pub(super) struct Observed {
     tap: Tap,
     redactor: Redactor,
-    under_way: RefCell<HashMap<(With, Way, Box<[u8]>), Asked>>,
+    under_way: RefCell<HashMap<Key, Asked>>,
 }
+
+/// Which request: whose side, which way it went, and its id.
+type Key = (With, Way, Box<[u8]>);
 
 /// A request whose answer is to come.
 struct Asked {
