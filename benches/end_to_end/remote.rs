@@ -21,6 +21,11 @@ pub(crate) const FLAG: &str = "--http-echo";
 const DEPTH: usize = 32;
 /// The text of a call, in bytes.
 const TEXT: usize = 256;
+/// A tool that answers at once, and one that waits before, as most do: for a disk, a network, a person.
+const AT_ONCE: &str = "e";
+const WAITING: &str = "w";
+/// For how long that one waits.
+const WAIT: Duration = Duration::from_millis(2);
 /// How many remote servers a mcp-pipe has for its memory.
 const MANY: usize = 50;
 
@@ -44,8 +49,14 @@ fn serve(mut stream: TcpStream) {
             Some("initialize") => {
                 json!({"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, "serverInfo": {"name": "http", "version": "1"}})
             }
-            Some("tools/list") => json!({"tools": [{"name": "e", "inputSchema": {"type": "object"}}]}),
+            Some("tools/list") => {
+                let tools = [AT_ONCE, WAITING].map(|name| json!({"name": name, "inputSchema": {"type": "object"}}));
+                json!({"tools": tools})
+            }
             Some("tools/call") => {
+                if asked["params"]["name"] == WAITING {
+                    sleep(WAIT);
+                }
                 json!({"content": [{"type": "text", "text": asked["params"]["arguments"]["text"]}]})
             }
             Some("ping") => json!({}),
@@ -128,10 +139,10 @@ enum Caller {
 }
 
 impl Caller {
-    fn send(&mut self, number: usize, slot: usize) {
+    fn send(&mut self, tool: &str, number: usize, slot: usize) {
         let text = "x".repeat(TEXT);
         let body = format!(
-            r#"{{"jsonrpc":"2.0","id":{number},"method":"tools/call","params":{{"name":"e","arguments":{{"text":"{text}"}}}}}}"#
+            r#"{{"jsonrpc":"2.0","id":{number},"method":"tools/call","params":{{"name":"{tool}","arguments":{{"text":"{text}"}}}}}}"#
         );
         match self {
             Caller::Direct { connections, port } => {
@@ -163,11 +174,11 @@ impl Caller {
         }
     }
 
-    fn round_trips(&mut self, slice: Duration) -> Vec<Duration> {
+    fn round_trips(&mut self, tool: &str, slice: Duration) -> Vec<Duration> {
         let (mut trips, began) = (Vec::new(), Instant::now());
         while began.elapsed() < slice || trips.len() < AT_LEAST {
             let from = Instant::now();
-            self.send(trips.len() + 100, 0);
+            self.send(tool, trips.len() + 100, 0);
             self.flush();
             self.receive(0);
             trips.push(from.elapsed());
@@ -177,9 +188,9 @@ impl Caller {
     }
 
     /// Calls a second, with so many under way.
-    fn rate(&mut self, slice: Duration) -> f64 {
+    fn rate(&mut self, tool: &str, slice: Duration) -> f64 {
         let (began, mut answered) = (Instant::now(), 0);
-        (0..DEPTH).for_each(|slot| self.send(1_000_000 + slot, slot));
+        (0..DEPTH).for_each(|slot| self.send(tool, 1_000_000 + slot, slot));
         self.flush();
         while began.elapsed() < slice {
             for half in [0..DEPTH / 2, DEPTH / 2..DEPTH] {
@@ -188,7 +199,7 @@ impl Caller {
                     answered += 1;
                 }
                 for slot in half {
-                    self.send(2_000_000 + answered + slot, slot);
+                    self.send(tool, 2_000_000 + answered + slot, slot);
                 }
                 self.flush();
             }
@@ -211,18 +222,23 @@ pub(crate) fn measure(bench: &Bench, plan: &Plan) -> Table {
     let mut piped = bench.start_with(&json!({"mcpServers": {"http": {"url": url}}}), 1);
     piped.exchanges[0].greet();
     let mut callers = [direct, Caller::Piped(Box::new(piped))];
-    let mut p50 = Figure::new("round trip over HTTP, p50".into(), "µs");
-    let mut p99 = Figure::new("round trip over HTTP, p99".into(), "µs");
-    in_turns(plan, &mut callers, |caller| {
-        let trips = caller.round_trips(plan.slice);
-        [quantile(&trips, 0.5), quantile(&trips, 0.99)]
-    })
-    .for_each(|round| {
-        p50.push(round.map(|[p50, _]| Some(p50)));
-        p99.push(round.map(|[_, p99]| Some(p99)));
-    });
-    let mut rate = Figure::new(format!("calls/s over HTTP, {DEPTH} in flight"), "k/s");
-    in_turns(plan, &mut callers, |caller| caller.rate(plan.slice) / 1e3).for_each(|round| rate.push(round.map(Some)));
+    let mut figures = Vec::new();
+    for (tool, what) in [(AT_ONCE, "over HTTP"), (WAITING, "over HTTP, the tool takes 2 ms")] {
+        let mut p50 = Figure::new(format!("round trip {what}, p50"), "µs");
+        let mut p99 = Figure::new(format!("round trip {what}, p99"), "µs");
+        in_turns(plan, &mut callers, |caller| {
+            let trips = caller.round_trips(tool, plan.slice);
+            [quantile(&trips, 0.5), quantile(&trips, 0.99)]
+        })
+        .for_each(|round| {
+            p50.push(round.map(|[p50, _]| Some(p50)));
+            p99.push(round.map(|[_, p99]| Some(p99)));
+        });
+        let mut rate = Figure::new(format!("calls/s {what}, {DEPTH} in flight"), "k/s");
+        in_turns(plan, &mut callers, |caller| caller.rate(tool, plan.slice) / 1e3)
+            .for_each(|round| rate.push(round.map(Some)));
+        figures.extend([p50, p99, rate]);
+    }
     drop(callers);
 
     let mut pss = Figure::new(format!("PSS, {MANY} servers over HTTP"), "KiB");
@@ -231,5 +247,6 @@ pub(crate) fn measure(bench: &Bench, plan: &Plan) -> Table {
     running.exchanges[0].greet();
     sleep(plan.settle);
     pss.push([None, running.pid().and_then(memory).map(|own| own.pss)]);
-    Table { columns: &["directly", "mcp-pipe"], ratios: &[("÷ directly", 1, 0)], figures: vec![p50, p99, rate, pss] }
+    figures.push(pss);
+    Table { columns: &["directly", "mcp-pipe"], ratios: &[("÷ directly", 1, 0)], figures }
 }

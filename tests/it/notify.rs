@@ -280,15 +280,16 @@ async fn the_gateway_takes_over_a_socket_that_is_there_before_it_and_after_it() 
     assert_eq!(said, "nothing changed\n");
     client.call("pid", json!({})).await;
     let gateway = all.as_object_mut().unwrap().remove("gateway").unwrap();
-    all["endpoint"] = FakeEndpoint::bind().await.url().into();
+    let endpoint = FakeEndpoint::bind().await;
+    all["endpoint"] = endpoint.url().into();
     write(daemon.path(), &all);
-    runtime.done(&["reload"]).await;
+    let (_, mut conn) = tokio::join!(runtime.done(&["reload"]), endpoint.accept());
     all["gateway"] = gateway;
     write(daemon.path(), &all);
     runtime.done(&["reload"]).await;
     let mut again = McpHttp::at(&format!("http://{address}/mcp"));
     again.begin().await;
-    daemon.stop().await;
+    daemon.stop_closing([&mut conn]).await;
     // Who dials while there is none waits for the next one.
     let mut waiting = McpHttp::at(&format!("http://{address}/mcp"));
     let waits = tokio::spawn(async move { waiting.begin().await });
