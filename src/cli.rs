@@ -189,7 +189,7 @@ const QUIET: &[&str] = &["tools", "call", "login", "logout"];
 /// The options that `validate` and `config` don't take: they log nothing, and nobody asks them.
 const RUNNING: &[&str] =
     &["log_level", "log_format", "log_contents", "control_socket", "status_socket", "metrics_file"];
-/// The options of `status`, `logs`, `sessions`, `log-level` and the orders: they start nothing.
+/// The options of `status`, `logs`, `tap`, `sessions`, `log-level` and the orders: they start nothing.
 const ASKING: &[&str] = &["config", "control_socket"];
 
 /// Serves MCP servers (programs that speak JSON-RPC on stdin and stdout) on WebSocket endpoints

@@ -36,6 +36,11 @@ pub(crate) fn was(n: usize) -> &'static str {
     if n == 1 { "was" } else { "were" }
 }
 
+/// A time in milliseconds, for a program: to a thousandth.
+pub(crate) fn millis(time: std::time::Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
+}
+
 /// A number of bytes as a person reads it: in the largest unit that leaves it whole.
 pub(crate) fn size(bytes: u64) -> String {
     match bytes {

@@ -21,7 +21,7 @@ use super::status::{
 use super::wording;
 use crate::error::FaultCode;
 use crate::server::wanted::Wanted;
-use crate::words::{counted, span};
+use crate::words::{counted, millis, span};
 
 /// The number of this form of the JSON. It changes when a member is taken away or means something else, not when one is added.
 const SCHEMA: u32 = 1;
@@ -465,8 +465,8 @@ impl Server {
 impl Calls {
     fn of(Counted { calls, errors, p50, p99 }: Counted) -> Self {
         // To the microsecond, in which they are counted: most calls take less than a millisecond.
-        let millis = |micros: u64| (Duration::from_micros(micros).as_secs_f64() * 1e6).round() / 1e3;
-        let (p50_ms, p99_ms) = (p50.map(millis), p99.map(millis));
+        let told = |micros: u64| millis(Duration::from_micros(micros));
+        let (p50_ms, p99_ms) = (p50.map(told), p99.map(told));
         Calls { answered: calls, errors, p50_ms, p99_ms, precision: p50.map(|_| PRECISION) }
     }
 }

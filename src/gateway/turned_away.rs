@@ -9,9 +9,9 @@ pub(super) use crate::control::status::Refusal;
 use crate::control::status::Status;
 use crate::logging::utc;
 
-/// What the log says of the client; `None`: whoever is refused so is told why, and that is all.
-fn words(refusal: Refusal) -> Option<&'static str> {
-    Some(match refusal {
+/// What is said of the client.
+fn words(refusal: Refusal) -> &'static str {
+    match refusal {
         Refusal::Key => "a client was refused (401): it showed neither a key nor a token that is good here",
         Refusal::Host => {
             "a client was refused (403): it asked for a host of a name that is not known here; if that is this one, add it to `hosts` of `gateway`"
@@ -25,16 +25,21 @@ fn words(refusal: Refusal) -> Option<&'static str> {
         Refusal::Origin => {
             "a client was refused (403): it is a web page of an origin that may not ask; if it may, add it to `cors` of `gateway`"
         }
-        Refusal::Rate | Refusal::Room | Refusal::Size => return None,
-    })
+        Refusal::Rate => "a request was refused (429): more come than `requestsPerSecond` of `gateway` allows",
+        Refusal::Room => "a request was refused (503): there is no room for it, or nobody to serve it",
+        Refusal::Size => "a request was refused (413): it is larger than `maxBody` of `gateway` allows",
+    }
 }
 
 /// Notes another one. Whoever comes again and again doesn't get to fill the disk: it is told that there are 2, 4, 8 and so on.
 pub(super) fn note(refusal: Refusal, status: &Status) {
-    let count = status.refused(refusal);
-    let Some(words) = words(refusal) else { return };
+    let (count, words) = (status.refused(refusal), words(refusal));
     if status.tap().is_on() {
         status.tap().show(&[], |_| json!({"time": utc(), "kind": "refused", "why": words}).to_string());
+    }
+    // Whoever is let in somewhere is told why, and that is enough.
+    if matches!(refusal, Refusal::Rate | Refusal::Room | Refusal::Size) {
+        return;
     }
     match count {
         1 => warn!(event = "CLIENT_REFUSED", "{words}"),

@@ -15,6 +15,7 @@ use crate::mcp::envelope::{self, Envelope, Kind, Scanned};
 use crate::mcp::object;
 use crate::router::{PeerId, ServerIndex};
 use crate::secrecy::Redactor;
+use crate::words::millis;
 
 /// Most requests that are kept in mind, so that their answers can be told with method and time. With more, all are forgotten: the answers of
 /// these are then shown without.
@@ -108,25 +109,19 @@ impl Observed {
         let clean = |text: Cow<'_, str>| self.redactor.clean(&text).into_owned();
         let (asked, outcome) = match e.kind(frame) {
             Kind::Request | Kind::Notification => {
-                let method = text(&e.method).map(clean);
+                let (method, name) = (text(&e.method).map(clean), text(&e.name));
                 let is_call = method.as_deref() == Some("tools/call");
-                let tool = text(&e.name)
-                    .filter(|_| is_call)
-                    .and_then(|name| object::text_of(&name).map(|name| clean(Cow::Owned(name.into_owned()))));
-                let asked = method.map(|method| Asked { method, tool, at: Instant::now() });
-                (asked, None)
+                let tool = name.filter(|_| is_call).and_then(|name| object::text_of(&name).map(clean));
+                (method.map(|method| Asked { method, tool, at: Instant::now() }), None)
             }
             Kind::Response => (self.answered(way, side.with, &e, frame), Some(outcome(&e, frame))),
             Kind::Other => (None, None),
         };
-        let ms = asked
-            .as_ref()
-            .filter(|_| outcome.is_some())
-            .map(|asked| (asked.at.elapsed().as_secs_f64() * 1e6).round() / 1e3);
+        let ms = asked.as_ref().filter(|_| outcome.is_some()).map(|asked| millis(asked.at.elapsed()));
         let (method, tool) = asked.as_ref().map_or((None, None), |asked| (Some(&*asked.method), asked.tool.as_deref()));
         let (time, id) = (utc(), text(&e.id));
         // The token of an id may be a text, and a text anything.
-        let id = id.map(|id| self.redactor.clean(&id).into_owned()).and_then(|id| RawValue::from_string(id).ok());
+        let id = id.map(clean).and_then(|id| RawValue::from_string(id).ok());
         let of_server = side.server.into_iter().chain((side.kind == "server").then_some(side.name));
         let names: Vec<&str> = of_server.chain(tool).collect();
         self.tap.show(&names, |contents| {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::control::Runtime;
-use crate::harness::{Conn, Daemon, FakeEndpoint, fixture_entry, multiplex, text_of};
+use crate::harness::{Conn, Daemon, FakeEndpoint, McpHttp, fixture_entry, multiplex, text_of};
 use crate::logs::Follower;
 
 const TOKEN: &str = "s3cr3t-of-a-t4p";
@@ -117,6 +117,35 @@ async fn a_pattern_picks_a_server_or_tools_and_a_file_that_is_there_stays() {
         "{refused:?}"
     );
     assert_eq!(fs::read_to_string(file.path()).unwrap(), "mine");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn clients_that_the_gateway_refuses_are_shown_and_why() {
+    let runtime = Runtime::new();
+    let keys = json!([{"name": "me", "key": "a-key-of-my-own-01"}]);
+    let gateway = json!({"listen": "127.0.0.1:0", "apiKeys": keys, "maxBody": "4KiB"});
+    let config = json!({"gateway": gateway, "mcpServers": {"one": fixture_entry(&[])}});
+    let daemon = runtime.setup().config(&config).start("info");
+    let url = crate::gateway::url(&daemon).await;
+    let mut tap = Follower::running(&runtime, &["tap"], &[]);
+    let stranger = McpHttp::at(&url);
+    let asked = json!({"jsonrpc": "2.0", "id": 1, "method": "ping"});
+    // Until it looks on.
+    loop {
+        assert_eq!(stranger.status("POST", &asked).await, 401);
+        if timeout(Duration::from_millis(200), tap.until("a client was refused (401): it showed neither a key"))
+            .await
+            .is_ok()
+        {
+            break;
+        }
+    }
+    let large = json!({"jsonrpc": "2.0", "id": 1, "method": "ping", "params": {"x": "x".repeat(5000)}});
+    assert_eq!(stranger.key("a-key-of-my-own-01").status("POST", &large).await, 413);
+    tap.until("a request was refused (413): it is larger than `maxBody`").await;
+    daemon.stop().await;
+    assert_eq!(tap.exit().await.0, 0);
 }
 
 #[tokio::test]

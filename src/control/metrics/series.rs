@@ -34,7 +34,6 @@ pub(super) struct Snapshot {
     besides: Arc<Besides>,
     refusals: [u64; Refusal::ALL.len()],
     reloads: [u64; 3],
-    is_ready: bool,
     since: SystemTime,
     machine: Arc<Machine>,
 }
@@ -46,7 +45,6 @@ impl Snapshot {
             besides: status.besides(),
             refusals: status.refusals(),
             reloads: status.reloads(),
-            is_ready: Readiness::of(&status.changes().borrow(), false).is_ready,
             since,
             machine,
         }
@@ -313,13 +311,13 @@ impl Page<'_> {
     }
 
     fn of_the_run(&mut self, snapshot: &Snapshot) -> fmt::Result {
-        let Snapshot { overview, besides, reloads, is_ready, since, machine, .. } = snapshot;
+        let Snapshot { overview, besides, reloads, since, machine, .. } = snapshot;
         let flag = |is: bool| [(NONE, f64::from(u8::from(is)))];
         let mut build = self.0.encode_descriptor("build", "Which mcp-pipe this is.", None, MetricType::Info)?;
         build.encode_info(&Build { version: env!("CARGO_PKG_VERSION") })?;
         let began = since.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         self.gauges("start_time_seconds", "When this run began, in seconds since 1970.", [(NONE, began)])?;
-        self.gauges("ready", "1 if a server serves, as /readyz tells.", flag(*is_ready))?;
+        self.gauges("ready", "1 if a server serves, as /readyz tells.", flag(Readiness::of(overview, false).is_ready))?;
         self.gauges("stopping", "1 once mcp-pipe was told to stop.", flag(overview.stopping))?;
         let good = overview.mistakes.is_empty();
         self.gauges(
