@@ -130,7 +130,9 @@ fn words(at: u64, line: &str) -> Option<String> {
     }
     let arrow = if told.way.as_deref() == Some("from") { "→" } else { "←" };
     let what = told.method.or_else(|| told.outcome.is_some().then(|| "an answer".to_owned()));
-    let mut said = vec![format!("{time} {} {arrow} {}", told.name, what.as_deref().unwrap_or("no message"))];
+    // A link is often called by its only server.
+    let who = if told.kind == "server" { told.name } else { format!("{} {}", told.kind, told.name) };
+    let mut said = vec![format!("{time} {who} {arrow} {}", what.as_deref().unwrap_or("no message"))];
     said.extend(told.tool);
     if let Some(id) = told.id {
         said.push(format!("id {id}"));
@@ -155,12 +157,12 @@ mod tests {
     fn each_line_says_who_tells_whom_what_and_how_it_went() {
         let shown = |line: &str| words(0, line).unwrap().split_once(' ').unwrap().1.to_owned();
         let asked = r#"{"time":"2026-01-02T03:04:05.678Z","way":"from","kind":"endpoint","name":"kitchen","id":7,"method":"tools/call","tool":"add","bytes":120}"#;
-        assert_eq!(shown(asked), "kitchen → tools/call add id 7: 120 bytes");
+        assert_eq!(shown(asked), "endpoint kitchen → tools/call add id 7: 120 bytes");
         assert!(words(0, asked).unwrap()[8..].starts_with(".678 ") || words(0, asked).unwrap().contains("Z.678 "));
         let answered = r#"{"time":"","way":"to","kind":"endpoint","name":"kitchen","id":"a","method":"tools/call","tool":"add","bytes":1,"ms":7.125,"outcome":"tool_error","contents":{"id":"a"}}"#;
         assert_eq!(
             shown(answered),
-            "kitchen ← tools/call add id \"a\": 1 byte, 7.125 ms, the tool reports an error\n    {\"id\":\"a\"}"
+            "endpoint kitchen ← tools/call add id \"a\": 1 byte, 7.125 ms, the tool reports an error\n    {\"id\":\"a\"}"
         );
         let unknown = r#"{"time":"","way":"from","kind":"server","name":"c\u001b[2J","id":1,"bytes":2,"outcome":"ok"}"#;
         assert_eq!(shown(unknown), r"c\u{1b}[2J → an answer id 1: 2 bytes, ok");
