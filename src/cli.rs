@@ -16,6 +16,7 @@ use crate::config::Environment;
 use crate::config::defaults::{LOG_LEVEL, LOG_LEVEL_BESIDE, STATUS_WAIT};
 use crate::config::options::{CommandLine, Options, ServeArgs, Target, default_texts};
 use crate::config::units;
+pub use crate::doctor::clients::Client;
 use crate::endpoint::{is_placeholder, is_variable, looks_like_endpoint, looks_like_token};
 use crate::secrecy::{Secret, address};
 
@@ -113,6 +114,16 @@ Examples:
 NAME → is what NAME says, NAME ← what it is told; an answer has the time since its request, and how it went.
 Exit code: 0 it has ended, 1 it has broken off, 2 several mcp-pipes run or the file can't be written, 3 none runs";
 
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  mcp-pipe doctor                         what keeps anything from being served, its cause first; 12 s at most
+  mcp-pipe doctor --json                  the same for a program; see docs/DOCTOR.md
+  mcp-pipe doctor --client cursor         and what this client can't take
+  mcp-pipe doctor --dial                  and whether endpoints take their tokens: a connection that holds one may be lost by that
+
+It asks a mcp-pipe that runs with the config, and starts servers only where none does. Without --dial an endpoint is asked for a page only.
+Exit code: 0 nothing keeps mcp-pipe from serving, 1 something does (the root causes say what), 2 the command line is wrong";
+
 const SESSIONS_EXAMPLES: &str = "\
 Examples:
   mcp-pipe sessions                       who has a session at the gateway: a line each, its name in front
@@ -189,6 +200,8 @@ const QUIET: &[&str] = &["tools", "call", "login", "logout"];
 /// The options that `validate` and `config` don't take: they log nothing, and nobody asks them.
 const RUNNING: &[&str] =
     &["log_level", "log_format", "log_contents", "control_socket", "status_socket", "metrics_file"];
+/// The options that `doctor` doesn't take: it answers nobody.
+const NOT_OF_DOCTOR: &[&str] = &["log_format", "log_contents", "status_socket", "metrics_file"];
 /// The options of `status`, `logs`, `tap`, `sessions`, `log-level` and the orders: they start nothing.
 const ASKING: &[&str] = &["config", "control_socket"];
 
@@ -306,6 +319,9 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Find out why something is not served: the root cause first, with what to do
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor(DoctorArgs),
     /// Ask a running mcp-pipe which MCP clients have sessions at its gateway, or end some
     #[command(after_help = SESSIONS_EXAMPLES)]
     Sessions {
@@ -375,6 +391,21 @@ pub enum Command {
     },
 }
 
+/// What `doctor` looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+pub struct DoctorArgs {
+    /// Print JSON instead of words
+    #[arg(long)]
+    pub json: bool,
+    /// Also what this MCP client needs, and can't take: claude-desktop, claude-code, cursor, vscode, lmstudio, home-assistant,
+    /// open-webui or xiaozhi
+    #[arg(long, value_enum, value_name = "NAME", hide_possible_values = true)]
+    pub client: Option<Client>,
+    /// Dial each endpoint that is not connected to: that may end the connection of another program with the same token
+    #[arg(long)]
+    pub dial: bool,
+}
+
 /// What `sessions` does besides listing them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum SessionsPart {
@@ -430,6 +461,7 @@ impl Cli {
                 | Command::Status { .. }
                 | Command::Logs { .. }
                 | Command::Tap { .. }
+                | Command::Doctor(_)
                 | Command::Sessions { .. }
                 | Command::LogLevel { .. }
                 | Command::Order(_)
@@ -454,6 +486,7 @@ impl Cli {
             Command::Status { .. } => "status",
             Command::Logs { .. } => "logs",
             Command::Tap { .. } => "tap",
+            Command::Doctor(_) => "doctor",
             Command::Sessions { .. } => "sessions",
             Command::LogLevel { .. } => "log-level",
             Command::Order(order) => order.name(),
@@ -489,7 +522,7 @@ impl Cli {
             Command::Run(_) | Command::Serve { .. } => false,
             Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => false,
             Command::Sessions { .. } | Command::Tap { .. } | Command::LogLevel { .. } => false,
-            Command::Validate { .. } | Command::Config { .. } => false,
+            Command::Validate { .. } | Command::Config { .. } | Command::Doctor(_) => false,
         };
         self.options.local || self.command.as_ref().is_some_and(needs_none)
     }
@@ -510,7 +543,7 @@ impl Cli {
             Some(Command::Validate { file, .. }) => file.as_deref().and_then(Path::to_str),
             Some(Command::Order(order)) => order.about(),
             Some(Command::Run(_) | Command::Serve { .. } | Command::Tools { .. } | Command::Call { .. }) => None,
-            Some(Command::Health) | None => None,
+            Some(Command::Health | Command::Doctor(_)) | None => None,
             Some(Command::Config { .. } | Command::Login { .. } | Command::Logout { .. }) => None,
         };
         let Options { config, control_socket, status_socket, metrics_file, ca_file, cache_dir, log_level, .. } =
@@ -613,10 +646,14 @@ fn command_for(is_wanted: impl Fn(&str) -> bool) -> clap::Command {
         let config = config.map(|option| {
             option.help("Only the mcp-pipe that runs with this config file [env: MCP_CONFIG] [default: any]")
         });
-        let is_level = |option: &&clap::Arg| option.get_id() == "log_level" && QUIET.contains(&&*name);
+        let own = match &*name {
+            "doctor" => Some(tracing::level_filters::LevelFilter::OFF),
+            name => QUIET.contains(&name).then_some(LOG_LEVEL_BESIDE),
+        };
+        let is_level = |option: &&clap::Arg| option.get_id() == "log_level" && own.is_some();
         let level = all.iter().find(is_level).cloned().map(|option| {
             let help = option.get_help().map_or_else(String::new, ToString::to_string);
-            option.help(help.replace(&of_level(LOG_LEVEL), &of_level(LOG_LEVEL_BESIDE)))
+            option.help(help.replace(&of_level(LOG_LEVEL), &of_level(own.unwrap_or(LOG_LEVEL))))
         });
         let hidden: Vec<_> = hidden.into_iter().chain(config).chain(level).collect();
         command = command.mut_subcommand(name, |command| command.args(hidden));
@@ -643,6 +680,7 @@ fn takes(command: &str, option: &str) -> bool {
         "status" | "logs" | "tap" | "sessions" | "log-level" => ASKING.contains(&option),
         "serve" => option != "local",
         "validate" | "config" => !RUNNING.contains(&option),
+        "doctor" => !NOT_OF_DOCTOR.contains(&option),
         name if orders::NAMES.contains(&name) => ASKING.contains(&option),
         "health" => ASKING.contains(&option) || option == "status_socket",
         _ => true,
@@ -661,6 +699,7 @@ fn without_effect(command: &clap::Command, matches: &ArgMatches) -> Option<Strin
     let why = match (name, &*option) {
         ("health", _) => "asks a running mcp-pipe and takes nothing but --control-socket, --status-socket and --config",
         ("validate" | "config", _) => "starts nothing, and has neither a log nor a socket",
+        ("doctor", _) => "prints what it finds, and answers nobody",
         ("login" | "logout", _) => "starts no server and takes nothing but --config, --log-level and --log-format",
         ("status" | "logs" | "tap" | "sessions" | "log-level", _) => {
             "asks a running mcp-pipe and takes nothing but --control-socket and --config"
@@ -682,6 +721,7 @@ fn without_effect(command: &clap::Command, matches: &ArgMatches) -> Option<Strin
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
+    use crate::logging::Loudness;
 
     fn cli(arguments: &[&str]) -> Result<Cli, clap::Error> {
         parse(std::iter::once("mcp-pipe").chain(arguments.iter().copied()).map(OsString::from))
@@ -712,7 +752,7 @@ mod tests {
         assert!(help.to_string().contains("mcp-pipe -- npx"), "{help}");
         assert_eq!(cli(&["run", "help"]).unwrap().target(), Target::Named("help"));
         let heath = cli(&["heath"]).unwrap();
-        assert_eq!((heath.line().command, heath.line().commands.len()), (None, 15 + orders::NAMES.len()));
+        assert_eq!((heath.line().command, heath.line().commands.len()), (None, 16 + orders::NAMES.len()));
         assert_eq!(cli(&["tools", "heath"]).unwrap().line().command, Some("tools"));
     }
 
@@ -774,6 +814,7 @@ mod tests {
             ("call", &["s", "t"]),
             ("status", &[]),
             ("logs", &[]),
+            ("doctor", &[]),
             ("sessions", &[]),
             ("log-level", &[]),
             ("restart", &["s"]),
@@ -840,15 +881,18 @@ mod tests {
 
     #[test]
     fn the_help_of_a_command_says_from_which_level_on_it_logs() {
-        for name in ["run", "serve", "tools", "call", "login", "logout"] {
+        for name in ["run", "serve", "tools", "call", "login", "logout", "doctor"] {
             let help = cli(&[name, "--help"]).unwrap_err().to_string();
             let rest = match name {
                 "call" => &["a", "b"][..],
                 "login" | "logout" => &["a"],
                 _ => &[],
             };
-            let quiet = crate::run::is_quiet(&cli(&[&[name], rest].concat()).unwrap().action());
-            let level = if quiet { LOG_LEVEL_BESIDE } else { LOG_LEVEL };
+            let level = match crate::run::loudness(&cli(&[&[name], rest].concat()).unwrap().action()) {
+                Loudness::Usual => LOG_LEVEL,
+                Loudness::Beside => LOG_LEVEL_BESIDE,
+                Loudness::Silent => tracing::level_filters::LevelFilter::OFF,
+            };
             let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
             let told = help.split_once("RUST_LOG] [default: ").and_then(|(_, rest)| rest.split_once(']'));
             assert_eq!(told.map(|(told, _)| told), Some(&*level.to_string()), "{help}");

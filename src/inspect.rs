@@ -108,21 +108,23 @@ pub(crate) enum InspectError {
 impl InspectError {
     /// That a server is there and has said nothing. `for_http`: but on stderr, that it serves over HTTP.
     fn silent(server: &str, waited: Duration, reach: &Reach, for_http: bool) -> Self {
-        let remedy = match reach.fetcher() {
-            _ if for_http => FOR_HTTP.to_owned(),
-            _ if reach.command().is_none() => {
-                "is its url that of an MCP server, to the last slash? --log-level debug shows more".to_owned()
-            }
-            Some(program) => format!(
-                "{program} downloads the server at its first start: check the network, or give it longer, --start-timeout 5m"
-            ),
-            // Its stderr is shown already.
-            None if tracing::enabled!(tracing::Level::INFO) => "is it an MCP server on stdin and stdout?".to_owned(),
-            None => {
-                "is it an MCP server on stdin and stdout? --log-level info shows what it writes to stderr".to_owned()
-            }
-        };
-        InspectError::Silent { server: server.to_owned(), waited, remedy }
+        InspectError::Silent { server: server.to_owned(), waited, remedy: remedy_for_silence(reach, for_http) }
+    }
+}
+
+/// What most likely helps with a server that says nothing. `for_http`: but on stderr, that it serves over HTTP.
+pub(crate) fn remedy_for_silence(reach: &Reach, for_http: bool) -> String {
+    match reach.fetcher() {
+        _ if for_http => FOR_HTTP.to_owned(),
+        _ if reach.command().is_none() => {
+            "is its url that of an MCP server, to the last slash? --log-level debug shows more".to_owned()
+        }
+        Some(program) => format!(
+            "{program} downloads the server at its first start: check the network, or give it longer, --start-timeout 5m"
+        ),
+        // Its stderr is shown already.
+        None if tracing::enabled!(tracing::Level::INFO) => "is it an MCP server on stdin and stdout?".to_owned(),
+        None => "is it an MCP server on stdin and stdout? --log-level info shows what it writes to stderr".to_owned(),
     }
 }
 
@@ -295,7 +297,7 @@ fn terminal_width() -> Option<usize> {
 }
 
 /// Runs the pipes of `config` against a local endpoint for as long as `ask` takes.
-async fn at_local_endpoint(
+pub(crate) async fn at_local_endpoint(
     mut config: Config,
     stop: &Stop,
     serve: impl AsyncFnOnce(Config, Stop),
@@ -303,6 +305,9 @@ async fn at_local_endpoint(
 ) -> Result<(), InspectError> {
     // Nothing is taken from memory: a person who looks at a server wants to see what it says now.
     config.cache_dir = None;
+    // No endpoint but our own is dialled, and nobody else is let in.
+    (config.local, config.gateway, config.admin) = (true, None, None);
+    config.endpoints.clear();
     // What is still under way at the end nobody waits for: its answer would come too late for the result.
     config.drain_timeout = Duration::ZERO;
     let mut endpoint = LocalEndpoint::bind().await.map_err(InspectError::Endpoint)?;

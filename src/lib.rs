@@ -11,6 +11,7 @@ pub mod cli;
 pub mod config;
 mod control;
 mod disk;
+mod doctor;
 mod endpoint;
 pub mod error;
 pub mod frame;

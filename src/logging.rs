@@ -48,8 +48,19 @@ pub(crate) const OF_SERVERS: &str = "mcp_pipe::said";
 /// The level from which on lines are kept that are not shown: whoever asks what happened has not known before that they would.
 const KEPT: LevelFilter = LevelFilter::INFO;
 
+/// How much of the log is shown where nobody says from which level on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loudness {
+    /// As of a program that is there to run.
+    Usual,
+    /// What a person wants to know beside what a command prints: warnings, but not of connections.
+    Beside,
+    /// Nothing: what a command prints has all of it.
+    Silent,
+}
+
 /// Starts logging for the whole process, at the level of `--log-level`, `MCP_LOG_LEVEL` or `RUST_LOG`, else at info, or
-/// with `quiet` at warn and without the ends of connections. No line shows what `redactor` knows, now or later.
+/// beside what a command prints at warn and without the ends of connections, or not at all. No line shows what `redactor` knows, now or later.
 /// `ring` keeps the last lines: what is shown, and from level info on what isn't. Returns what changes
 /// the level while the process runs.
 ///
@@ -57,12 +68,12 @@ const KEPT: LevelFilter = LevelFilter::INFO;
 /// The option or our own variable names no level. The error says which levels there are.
 pub fn start(
     options: &Options,
-    quiet: bool,
+    loudness: Loudness,
     env: &Environment,
     redactor: &Redactor,
     ring: Option<Ring>,
 ) -> Result<LogLevel, Problem> {
-    let (filter, oddity) = filter(options.log_level.as_deref(), env, quiet)?;
+    let (filter, oddity) = filter(options.log_level.as_deref(), env, loudness)?;
     let level = LogLevel::of(filter);
     let looks = looks(options.log_format, env);
     let stderr = Patient::new(Place::find());
@@ -83,7 +94,7 @@ pub fn start(
 /// # Errors
 /// As [`start`].
 pub(crate) fn check(options: &Options, env: &Environment) -> Result<Option<Problem>, Problem> {
-    filter(options.log_level.as_deref(), env, false).map(|(_, oddity)| oddity)
+    filter(options.log_level.as_deref(), env, Loudness::Usual).map(|(_, oddity)| oddity)
 }
 
 fn looks(format: LogFormat, env: &Environment) -> Looks {
@@ -110,16 +121,18 @@ fn to_journal(_env: &Environment) -> bool {
 
 /// What is logged, and what is wrong with `RUST_LOG`. A fault there is only told, since the variable may be meant for other
 /// programs.
-fn filter(flag: Option<&str>, env: &Environment, quiet: bool) -> Result<(Targets, Option<Problem>), Problem> {
+fn filter(flag: Option<&str>, env: &Environment, loudness: Loudness) -> Result<(Targets, Option<Problem>), Problem> {
     let own = flag.map(|text| ("--log-level", text));
     let own = own.or_else(|| env.filled("MCP_LOG_LEVEL").map(|text| ("MCP_LOG_LEVEL", text)));
     if let Some((place, text)) = own {
         return Ok((targets(place, text)?, None));
     }
-    let usual = if quiet {
-        Targets::new().with_default(defaults::LOG_LEVEL_BESIDE).with_target(RETRIES, LevelFilter::OFF)
-    } else {
-        Targets::new().with_default(defaults::LOG_LEVEL)
+    let usual = match loudness {
+        Loudness::Usual => Targets::new().with_default(defaults::LOG_LEVEL),
+        Loudness::Beside => {
+            Targets::new().with_default(defaults::LOG_LEVEL_BESIDE).with_target(RETRIES, LevelFilter::OFF)
+        }
+        Loudness::Silent => Targets::new().with_default(LevelFilter::OFF),
     };
     Ok(match env.filled("RUST_LOG").map(|text| targets("RUST_LOG", text)) {
         Some(Ok(targets)) => (targets, None),
@@ -196,7 +209,7 @@ mod tests {
 
     #[test]
     fn the_flag_counts_before_the_variables() {
-        let level = |flag, vars: &[(&str, &str)]| filter(flag, &env(vars), false).unwrap().0.default_level();
+        let level = |flag, vars: &[(&str, &str)]| filter(flag, &env(vars), Loudness::Usual).unwrap().0.default_level();
         let vars = [("MCP_LOG_LEVEL", "warn"), ("RUST_LOG", "debug")];
         assert_eq!(level(Some("trace"), &vars), Some(LevelFilter::TRACE));
         assert_eq!(level(None, &vars), Some(LevelFilter::WARN));
@@ -207,30 +220,33 @@ mod tests {
     #[test]
     fn quietly_warnings_are_shown_but_not_of_connections_unless_a_level_is_asked_for() {
         let filter = |flag, quiet| filter(flag, &env(&[]), quiet).unwrap().0;
-        let quiet = filter(None, true);
+        let quiet = filter(None, Loudness::Beside);
         assert!(quiet.would_enable("mcp_pipe::pipe", &Level::WARN) && !quiet.would_enable("mcp_pipe", &Level::INFO));
         assert!(!quiet.would_enable(RETRIES, &Level::WARN));
-        assert!(filter(None, false).would_enable(RETRIES, &Level::WARN));
-        assert!(filter(Some("warn"), true).would_enable(RETRIES, &Level::WARN));
+        assert!(filter(None, Loudness::Usual).would_enable(RETRIES, &Level::WARN));
+        assert!(filter(Some("warn"), Loudness::Beside).would_enable(RETRIES, &Level::WARN));
+        let silent = filter(None, Loudness::Silent);
+        assert!(!silent.would_enable("mcp_pipe::pipe", &Level::ERROR));
+        assert!(filter(Some("info"), Loudness::Silent).would_enable("mcp_pipe", &Level::INFO));
     }
 
     #[test]
     fn a_list_sets_parts_apart() {
-        let (filter, _) = filter(Some("warn,mcp_pipe::link=debug"), &env(&[]), false).unwrap();
+        let (filter, _) = filter(Some("warn,mcp_pipe::link=debug"), &env(&[]), Loudness::Usual).unwrap();
         assert!(filter.would_enable("mcp_pipe::link", &Level::DEBUG));
         assert!(!filter.would_enable("mcp_pipe::server", &Level::INFO));
     }
 
     #[test]
     fn what_only_others_understand_in_rust_log_is_a_warning() {
-        let (filter, oddity) = filter(None, &env(&[("RUST_LOG", "hyper")]), false).unwrap();
+        let (filter, oddity) = filter(None, &env(&[("RUST_LOG", "hyper")]), Loudness::Usual).unwrap();
         assert_eq!(filter.default_level(), Some(LevelFilter::INFO));
         assert!(oddity.unwrap().to_string().starts_with("RUST_LOG: \"hyper\" is no level"));
     }
 
     #[test]
     fn a_wrong_level_is_named_with_the_right_ones() {
-        let problem = filter(None, &env(&[("MCP_LOG_LEVEL", "inof")]), false).unwrap_err().to_string();
+        let problem = filter(None, &env(&[("MCP_LOG_LEVEL", "inof")]), Loudness::Usual).unwrap_err().to_string();
         assert_eq!(
             problem,
             "MCP_LOG_LEVEL: \"inof\" is no level; did you mean info? levels are \
@@ -240,7 +256,7 @@ mod tests {
 
     #[test]
     fn an_endpoint_in_the_place_of_a_level_is_not_shown() {
-        let problem = filter(Some("wss://h/?token=s3cret"), &env(&[]), false).unwrap_err().to_string();
+        let problem = filter(Some("wss://h/?token=s3cret"), &env(&[]), Loudness::Usual).unwrap_err().to_string();
         assert!(problem.starts_with("--log-level: is an endpoint") && !problem.contains("s3cret"), "{problem}");
     }
 

@@ -58,7 +58,7 @@ fn start(redactor: &Redactor, log: &mut LogFormat) -> Result<Exit, Failure> {
         return looked;
     }
     let ring = run::ring(&command, &cli.options, settings);
-    let level = logging::start(&cli.options, run::is_quiet(&command), settings, redactor, ring.clone())
+    let level = logging::start(&cli.options, run::loudness(&command), settings, redactor, ring.clone())
         .map_err(|problem| Failure::Option(surroundings.placed(problem)))?;
     *log = cli.options.log_format;
     Proxies::use_variables(|name| settings.get(name).map(str::to_owned));
@@ -73,7 +73,13 @@ fn start(redactor: &Redactor, log: &mut LogFormat) -> Result<Exit, Failure> {
         None
     });
     let systemd = Systemd::named(|name| env.get(name).map(str::to_owned));
-    let resolved = config::resolve(&cli.line(), &surroundings)?;
+    let around = Around { guard, ring, level, systemd, socket };
+    let resolved = config::resolve(&cli.line(), &surroundings);
+    let around = match run::examine(&command, &resolved, &cli.line(), &surroundings, around, redactor) {
+        Ok(examined) => return examined,
+        Err(around) => around,
+    };
+    let resolved = resolved?;
     redactor.add(resolved.secrets.iter().cloned());
     redactor.spare(resolved.names.iter().map(String::as_str));
     resolved.log(redactor);
@@ -81,6 +87,5 @@ fn start(redactor: &Redactor, log: &mut LogFormat) -> Result<Exit, Failure> {
         let surroundings = Surroundings::look(&cli.options, env.clone(), &cwd).with_socket(socket);
         config::resolve(&cli.line(), &surroundings)
     };
-    let around = Around { guard, ring, level, systemd, socket };
     run::run(command, (resolved.config, Arc::new(reread)), around, redactor)
 }

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use anyhow::anyhow;
 
 use crate::config::options::CommandLine;
-use crate::config::{self, Severity, Surroundings};
+use crate::config::{self, Findings, Severity, Surroundings};
 use crate::error::{Exit, Failure};
 use crate::gateway;
 use crate::logging;
@@ -23,11 +23,8 @@ pub(crate) struct Look<'a> {
 }
 
 impl Look<'_> {
-    /// `mcp-pipe validate`: prints what is to be said of the config. Where that is `strict`, warnings count.
-    ///
-    /// # Errors
-    /// The findings can't be written as JSON.
-    pub(crate) fn validate(&self, strict: bool, json: bool) -> Result<Exit, Failure> {
+    /// What is to be said of the config. Its secrets are known to the redactor from then on.
+    pub(crate) fn findings(&self) -> Findings {
         let mut found = config::validate(self.line, self.surroundings, SystemTime::now());
         match logging::check(self.line.options, self.surroundings.settings()) {
             Ok(oddity) => {
@@ -42,6 +39,15 @@ impl Look<'_> {
         }
         self.redactor.add(found.secrets.iter().cloned());
         self.redactor.spare(found.names.iter().map(String::as_str));
+        found
+    }
+
+    /// `mcp-pipe validate`: prints what is to be said of the config. Where that is `strict`, warnings count.
+    ///
+    /// # Errors
+    /// The findings can't be written as JSON.
+    pub(crate) fn validate(&self, strict: bool, json: bool) -> Result<Exit, Failure> {
+        let found = self.findings();
         let report = Report::new(&found);
         print(&if json { as_json(&report, self.redactor)? } else { as_text(&report.words(), self.redactor) });
         Ok(report.exit(strict))
@@ -79,7 +85,8 @@ fn as_text(text: &str, redactor: &Redactor) -> String {
     text.lines().map(|line| format!("{}\n", plain::line(&redactor.clean_all(line)))).collect()
 }
 
-fn print(text: &str) {
+/// Prints on standard output.
+pub(crate) fn print(text: &str) {
     // A reader that went away has seen enough.
     let _gone = io::stdout().lock().write_all(text.as_bytes());
 }

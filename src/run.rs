@@ -14,20 +14,21 @@ use tracing::{error, info, warn};
 
 use crate::cli::{Command, ConfigPart, SessionsPart};
 use crate::config::options::{CommandLine, Options};
-use crate::config::{self, Config, ControlSocket, Environment, Mode, Surroundings};
+use crate::config::{self, Config, ControlSocket, Environment, Mode, Resolved, Surroundings};
 use crate::control::health::PipeStatus;
 use crate::control::metrics::{self, Metrics};
 use crate::control::orders::{Instruction, NotGiven, Order, Orders};
 use crate::control::status::{OtherLevel, Status};
 use crate::control::summary::Summary;
 use crate::control::{self, Asking, Opening, Question, Tapping, health};
+use crate::doctor::{Doctor, Wishes};
 use crate::error::{Exit, Failure, Problems};
 use crate::gateway::check_tls;
 use crate::gateway::listener::{ADMIN_AT_THE_START, AT_THE_START, Listener};
 use crate::guest::Visitor;
 use crate::inspect::{self, ArgumentsError, Form, Show};
 use crate::local::LocalEndpoint;
-use crate::logging::{LogLevel, Other, Ring};
+use crate::logging::{LogLevel, Loudness, Other, Ring};
 use crate::login;
 use crate::process::guard::Guard;
 use crate::process::limits;
@@ -104,7 +105,7 @@ pub fn ask(
         .map_err(Failure::from),
         Command::Stdio { server } => return asking.stdio(server.clone()),
         Command::Run(_) | Command::Serve { .. } | Command::Tools { .. } | Command::Call { .. } => return None,
-        Command::Login { .. } | Command::Logout { .. } => return None,
+        Command::Login { .. } | Command::Logout { .. } | Command::Doctor(_) => return None,
         Command::Validate { .. } | Command::Config { .. } => return None,
     })
 }
@@ -135,6 +136,7 @@ pub fn look(
         | Command::Sessions { .. }
         | Command::LogLevel { .. }
         | Command::Order(_)
+        | Command::Doctor(_)
         | Command::Login { .. }
         | Command::Logout { .. }
         | Command::Health => return None,
@@ -155,6 +157,8 @@ pub fn ring(command: &Command, options: &Options, settings: &Environment) -> Opt
         Command::Run(_) | Command::Serve { .. } if config::control_socket(options, settings) != ControlSocket::None => {
             Some(Ring::default())
         }
+        // It looks for what its servers have said.
+        Command::Doctor(_) => Some(Ring::default()),
         Command::Run(_) | Command::Serve { .. } | Command::Tools { .. } | Command::Call { .. } => None,
         Command::Stdio { .. } => None,
         Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => None,
@@ -177,6 +181,63 @@ pub struct Around {
     pub socket: Option<SocketAddr>,
 }
 
+/// Looks for what keeps servers from being used, if that is what `command` does; the others are `None`. A config with mistakes is one of
+/// the things that may be found.
+///
+/// # Errors
+/// The command line is wrong, or it was told to stop.
+pub fn examine(
+    command: &Command,
+    resolved: &Result<Resolved, Problems>,
+    line: &CommandLine<'_>,
+    surroundings: &Surroundings,
+    around: Around,
+    redactor: &Redactor,
+) -> Result<Result<Exit, Failure>, Around> {
+    let Command::Doctor(args) = command else { return Err(around) };
+    if let Err(problems) = resolved
+        && let failure = Failure::from(problems.clone())
+        && failure.exit() == Exit::Usage
+    {
+        return Ok(Err(failure));
+    }
+    let config = resolved.as_ref().ok().map(|resolved| resolved.config.clone());
+    let Around { guard, ring, .. } = around;
+    let settings = surroundings.settings();
+    let place = config.as_ref().map(|config| config.place.clone()).or_else(|| surroundings.named_config());
+    let socket = config::control_socket(line.options, settings);
+    let plain = settings.filled("NO_COLOR").is_some();
+    let doctor = Doctor {
+        wishes: Wishes { json: args.json, dials: args.dial, plain, client: args.client },
+        findings: Look { line, surroundings, redactor }.findings(),
+        config,
+        asking: Asking { socket, config: place.clone(), redactor, env: settings },
+        status: Status::of_one_look(redactor.clone()),
+        ring,
+        guard: guard.clone(),
+    };
+    Ok(limits::runtime().map_err(|error| no_start(error).into()).and_then(|runtime| {
+        let done = runtime.block_on(async {
+            let signalled = Signals::new().context("signals can't be handled")?;
+            let (stop, (orders, instructions)) = (Stop::new(), Orders::channel());
+            let (_, opened) = control::opening();
+            let status = doctor.status.clone();
+            let metrics = Arc::new(Metrics::of(status.clone(), String::new()));
+            let pipes = async |config, stop| {
+                let audience = Audience { systemd: Systemd::default(), opened };
+                let listening = Listening { gateway: None, admin: None, metrics };
+                supervisor::serve(config, guard, status, (instructions, None), (stop, audience), listening).await;
+            };
+            tokio::select! {
+                done = doctor.examine(stop.clone(), pipes) => done,
+                never = signals(signalled, &stop, &orders) => match never {},
+            }
+        });
+        runtime.shutdown_background();
+        done
+    }))
+}
+
 /// Does what `command` says with the servers of `config`, until that is done or a signal comes.
 ///
 /// # Errors
@@ -196,7 +257,7 @@ pub fn run(
         Command::Stdio { .. } => serde_json::Map::new(),
         Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => serde_json::Map::new(),
         Command::Sessions { .. } | Command::Tap { .. } | Command::LogLevel { .. } => serde_json::Map::new(),
-        Command::Validate { .. } | Command::Config { .. } => serde_json::Map::new(),
+        Command::Validate { .. } | Command::Config { .. } | Command::Doctor(_) => serde_json::Map::new(),
         Command::Login { .. } | Command::Logout { .. } => serde_json::Map::new(),
     };
     let runtime = limits::runtime().map_err(no_start)?;
@@ -212,7 +273,7 @@ pub fn run(
                 Status::new(redactor.clone())
             }
             Command::Sessions { .. } | Command::Tap { .. } | Command::LogLevel { .. } => Status::new(redactor.clone()),
-            Command::Validate { .. } | Command::Config { .. } => Status::new(redactor.clone()),
+            Command::Validate { .. } | Command::Config { .. } | Command::Doctor(_) => Status::new(redactor.clone()),
             Command::Login { .. } | Command::Logout { .. } => Status::new(redactor.clone()),
         };
         let ours = Handles { around, reread, orders: orders.clone(), instructions, status, stop: stop.clone() };
@@ -308,6 +369,7 @@ async fn perform(
         Command::Login { .. } => return Ok(login::login(&config, status.redactor(), &stop, out).await?),
         Command::Logout { .. } => return Ok(login::logout(&config, out).await?),
         Command::Validate { .. } | Command::Config { .. } => {} // looked at before there is a log
+        Command::Doctor(_) => {}                                // examines before the config is known to be right
     }
     Ok(Exit::Success)
 }
@@ -573,13 +635,16 @@ impl Signals {
     }
 }
 
-/// Whether log lines below warnings would only be in the way of what a command prints.
-pub fn is_quiet(command: &Command) -> bool {
+/// How much of the log is of use beside what a command prints.
+pub fn loudness(command: &Command) -> Loudness {
     match command {
-        Command::Tools { .. } | Command::Call { .. } | Command::Login { .. } | Command::Logout { .. } => true,
-        Command::Run(_) | Command::Serve { .. } | Command::Stdio { .. } => false,
-        Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => false,
-        Command::Sessions { .. } | Command::Tap { .. } | Command::LogLevel { .. } => false,
-        Command::Validate { .. } | Command::Config { .. } => false,
+        Command::Tools { .. } | Command::Call { .. } | Command::Login { .. } | Command::Logout { .. } => {
+            Loudness::Beside
+        }
+        Command::Doctor(_) => Loudness::Silent,
+        Command::Run(_) | Command::Serve { .. } | Command::Stdio { .. } => Loudness::Usual,
+        Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => Loudness::Usual,
+        Command::Sessions { .. } | Command::Tap { .. } | Command::LogLevel { .. } => Loudness::Usual,
+        Command::Validate { .. } | Command::Config { .. } => Loudness::Usual,
     }
 }

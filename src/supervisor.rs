@@ -43,6 +43,7 @@ use self::front::Front;
 use self::guests::Guests;
 use self::herald::Herald;
 use self::hub::HubHandle;
+pub(crate) use self::lock::holder;
 use self::orders::Helm;
 use self::plan::{GroupKey, Wanted};
 use self::roster::Roster;

@@ -253,8 +253,13 @@ fn option_of_command(option: &str, command: &clap::Command, current: Option<&str
     };
     // Who names a server by an option means that it is to be run, as `usual` says; and some options alone are no command line.
     let is_named = |command: &&clap::Command| command.get_name() != "stdio" && !["all", "for"].contains(&name);
-    let command = command.get_subcommands().filter(is_fit).filter(is_named).find(has_it)?.get_name();
-    Some(format!("--{name} is an option of {command}: mcp-pipe {command} --{name} …"))
+    let command = command.get_subcommands().filter(is_fit).filter(is_named).find(has_it)?;
+    let more = |argument: &clap::Arg| {
+        argument.is_positional() || (argument.get_long() == Some(name) && argument.get_action().takes_values())
+    };
+    let more = if command.get_arguments().any(more) { " …" } else { "" };
+    let command = command.get_name();
+    Some(format!("--{name} is an option of {command}: mcp-pipe {command} --{name}{more}"))
 }
 
 /// What to write for an option that other programs have.
@@ -540,6 +545,7 @@ mod tests {
                     let value = match option {
                         "listen" => "127.0.0.1:1",
                         "lines" => "3",
+                        "client" => "cursor",
                         _ => "x",
                     };
                     let line = format!("mcp-pipe {}", line.replace('…', value));

@@ -356,7 +356,7 @@ const QUIET: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_secs(10);
 
 /// Tells what a command waits for, and for how long at most: at a terminal, where a person looks on, again and again, elsewhere once.
-pub(super) async fn tell_waiting(awaited: impl Fn() -> (String, Duration)) -> Infallible {
+pub(crate) async fn tell_waiting(awaited: impl Fn() -> (String, Duration)) -> Infallible {
     let begun = Instant::now();
     sleep(QUIET).await;
     loop {

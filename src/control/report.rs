@@ -29,15 +29,15 @@ const SCHEMA: u32 = 1;
 /// A running mcp-pipe.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Report {
+pub(crate) struct Report {
     schema: u32,
     daemon: Daemon,
     /// Whether all that is wanted serves, and the config has no mistakes.
     well: bool,
     /// What is wrong.
-    causes: Vec<Cause>,
-    servers: Vec<Server>,
-    endpoints: Vec<Endpoint>,
+    pub(crate) causes: Vec<Cause>,
+    pub(crate) servers: Vec<Server>,
+    pub(crate) endpoints: Vec<Endpoint>,
     /// Where MCP clients are served, if they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     gateway: Option<GatewayStatus>,
@@ -73,15 +73,15 @@ impl LogLevel {
 /// A fault.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Cause {
-    code: FaultCode,
+pub(crate) struct Cause {
+    pub(crate) code: FaultCode,
     /// `error`, or `warning` where everything is served in spite of it.
     severity: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    server: Option<String>,
+    pub(crate) server: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    endpoint: Option<String>,
-    message: String,
+    pub(crate) endpoint: Option<String>,
+    pub(crate) message: String,
     /// Of a mistake in the config, its code as `mcp-pipe validate` has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     mistake: Option<String>,
@@ -90,13 +90,13 @@ struct Cause {
 /// A server.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Server {
-    name: String,
-    well: bool,
+pub(crate) struct Server {
+    pub(crate) name: String,
+    pub(crate) well: bool,
     /// What a person wants of it: `running`, `paused` or `stopped`.
     wanted: Wanted,
     /// `starting`, `serving`, `silent`, `refusing`, `down` or `stopped`.
-    state: &'static str,
+    pub(crate) state: &'static str,
     /// For how long that has been so, in seconds.
     for_seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -105,7 +105,7 @@ struct Server {
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<String>,
     /// What it is doing, in words.
-    words: String,
+    pub(crate) words: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_attempt_seconds: Option<f64>,
     /// How often it was started again because it had ended or could not be started; and how many of its last lives in a row were of no use.
@@ -126,7 +126,7 @@ struct Server {
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Process {
+pub(crate) struct Process {
     pid: u32,
     for_seconds: f64,
     /// What it and everything that it has started hold of the memory, and how many processes that is; where the system tells.
@@ -157,12 +157,12 @@ struct Calls {
 /// An endpoint, and the connection to it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Endpoint {
+pub(crate) struct Endpoint {
     /// Its name in the config; its address where it has none.
-    name: String,
+    pub(crate) name: String,
     /// Its address, without what is secret.
-    address: String,
-    well: bool,
+    pub(crate) address: String,
+    pub(crate) well: bool,
     /// `waiting`, `connected` or `down`.
     state: &'static str,
     for_seconds: f64,
@@ -170,7 +170,7 @@ struct Endpoint {
     fault: Option<FaultCode>,
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<String>,
-    words: String,
+    pub(crate) words: String,
     /// Where that only follows from what is wrong with servers: which.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     because_of: Vec<String>,
@@ -258,6 +258,12 @@ impl Report {
         let daemon = daemon.clone();
         let schema = SCHEMA;
         Some(Report { schema, daemon, well, causes, servers, endpoints, gateway, stopping, counts, log_level })
+    }
+
+    /// Which one it is.
+    pub(crate) fn who(&self) -> String {
+        let Daemon { pid, version, config } = &self.daemon;
+        format!("process {pid}, version {version}, with {config}")
     }
 
     /// Whether all of it serves.
@@ -380,7 +386,20 @@ pub(super) fn gone(before: &[Gist], new: &[Gist]) -> Vec<String> {
     told
 }
 
+impl Server {
+    /// How long its process, which serves, took to its answer to `initialize`.
+    pub(crate) fn took(&self) -> Option<Duration> {
+        let process = self.process.as_ref().filter(|_| self.state == "serving")?;
+        Duration::try_from_secs_f64(process.for_seconds - self.for_seconds).ok()
+    }
+}
+
 impl Cause {
+    /// Whether something that is wanted is not served because of it.
+    pub(crate) fn is_error(&self) -> bool {
+        self.severity == "error"
+    }
+
     fn alone(code: FaultCode, message: String) -> Self {
         let severity = if code.is_warning() { "warning" } else { "error" };
         Cause { code, severity, server: None, endpoint: None, message, mistake: None }

@@ -79,14 +79,33 @@ pub(crate) fn good_until(endpoint: &Endpoint) -> Option<u64> {
     struct Claims {
         exp: f64,
     }
-    let parameters = || endpoint.reveal().query().unwrap_or_default().split('&');
-    let Claims { exp } = parameters().find_map(payload)?;
+    let Claims { exp } = said(endpoint)?;
+    seconds(exp)
+}
+
+/// When the token of an endpoint was issued by what it says of itself (`iat`, RFC 7519 section 4.1.6), in the same way.
+pub(crate) fn issued_at(endpoint: &Endpoint) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Claims {
+        iat: f64,
+    }
+    let Claims { iat } = said(endpoint)?;
+    seconds(iat)
+}
+
+/// What the token in an endpoint's query says of itself.
+fn said<T: DeserializeOwned>(endpoint: &Endpoint) -> Option<T> {
+    endpoint.reveal().query().unwrap_or_default().split('&').find_map(payload)
+}
+
+/// A time as a token has it.
+fn seconds(time: f64) -> Option<u64> {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "saturates, which is far away in either way"
     )]
-    (exp.is_finite() && exp > 0.0).then_some(exp as u64)
+    (time.is_finite() && time > 0.0).then_some(time as u64)
 }
 
 /// The user and the agent, if this parameter of a query is a token that names the agent.

@@ -115,6 +115,56 @@ impl FaultCode {
     pub fn is_warning(self) -> bool {
         matches!(self, FaultCode::DiskFull | FaultCode::CacheUnwritable)
     }
+
+    /// What to do about it, where nothing more is known than the code.
+    pub fn remedy(self) -> &'static str {
+        match self {
+            FaultCode::CommandNotFound => "install it, or correct command or cwd",
+            FaultCode::CommandNotRunnable => "make it executable, or name its interpreter as command",
+            FaultCode::LimitReached => "raise the limit that is named",
+            FaultCode::ServerExited => "nothing, unless it comes again; see mcp-pipe logs SERVER",
+            FaultCode::ServerCrashLoop => "see mcp-pipe logs SERVER, mend it, mcp-pipe restart SERVER",
+            FaultCode::ServerNotReady => "raise startTimeout if it needs longer; else see mcp-pipe logs SERVER",
+            FaultCode::ServerHangs => "mcp-pipe restart SERVER",
+            FaultCode::ServerRefuses => "do what it says, then mcp-pipe restart SERVER",
+            FaultCode::RemoteRefused => {
+                "start it, or correct the port in its url; in a container localhost is the container"
+            }
+            FaultCode::RemoteDns => "check its spelling, and this machine's name server",
+            FaultCode::RemoteUnreachable => "check this machine's network and firewall",
+            FaultCode::RemoteTimeout => {
+                "check that it runs and is not overloaded; raise startTimeout if it needs longer"
+            }
+            FaultCode::RemoteTls => "do what the words say: caFile, certFile, a clock, a name",
+            FaultCode::RemoteProxy => "check the proxy and its variables, or name the host in NO_PROXY",
+            FaultCode::RemoteLost => "nothing, unless it comes again: it is asked anew",
+            FaultCode::RemoteUnauthorized => "write or correct headers in its entry",
+            FaultCode::RemoteToken => "see the reason; it is tried again",
+            FaultCode::RemoteBusy => "wait: it is asked again, and not before its Retry-After",
+            FaultCode::RemoteHttp => "check the path in its url, to the last slash; 5xx are the server's own",
+            FaultCode::RemoteNotMcp => "check scheme, port and path of its url",
+            FaultCode::EndpointRefused => "check the port, and that the endpoint runs",
+            FaultCode::EndpointDns => "check its spelling, and this machine's name server",
+            FaultCode::EndpointUnreachable => "check this machine's network and firewall",
+            FaultCode::EndpointTimeout => "check that it runs, and whether a firewall or a proxy is in the way",
+            FaultCode::EndpointTls => "do what the words say: a CA file, a clock, a name",
+            FaultCode::EndpointProxy => "check the proxy and its variables",
+            FaultCode::EndpointHeader => "correct it",
+            FaultCode::EndpointUnauthorized => "copy a fresh endpoint URL from its console",
+            FaultCode::EndpointHttp => "check the address; 5xx pass by themselves",
+            FaultCode::EndpointNotMcp => "compare the address with the one in the endpoint's console",
+            FaultCode::Endpoint4004 => "the words say what is most likely",
+            FaultCode::EndpointClosed => "the words say what it means",
+            FaultCode::EndpointContested => "end the other program with this token, or use another agent",
+            FaultCode::EndpointHalfOpen => "the network; the endpoint is dialled again",
+            FaultCode::EndpointLost => "the network; the endpoint is dialled again",
+            FaultCode::AgentTaken => "end one of the two",
+            FaultCode::ConfigMistake => "correct them, at the places that are named",
+            FaultCode::GatewayUnchanged => "do what the words say, then mcp-pipe reload",
+            FaultCode::DiskFull => "make room, or name another folder: --cache-dir",
+            FaultCode::CacheUnwritable => "check the folder that is named",
+        }
+    }
 }
 
 #[cfg(test)]
@@ -128,6 +178,11 @@ mod tests {
         let rows: Vec<&str> = rows.filter(|code| FaultCode::ALL.iter().any(|known| known.as_str() == *code)).collect();
         let all: Vec<&str> = FaultCode::ALL.iter().map(|code| code.as_str()).collect();
         assert_eq!(rows, all, "each once and in this order");
+        for code in FaultCode::ALL {
+            let row = docs.lines().find(|line| line.starts_with(&format!("| `{}` |", code.as_str())));
+            let told = row.unwrap_or_default().replace('`', "");
+            assert!(told.ends_with(&format!("| {} |", code.remedy())), "{told}: {}", code.remedy());
+        }
         for code in FaultCode::ALL {
             let written = serde_json::to_value(code).ok();
             assert_eq!(written.as_ref().and_then(serde_json::Value::as_str), Some(code.as_str()));

@@ -23,6 +23,7 @@ use crate::endpoint::{Endpoint, Origin};
 use crate::process::aside::aside;
 use crate::process::limits;
 
+pub(crate) mod probe;
 mod redirect;
 mod stream;
 mod upgrade;

@@ -6,16 +6,19 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 #[cfg(all(unix, not(target_os = "macos")))]
 use rustls_native_certs::load_certs_from_paths;
 use rustls_native_certs::{CertificateResult, load_native_certs};
 use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::client::WebPkiServerVerifier;
+use tokio_rustls::rustls::client::danger::ServerCertVerifier as _;
 use tokio_rustls::rustls::{self, CertificateError, ClientConfig, InvalidMessage, RootCertStore};
 
 use super::error::{DialError, DialStep, TlsProblem};
@@ -133,7 +136,50 @@ fn trust(what: impl Into<String>, remedy: &'static str) -> DialError {
     DialError::Trust { what: what.into(), remedy }
 }
 
+/// Until when a certificate is good that a host has shown, with those by which it was signed; `None` where that can't be found out.
+pub(super) async fn good_until(shown: Vec<CertificateDer<'static>>, host: &str, files: &TlsSpec) -> Option<SystemTime> {
+    let (files, name) = (files.clone(), ServerName::try_from(host.to_owned()).ok()?);
+    let roots = aside(move || roots(&files)).await.ok()?.ok()?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().ok()?;
+    let (own, signers) = shown.split_first()?;
+    // In a thousand years no certificate is good any more, and whoever refuses it says since when.
+    let then = UnixTime::since_unix_epoch(Duration::from_secs(UnixTime::now().as_secs()) + FAR);
+    match verifier.verify_server_cert(own, signers, &name, &[], then) {
+        Err(rustls::Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => {
+            SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(not_after.as_secs()))
+        }
+        Ok(_) | Err(_) => None,
+    }
+}
+
+/// A thousand years.
+const FAR: Duration = Duration::from_secs(1000 * 365 * 86_400);
+
 fn load(files: &TlsSpec, alpn: Alpn) -> Result<ClientConfig, DialError> {
+    let roots = roots(files)?;
+    // The provider is named, since another library may have chosen the process's default.
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let versions = versions.map_err(|e| trust(format!("TLS can't be set up ({e})"), RETRIED))?;
+    let config = versions.with_root_certificates(roots);
+    let mut config = match &files.identity {
+        None => config.with_no_client_auth(),
+        Some((cert, key)) => {
+            let (certs, key) = identity(cert, key)?;
+            let refused = |e| trust(format!("the certificate {} can't be used ({e})", cert.display()), CHECK_IDENTITY);
+            config.with_client_auth_cert(certs, key).map_err(refused)?
+        }
+    };
+    config.alpn_protocols = match alpn {
+        Alpn::Http1 => vec![b"http/1.1".to_vec()],
+        Alpn::Http2 => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+    };
+    Ok(config)
+}
+
+/// The authorities that are trusted.
+fn roots(files: &TlsSpec) -> Result<RootCertStore, DialError> {
     let mut roots = RootCertStore::empty();
     let platform = platform_store();
     if let Some(error) = platform.errors.first() {
@@ -157,24 +203,7 @@ fn load(files: &TlsSpec, alpn: Alpn) -> Result<ClientConfig, DialError> {
             "install it (the package is often called ca-certificates), or name a PEM file in SSL_CERT_FILE",
         ));
     }
-    // The provider is named, since another library may have chosen the process's default.
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let versions = versions.map_err(|e| trust(format!("TLS can't be set up ({e})"), RETRIED))?;
-    let config = versions.with_root_certificates(roots);
-    let mut config = match &files.identity {
-        None => config.with_no_client_auth(),
-        Some((cert, key)) => {
-            let (certs, key) = identity(cert, key)?;
-            let refused = |e| trust(format!("the certificate {} can't be used ({e})", cert.display()), CHECK_IDENTITY);
-            config.with_client_auth_cert(certs, key).map_err(refused)?
-        }
-    };
-    config.alpn_protocols = match alpn {
-        Alpn::Http1 => vec![b"http/1.1".to_vec()],
-        Alpn::Http2 => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
-    };
-    Ok(config)
+    Ok(roots)
 }
 
 const CHECK_IDENTITY: &str = "check that certFile holds the certificate and keyFile its key, both in PEM form";

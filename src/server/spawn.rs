@@ -191,7 +191,7 @@ fn is_path(program: &str) -> bool {
 }
 
 /// The `PATH` in which the program was looked for.
-fn search_path(spec: &CommandSpec) -> String {
+pub(crate) fn search_path(spec: &CommandSpec) -> String {
     own_path(spec).map(str::to_owned).or_else(|| env::var("PATH").ok()).unwrap_or_default()
 }
 
@@ -201,7 +201,7 @@ fn own_path(spec: &CommandSpec) -> Option<&str> {
 }
 
 /// The file that is the program, whether or not it can be started.
-fn file_of(spec: &CommandSpec) -> Option<PathBuf> {
+pub(crate) fn file_of(spec: &CommandSpec) -> Option<PathBuf> {
     let program = Path::new(&spec.program);
     if is_path(&spec.program) {
         let path = spec.cwd.as_ref().map_or_else(|| program.to_owned(), |cwd| cwd.join(program));

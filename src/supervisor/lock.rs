@@ -32,7 +32,7 @@ pub(super) enum Attempt {
 
 /// The process that has a lock, as far as it is known. `Display`: "process 7 with /etc/mcp_config.json".
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Holder {
+pub(crate) struct Holder {
     pid: Option<u32>,
     config: String,
 }
@@ -59,6 +59,29 @@ pub(super) fn attempt(dir: &Path, agent: Agent, config: &str) -> io::Result<Atte
         }
         Err(TryLockError::Error(error)) => Err(error),
     }
+}
+
+/// Who has the lock of `agent` in our folder in `dir`, found without trying to get it.
+#[cfg(target_os = "linux")]
+pub(crate) fn holder(dir: &Path, agent: Agent) -> Option<Holder> {
+    use std::os::unix::fs::MetadataExt as _;
+    let file = Folder::find(dir).ok()??.path().join(name(agent));
+    let found = std::fs::symlink_metadata(&file).ok().filter(std::fs::Metadata::is_file)?;
+    // The kernel's list of all locks (proc(5)): a device and an inode each.
+    let inode = format!(":{}", found.ino());
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    let is_held = locks
+        .lines()
+        .any(|line| line.contains(" FLOCK ") && line.split_whitespace().any(|word| word.ends_with(&inode)));
+    let mut text = Vec::new();
+    File::open(&file).ok()?.take(MAX_HOLDER).read_to_end(&mut text).ok().filter(|_| is_held)?;
+    Some(Holder::read(&String::from_utf8_lossy(&text)))
+}
+
+/// The same where nobody tells.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn holder(_dir: &Path, _agent: Agent) -> Option<Holder> {
+    None
 }
 
 fn name(agent: Agent) -> String {

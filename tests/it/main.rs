@@ -16,6 +16,7 @@ mod conformance;
 mod conformance_server;
 mod control;
 mod crash;
+mod doctor;
 mod endpoints;
 mod eras;
 mod escapes;

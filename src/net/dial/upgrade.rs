@@ -48,17 +48,8 @@ pub(super) async fn upgrade(
     limit: &Limit,
 ) -> Result<Answer, DialError> {
     let key = generate_key();
-    let request = request(endpoint, spec, &key)?;
-    let exchange = async {
-        // Not an error yet: a server that refuses without reading has often answered before it closed.
-        let written = stream.write_all(&request).await.and(stream.flush().await);
-        read_head(&mut stream).await.map_err(|error| match (error, written) {
-            (HeadError::Lost(_), Err(error)) => HeadError::Lost(error),
-            (error, _) => error,
-        })
-    };
-    let step = if endpoint.is_tls() { DialStep::Upgrade } else { DialStep::PlainUpgrade };
-    let head = limit.bound(peer, step, async { exchange.await.map_err(|e| no_head(e, peer, step)) }).await?;
+    let request = request(endpoint, spec, Some(&key))?;
+    let head = exchange(&mut stream, &request, endpoint, peer, limit).await?;
     if head.status == 101 {
         verify(&head.headers, &key, spec, peer, || Redaction::of(endpoint, spec))?;
         return Ok(Answer::Open(Dialed { stream, early: head.rest }));
@@ -67,21 +58,61 @@ pub(super) async fn upgrade(
         let location = String::from_utf8_lossy(location.as_bytes()).into_owned();
         return Ok(Answer::Redirect { status: head.status, location });
     }
-    let Head { status, headers, rest: mut body } = head;
+    Err(refusal(stream, head, (endpoint, spec), peer, limit).await)
+}
+
+/// The same address asked for a page: one GET that can't become a connection of the endpoint's.
+pub(super) async fn get(
+    mut stream: Stream,
+    endpoint: &Endpoint,
+    spec: &LinkSpec,
+    peer: &str,
+    limit: &Limit,
+) -> Result<(u16, HeaderMap, DialError), DialError> {
+    let request = request(endpoint, spec, None)?;
+    let head = exchange(&mut stream, &request, endpoint, peer, limit).await?;
+    let (status, headers) = (head.status, head.headers.clone());
+    Ok((status, headers, refusal(stream, head, (endpoint, spec), peer, limit).await))
+}
+
+/// Sends a request, and reads the head of the answer.
+async fn exchange(
+    stream: &mut Stream,
+    request: &[u8],
+    endpoint: &Endpoint,
+    peer: &str,
+    limit: &Limit,
+) -> Result<Head, DialError> {
+    let exchange = async {
+        // Not an error yet: a server that refuses without reading has often answered before it closed.
+        let written = stream.write_all(request).await.and(stream.flush().await);
+        read_head(stream).await.map_err(|error| match (error, written) {
+            (HeadError::Lost(_), Err(error)) => HeadError::Lost(error),
+            (error, _) => error,
+        })
+    };
+    let step = if endpoint.is_tls() { DialStep::Upgrade } else { DialStep::PlainUpgrade };
+    limit.bound(peer, step, async { exchange.await.map_err(|e| no_head(e, peer, step)) }).await
+}
+
+/// An answer that is no upgrade, as an error, with the beginning of its body.
+async fn refusal(
+    mut stream: Stream,
+    Head { status, headers, rest: mut body }: Head,
+    (endpoint, spec): (&Endpoint, &LinkSpec),
+    peer: &str,
+    limit: &Limit,
+) -> DialError {
     let patience = limit.deadline.min(Instant::now() + BODY_PATIENCE);
     // The end of the patience is no error: what came until then is shown.
     let _ = tokio::time::timeout_at(patience, read_body(&mut stream, &headers, &mut body)).await;
     let body = Redaction::of(endpoint, spec).shown(&body_text(&headers, &body), MAX_SHOWN);
-    Err(DialError::Http {
-        peer: peer.to_owned(),
-        status,
-        retry_after: headers.get(header::RETRY_AFTER).and_then(|value| retry_after(value, SystemTime::now())),
-        body,
-    })
+    let retry_after = headers.get(header::RETRY_AFTER).and_then(|value| retry_after(value, SystemTime::now()));
+    DialError::Http { peer: peer.to_owned(), status, retry_after, body }
 }
 
-/// The request head. The path and query go as they were given.
-fn request(endpoint: &Endpoint, spec: &LinkSpec, key: &str) -> Result<Vec<u8>, DialError> {
+/// The request head: for an upgrade if there is a `key` for that. The path and query go as they were given.
+fn request(endpoint: &Endpoint, spec: &LinkSpec, key: Option<&str>) -> Result<Vec<u8>, DialError> {
     let uri = endpoint.reveal();
     let target = uri.path_and_query().map_or("/", |p| p.as_str());
     // For `ws://host?token=…` the http crate gives the query alone, but a request target starts with a slash.
@@ -89,11 +120,15 @@ fn request(endpoint: &Endpoint, spec: &LinkSpec, key: &str) -> Result<Vec<u8>, D
     let (user_info, host) =
         uri.authority().map_or(("", ""), |a| a.as_str().rsplit_once('@').unwrap_or(("", a.as_str())));
 
-    let mut out = format!(
-        "GET {slash}{target} HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-         Sec-WebSocket-Key: {key}\r\n"
-    )
-    .into_bytes();
+    let upgrade = key.map_or_else(
+        || "Connection: close\r\n".to_owned(),
+        |key| {
+            format!(
+                "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n"
+            )
+        },
+    );
+    let mut out = format!("GET {slash}{target} HTTP/1.1\r\n{upgrade}").into_bytes();
     let mut put = |name: &str, value: &[u8]| {
         out.extend_from_slice(name.as_bytes());
         out.extend_from_slice(b": ");
@@ -111,7 +146,7 @@ fn request(endpoint: &Endpoint, spec: &LinkSpec, key: &str) -> Result<Vec<u8>, D
         let decoded: Vec<u8> = percent_decode_str(user_info).collect();
         put("Authorization", format!("Basic {}", BASE64_STANDARD.encode(decoded)).as_bytes());
     }
-    if let Some(subprotocol) = &spec.subprotocol {
+    if let Some(subprotocol) = spec.subprotocol.as_ref().filter(|_| key.is_some()) {
         let value = HeaderValue::from_str(subprotocol);
         put("Sec-WebSocket-Protocol", checked(&header::SEC_WEBSOCKET_PROTOCOL, value)?.as_bytes());
     }
@@ -193,7 +228,7 @@ mod tests {
     use crate::endpoint::Secret;
 
     fn text(endpoint: &str, spec: &LinkSpec) -> String {
-        String::from_utf8(request(&endpoint.parse().unwrap(), spec, "KEY").unwrap()).unwrap()
+        String::from_utf8(request(&endpoint.parse().unwrap(), spec, Some("KEY")).unwrap()).unwrap()
     }
 
     #[test]
@@ -229,7 +264,7 @@ mod tests {
         for (name, value) in [("x-key", "a\r\nb: s3cret"), ("upgrade", "h2c"), ("sec-websocket-key", "s3cret")] {
             let spec =
                 LinkSpec { headers: vec![(HeaderName::from_static(name), Secret::new(value))], ..LinkSpec::default() };
-            let error = request(&"ws://h/".parse().unwrap(), &spec, "KEY").unwrap_err().to_string();
+            let error = request(&"ws://h/".parse().unwrap(), &spec, Some("KEY")).unwrap_err().to_string();
             assert!(error.contains(name) && !error.contains("s3cret"), "{error}");
         }
     }

@@ -1,0 +1,275 @@
+//! What surrounds mcp-pipe on this machine: limits, folders, ports, a container, and others who may be in the way. Looked at, and nothing is
+//! changed.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::check::{Check, Fault, Found, Key};
+use super::code::Code;
+use super::{CONFIG, DAEMON};
+use crate::config::Config;
+use crate::net::port;
+use crate::process::limits;
+use crate::words::{counted, listed};
+
+/// Files that a server takes: its three pipes, its endpoint's connection, and what is open for a moment.
+#[cfg(unix)]
+const FILES_OF_SERVER: u64 = 6;
+/// Files that mcp-pipe itself takes, and room for clients.
+#[cfg(unix)]
+const FILES: u64 = 64;
+/// Least room on a disk of which nothing is told.
+#[cfg(unix)]
+const ROOM: u64 = 16 << 20;
+
+/// All that can be looked at here. `runs`: whether a mcp-pipe runs with this config, whose ports are its own.
+pub(super) fn checks(config: &Config, runs: bool) -> Vec<Check> {
+    let mut checks = Vec::new();
+    let mut add = |id, target: &str, found| checks.push(Check::new(Key::of(id, target), found));
+    add("machine.files", "", files(config.servers.len() as u64));
+    let folders = [("machine.cache", &config.cache_dir), ("machine.state", &config.state_dir)];
+    for (id, folder) in folders.into_iter().filter_map(|(id, folder)| Some((id, folder.as_ref()?))) {
+        add(id, &folder.display().to_string(), self::folder(folder));
+    }
+    let container = container();
+    if let Some(kind) = container {
+        add("machine.container", "", Found::Good(format!("runs in a container ({kind})")));
+    }
+    if let Some(killed) = killed_for_memory() {
+        let what = format!("the system has ended {} of this group because memory ran out", counted(killed, "process"));
+        let remedy = "give it more memory (MemoryMax= of systemd, --memory of a container), or run fewer servers";
+        add("machine.memory", "", Found::Odd { what, remedy: remedy.to_owned() });
+    }
+    if config.place.is_file() && is_mounted(&config.place) {
+        let what =
+            "is a mount of its own, so a new file that an editor or git puts in its place outside is not seen here";
+        let remedy = "mount the folder in which it lies";
+        add(
+            "config.mount",
+            &config.place.display().to_string(),
+            Found::Odd { what: what.to_owned(), remedy: remedy.to_owned() },
+        );
+    }
+    let listeners = [
+        ("gateway", config.gateway.as_ref().map(|gateway| gateway.listen)),
+        ("admin", config.admin.as_ref().map(|admin| admin.listen)),
+    ];
+    for (name, listen) in listeners.into_iter().filter_map(|(name, listen)| Some((name, listen?))) {
+        add(
+            "listen.port",
+            name,
+            if runs { Found::Good(format!("{listen}, by the mcp-pipe that runs")) } else { self::port(listen) },
+        );
+        if listen.ip().is_loopback() && container.is_some() {
+            let what = format!("listens on {listen}: in a container nobody outside of it gets there");
+            let remedy = format!("\"listen\": \"0.0.0.0:{}\" with an API key, and publish the port", listen.port());
+            add("listen.reach", name, Found::Odd { what, remedy });
+        }
+    }
+    if let Some(check) = others(runs) {
+        add("machine.others", "", check);
+    }
+    checks.into_iter().map(|check| check.after([Key::of(CONFIG, ""), Key::of(DAEMON, "")])).collect()
+}
+
+/// The newest of the files that this machine itself has written: its clock was there at least once.
+pub(super) fn newest(config: Option<&Path>) -> Option<(String, SystemTime)> {
+    let files = config.map(Path::to_owned).into_iter().chain(std::env::current_exe());
+    let changed = |file: PathBuf| {
+        let at = file.metadata().ok()?.modified().ok()?;
+        Some((file.display().to_string(), at))
+    };
+    files.filter_map(changed).max_by_key(|(_, at)| *at)
+}
+
+#[cfg(unix)]
+fn files(servers: u64) -> Found {
+    use rustix::process::{Resource, getrlimit};
+    let Some(limit) = getrlimit(Resource::Nofile).current else {
+        return Found::Good("no limit on open files".to_owned());
+    };
+    let needed = FILES + servers * FILES_OF_SERVER;
+    if limit >= needed {
+        return Found::Good(format!("{limit} open files at most"));
+    }
+    let what = format!("{limit} open files at most; {} want {needed} or so", counted(servers as usize, "server"));
+    Found::Odd { what, remedy: "raise it: ulimit -n, LimitNOFILE= of systemd".to_owned() }
+}
+
+#[cfg(not(unix))]
+fn files(_servers: u64) -> Found {
+    Found::Skipped("this system has no such limit".to_owned())
+}
+
+/// Whether something can be kept in a folder, which need not be there yet.
+#[cfg(unix)]
+fn folder(folder: &Path) -> Found {
+    use rustix::fs::{Access, access, statvfs};
+    let odd = |what: String, remedy: &str| Found::Odd { what, remedy: remedy.to_owned() };
+    let Some(there) = folder.ancestors().find(|at| at.exists()) else { return Found::Skipped(String::new()) };
+    let named = if there == folder { String::new() } else { format!(", as {} is", there.display()) };
+    if !there.is_dir() {
+        return odd(format!("can't be made: {} is no folder", there.display()), "name another one in the config");
+    }
+    if access(there, Access::WRITE_OK | Access::EXEC_OK).is_err() {
+        return odd(
+            format!("can't be written to{named}"),
+            "let mcp-pipe's user write there, or name another folder in the config",
+        );
+    }
+    let Ok(disk) = statvfs(there) else { return Found::Good("can be written to".to_owned()) };
+    let left = disk.f_bavail.saturating_mul(disk.f_frsize);
+    if left < ROOM || (disk.f_files > 0 && disk.f_favail == 0) {
+        return odd(
+            format!("its disk is full: {} left", room(left)),
+            "make room, or name another folder in the config",
+        );
+    }
+    Found::Good(format!("can be written to; {} left", room(left)))
+}
+
+/// Room on a disk.
+#[cfg(unix)]
+fn room(bytes: u64) -> String {
+    match bytes >> 20 {
+        mib @ 0..10_000 => format!("{mib} MiB"),
+        mib => format!("{} GiB", mib >> 10),
+    }
+}
+
+#[cfg(not(unix))]
+fn folder(_folder: &Path) -> Found {
+    Found::Skipped("not looked at on this system".to_owned())
+}
+
+/// Whether an address can be listened on.
+fn port(listen: SocketAddr) -> Found {
+    match TcpListener::bind(listen) {
+        Ok(_) => Found::Good(format!("{listen} is free")),
+        Err(error) => {
+            let holder = port::holder(listen).filter(|_| error.kind() == std::io::ErrorKind::AddrInUse);
+            let why = holder.map_or_else(|| limits::told(&error), |holder| format!("{holder}, listens there"));
+            let remedy = "end that program, or write another port into the config (\"listen\")".to_owned();
+            Found::Bad(Fault { code: Code::PortTaken, what: format!("{listen} can't be listened on: {why}"), remedy })
+        }
+    }
+}
+
+/// In what kind of container this is.
+#[cfg(target_os = "linux")]
+fn container() -> Option<&'static str> {
+    let is = |file: &str| Path::new(file).exists();
+    if is("/.dockerenv") {
+        Some("Docker")
+    } else if is("/run/.containerenv") {
+        Some("Podman")
+    } else if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() {
+        Some("Kubernetes")
+    } else {
+        None
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn container() -> Option<&'static str> {
+    None
+}
+
+/// How many processes of this control group the system has ended because memory ran out (cgroup v2, `memory.events`).
+#[cfg(target_os = "linux")]
+fn killed_for_memory() -> Option<usize> {
+    let own = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let place = own.lines().find_map(|line| line.strip_prefix("0::"))?;
+    let events = std::fs::read_to_string(format!("/sys/fs/cgroup{place}/memory.events")).ok()?;
+    events.lines().find_map(|line| line.strip_prefix("oom_kill "))?.parse().ok().filter(|killed| *killed > 0)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn killed_for_memory() -> Option<usize> {
+    None
+}
+
+/// Whether a file is the place of a mount (proc(5), `/proc/self/mountinfo`).
+#[cfg(target_os = "linux")]
+fn is_mounted(file: &Path) -> bool {
+    let Ok(file) = file.canonicalize() else { return false };
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    // Blanks are written as \040 there.
+    let written = file.to_string_lossy().replace(' ', "\\040");
+    mounts.lines().any(|line| line.split(' ').nth(4) == Some(&*written))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_mounted(_file: &Path) -> bool {
+    false
+}
+
+/// Most processes that are named.
+const SHOWN: usize = 5;
+
+/// Other programs of the kind, which may use the same token.
+#[cfg(target_os = "linux")]
+fn others(runs: bool) -> Option<Found> {
+    let ours = std::process::id();
+    let all = std::fs::read_dir("/proc").ok()?.flatten();
+    let mut found = Vec::new();
+    for pid in all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()).filter(|pid| *pid != ours) {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+        let name = |word: &[u8]| word.rsplit(|byte| *byte == b'/').next().unwrap_or_default().to_vec();
+        // The script after which this program is made, and its many copies.
+        if words.iter().take(3).any(|word| name(word) == b"mcp_pipe.py") {
+            found.push(format!("process {pid} (mcp_pipe.py)"));
+        }
+    }
+    if found.is_empty() {
+        return None;
+    }
+    let also = if runs { "as well" } else { "already" };
+    let what =
+        format!("{} may serve the same endpoint {also}", listed(found.iter().take(SHOWN).collect(), found.len()));
+    Some(Found::Odd {
+        what,
+        remedy: "end it where it has the same token: most endpoints take one connection".to_owned(),
+    })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn others(_runs: bool) -> Option<Found> {
+    None
+}
+
+#[cfg(all(test, target_os = "linux"))]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_is_taken_is_told_with_who_has_it() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let Found::Bad(fault) = port(taken.local_addr().unwrap()) else { panic!("it is taken") };
+        assert!(fault.what.contains(&format!("process {}", std::process::id())), "{}", fault.what);
+        assert_eq!(fault.code.as_str(), "port-taken");
+        let free = taken.local_addr().unwrap();
+        drop(taken);
+        assert!(matches!(port(free), Found::Good(_)));
+    }
+
+    #[test]
+    fn a_folder_is_looked_at_where_it_would_be_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let missing = dir.path().join("a/b");
+        assert!(matches!(folder(&missing), Found::Good(_)) && !missing.exists());
+        std::fs::write(dir.path().join("a"), "").unwrap();
+        let Found::Odd { what, .. } = folder(&missing) else { panic!("it can't be made") };
+        assert!(what.contains("is no folder"), "{what}");
+    }
+
+    #[test]
+    fn only_a_file_that_is_a_mount_is_one() {
+        assert!(is_mounted(Path::new("/proc")));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert!(!is_mounted(file.path()));
+    }
+}

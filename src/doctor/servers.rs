@@ -1,0 +1,284 @@
+//! The servers: those of a mcp-pipe that runs as it tells of them, others started for this once, through a whole pipe.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde_json::Value;
+use tokio::time::{sleep, timeout};
+
+use super::check::{Check, Fault, Found, Key};
+use super::code::Code;
+use super::{CONFIG, clients, network, program};
+use crate::config::{Config, Reach, ServerSpec};
+use crate::control::Examined;
+use crate::control::journal::FOR_HTTP;
+use crate::control::status::Status;
+use crate::error::FaultCode;
+use crate::inspect::remedy_for_silence;
+use crate::local::{Catalogue, Client, LocalError};
+use crate::mcp::cloud;
+use crate::process::guard::Guard;
+use crate::tools::size::{Size, budget_warning};
+use crate::words::{counted, span};
+
+/// Longest time that a server has for its answer to `initialize`: as long as the cloud waits.
+pub(super) const START: Duration = cloud::INITIALIZE;
+/// Time that is left after that for its list of tools.
+const LIST: Duration = Duration::from_secs(1);
+/// From when on an answer to `initialize` is told as slow: half of what the cloud waits.
+const SLOW: Duration = Duration::from_secs(5);
+
+/// From when on a server that has said nothing is looked at once more: what starts slowly has mostly answered by then. As a part of its time.
+const LONG: f64 = 0.6;
+
+const PROGRAM: &str = "server.program";
+const INITIALIZE: &str = "server.initialize";
+const TOOLS: &str = "server.tools";
+
+/// What came of a server's start.
+pub(super) enum Started {
+    Listed(Arc<Catalogue>),
+    /// It is down, or refuses: the state says why.
+    Failed,
+    /// It has answered, and kept that to itself.
+    Unflushed,
+    /// It answers `initialize`, and not `tools/list`.
+    Unlisted(LocalError),
+    /// Its time was over.
+    Late,
+}
+
+/// Asks each server of a config that runs for its tools.
+pub(super) async fn ask(
+    client: &Client,
+    status: &Status,
+    servers: &[ServerSpec],
+    guard: &Guard,
+) -> HashMap<Arc<str>, Started> {
+    let one = async |server: &ServerSpec| {
+        let mut unflushed = false;
+        let looking = async {
+            let long = server.start_timeout.mul_f64(LONG);
+            sleep(long).await;
+            if let Some(command) = server.reach.command().filter(|_| status.is_starting(&server.name)) {
+                unflushed =
+                    program::answers_at_its_end(command, guard.clone(), server.start_timeout.saturating_sub(long))
+                        .await;
+            }
+            std::future::pending::<Infallible>().await
+        };
+        let asked = async {
+            tokio::select! {
+                tools = client.tools(&server.name, START + LIST) => match tools {
+                    Ok(catalogue) => Started::Listed(catalogue),
+                    Err(error @ LocalError::NotListed { .. }) => Started::Unlisted(error),
+                    Err(_) => Started::Late,
+                },
+                _ = status.failed(&server.name) => Started::Failed,
+            }
+        };
+        let asked = async {
+            tokio::select! {
+                started = timeout(START + LIST, asked) => started.unwrap_or(Started::Late),
+                never = looking => match never {},
+            }
+        };
+        let started = asked.await;
+        let is_silent = matches!(started, Started::Failed | Started::Late) && unflushed;
+        (server.name.clone(), if is_silent { Started::Unflushed } else { started })
+    };
+    join_all(servers.iter().map(one)).await.into_iter().collect()
+}
+
+/// What is known of all servers.
+pub(super) struct Known<'a> {
+    pub(super) config: &'a Config,
+    /// A mcp-pipe that runs with the config, or our own.
+    pub(super) examined: &'a Examined,
+    /// What came of their starts; `None` where they are those of another mcp-pipe.
+    pub(super) started: Option<&'a HashMap<Arc<str>, Started>>,
+    /// The ways to remote servers.
+    pub(super) ways: &'a HashMap<Arc<str>, Vec<Check>>,
+    /// The programs of the others.
+    pub(super) programs: &'a HashMap<Arc<str>, String>,
+}
+
+/// The programs that servers are, as far as they are found.
+pub(super) async fn programs(servers: &[ServerSpec], guard: &Guard) -> HashMap<Arc<str>, String> {
+    let one = async |server: &ServerSpec| {
+        let command = server.reach.command()?;
+        Some((server.name.clone(), program::told(command, guard.clone()).await?))
+    };
+    join_all(servers.iter().map(one)).await.into_iter().flatten().collect()
+}
+
+impl Known<'_> {
+    /// The checks of all servers.
+    pub(super) fn checks(&self) -> Vec<Check> {
+        self.config.servers.iter().flat_map(|server| self.of(server)).collect()
+    }
+
+    fn of(&self, server: &ServerSpec) -> Vec<Check> {
+        let name = &*server.name;
+        let key = |id| Key::of(id, name);
+        let report = &self.examined.report;
+        let cause = report.causes.iter().find(|cause| cause.server.as_deref() == Some(name) && cause.is_error());
+        let bad = cause.map(|cause| self.fault(server, cause.code, &cause.message));
+        let of_program = |fault: &Fault| {
+            matches!(
+                fault.code,
+                Code::Fault(FaultCode::CommandNotFound | FaultCode::CommandNotRunnable | FaultCode::LimitReached)
+            )
+        };
+        let mut checks = Vec::new();
+        let mut before = vec![Key::of(CONFIG, "")];
+        match &server.reach {
+            Reach::Command(command) => {
+                let found = match bad.clone().filter(of_program) {
+                    Some(fault) => Found::Bad(fault),
+                    None => match self.programs.get(name) {
+                        Some(program) => Found::Good(program.clone()),
+                        None => Found::Odd {
+                            what: format!("{} is in no folder of PATH={}", command.program, program::path(command)),
+                            remedy: FaultCode::CommandNotFound.remedy().to_owned(),
+                        },
+                    },
+                };
+                checks.push(Check::new(key(PROGRAM), found).after(before.clone()));
+                before.push(key(PROGRAM));
+            }
+            Reach::Remote(_) => {
+                checks.extend(self.ways.get(name).into_iter().flatten().cloned());
+                before.push(key(network::LAST_OF_REMOTE));
+            }
+            Reach::Comer(_) => {}
+        }
+        let told = report.servers.iter().find(|told| told.name == name);
+        let initialized = match (bad.filter(|fault| !of_program(fault)), told) {
+            (Some(fault), _) => Found::Bad(fault),
+            (None, None) => {
+                Found::Skipped("the mcp-pipe that runs has no such server: its config is another one".to_owned())
+            }
+            (None, Some(told)) => match told.took() {
+                Some(took) if took >= SLOW && self.started.is_some() => Found::Odd {
+                    what: format!("answered initialize within {}; the cloud waits for {}", brief(took), span(START)),
+                    remedy: "nothing as long as mcp-pipe runs: it starts servers before it dials".to_owned(),
+                },
+                Some(took) if self.started.is_some() => Found::Good(format!(
+                    "answered initialize within {}; the cloud waits for {}",
+                    brief(took),
+                    span(START)
+                )),
+                Some(_) => Found::Good(told.words.clone()),
+                None if told.state == "starting" && self.started.is_some() => {
+                    Found::Bad(self.fault(server, FaultCode::ServerNotReady, &told.words))
+                }
+                None => Found::Skipped(told.words.clone()),
+            },
+        };
+        checks.push(Check::new(key(INITIALIZE), initialized).after(before));
+        checks.extend(output(name, &self.examined.log));
+        if let Some(started) = self.started.and_then(|all| all.get(name)) {
+            checks.extend(self.listed(server, started).into_iter().map(|check| check.after([key(INITIALIZE)])));
+        }
+        checks
+    }
+
+    /// A fault of a server, in the words of whoever started it.
+    fn fault(&self, server: &ServerSpec, code: FaultCode, words: &str) -> Fault {
+        let started = self.started.and_then(|all| all.get(&server.name));
+        match (code, started) {
+            (FaultCode::ServerNotReady, Some(Started::Unflushed)) => Fault {
+                code: Code::Fault(code),
+                what: "answers initialize only once its standard input ends: it keeps what it prints to itself"
+                    .to_owned(),
+                remedy: "have it flush standard output behind each message (fflush, $stdout.sync = true, autoflush)"
+                    .to_owned(),
+            },
+            (FaultCode::ServerNotReady, Some(_)) => {
+                let waited = server.start_timeout.min(START);
+                let what =
+                    format!("has not answered initialize within {}; the cloud waits for {}", span(waited), span(START));
+                let for_http = words.contains(FOR_HTTP);
+                Fault { code: Code::Fault(code), what, remedy: remedy_for_silence(&server.reach, for_http) }
+            }
+            (FaultCode::ServerExited, _) => Fault {
+                code: Code::Fault(code),
+                what: words.to_owned(),
+                remedy: "do what its last words say; mcp-pipe logs SERVER has more of them while it runs".to_owned(),
+            },
+            (code, _) => Fault::of(code, words),
+        }
+    }
+
+    fn listed(&self, server: &ServerSpec, started: &Started) -> Vec<Check> {
+        let name = &*server.name;
+        let key = |id| Key::of(id, name);
+        match started {
+            Started::Failed | Started::Unflushed => Vec::new(),
+            Started::Late => {
+                let what = format!("has not listed its tools within {}", span(LIST));
+                vec![Check::new(key(TOOLS), Found::Odd { what, remedy: "mcp-pipe tools waits for longer".to_owned() })]
+            }
+            Started::Unlisted(error) => {
+                let fault = Fault::of(FaultCode::ServerRefuses, &error.to_string());
+                vec![Check::new(key(TOOLS), Found::Bad(fault))]
+            }
+            Started::Listed(catalogue) => {
+                let tools = &catalogue.tools;
+                let size = Size::of(&Value::Array(tools.clone()).to_string());
+                let count = counted(tools.len(), "tool");
+                let found = match budget_warning(&count, size, self.config.tool_budget) {
+                    _ if tools.is_empty() => Found::Odd { what: "lists no tools".to_owned(), remedy: String::new() },
+                    Some(warning) => Found::Odd { what: warning, remedy: String::new() },
+                    None => Found::Good(format!("{count}, about {} tokens (an estimate)", size.tokens)),
+                };
+                vec![Check::new(key(TOOLS), found), clients::tools(name, tools)]
+            }
+        }
+    }
+
+    /// How many tools all servers have, if all have listed them.
+    pub(super) fn tools(&self) -> Option<usize> {
+        let of = |server: &ServerSpec| match self.started?.get(&server.name)? {
+            Started::Listed(catalogue) => Some(catalogue.tools.len()),
+            Started::Failed | Started::Unflushed | Started::Unlisted(_) | Started::Late => None,
+        };
+        self.config.servers.iter().map(of).sum()
+    }
+}
+
+/// Lines of the log that tell of what a server prints, and is mended.
+const OUTPUT: [(&str, &str); 3] = [
+    ("ERROR_STDOUT_NOISE", "have it print to stderr: stdout belongs to the protocol"),
+    ("SERVER_NOT_UTF8", "have it write UTF-8"),
+    ("SERVER_ODD", "mcp-pipe mends it; whoever wrote the server wants to know"),
+];
+/// Most of them that are shown.
+const SHOWN: usize = 3;
+
+fn output(server: &str, log: &[Value]) -> Vec<Check> {
+    let is_about = |line: &&Value| {
+        line["server"] == server || line["servers"].as_array().is_some_and(|all| all.iter().any(|one| one == server))
+    };
+    let told: Vec<(&str, &str)> = log
+        .iter()
+        .filter(is_about)
+        .filter_map(|line| {
+            let (_, remedy) = OUTPUT.iter().find(|(event, _)| line["event"] == *event)?;
+            Some((line["message"].as_str()?, *remedy))
+        })
+        .collect();
+    let Some((_, remedy)) = told.first() else { return Vec::new() };
+    let what = told.iter().take(SHOWN).map(|(message, _)| *message).collect::<Vec<_>>().join("; ");
+    let found = Found::Odd { what, remedy: (*remedy).to_owned() };
+    vec![Check::new(Key::of("server.output", server), found)]
+}
+
+/// A time of a start.
+fn brief(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}

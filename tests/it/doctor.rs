@@ -1,0 +1,381 @@
+//! `mcp-pipe doctor`: one root for each fault that is made, none where all is well, and nothing disturbed.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use futures_util::future::join_all;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::control::{Asked, Runtime};
+use crate::harness::{
+    Authority, Daemon, FakeEndpoint, Secured, Setup, Transport, Web, config, fixture_entry, multiplex, whole, within,
+};
+
+/// Roots as `code target`.
+pub(crate) fn roots(asked: &Asked) -> Vec<String> {
+    let told: Value = serde_json::from_str(&asked.out).unwrap_or_else(|_| panic!("no JSON: {asked:?}"));
+    assert_eq!(told["schema"], 1);
+    let roots = told["roots"].as_array().unwrap();
+    assert_eq!(asked.code, i32::from(!roots.is_empty()), "{told:#}");
+    for root in roots {
+        assert!(root["message"].as_str().is_some_and(|text| !text.is_empty()), "{root}");
+        assert!(root["remedy"].as_str().is_some_and(|text| !text.is_empty()), "{root}");
+    }
+    let one = |root: &Value| format!("{} {}", root["code"].as_str().unwrap(), root["target"].as_str().unwrap());
+    roots.iter().map(one).collect()
+}
+
+/// How a check ended, and because of what.
+fn check(asked: &Asked, id: &str, target: &str) -> (String, String) {
+    let told: Value = serde_json::from_str(&asked.out).unwrap();
+    let all = told["checks"].as_array().unwrap();
+    let found = all.iter().find(|check| check["id"] == id && check["target"] == target);
+    let found = found.unwrap_or_else(|| panic!("no {id} of {target}: {told:#}"));
+    (found["status"].as_str().unwrap().to_owned(), found["because"].as_str().unwrap().to_owned())
+}
+
+async fn doctor(setup: Setup) -> Asked {
+    Asked::of(setup.args(["doctor", "--json"]).output().await)
+}
+
+/// A server that is well beside whatever else there is, and no endpoint.
+fn beside(name: &str, entry: Value) -> Value {
+    config([("well", fixture_entry(&[])), (name, entry)])
+}
+
+/// An endpoint called `e`, at this address.
+fn with_endpoint(url: &str) -> Value {
+    let mut config = config([("well", fixture_entry(&[]))]);
+    config["endpoints"] = json!({"e": {"url": url, "servers": ["well"]}});
+    config
+}
+
+/// A fault, what is set up for it, and the one root that is to be found.
+struct Fault {
+    what: &'static str,
+    setup: Setup,
+    root: String,
+}
+
+fn fault(what: &'static str, setup: Setup, root: impl Into<String>) -> Fault {
+    Fault { what, setup, root: root.into() }
+}
+
+fn of_server(what: &'static str, code: &str, entry: Value) -> Fault {
+    fault(what, Setup::new().config(&beside("x", entry)).args(["--local"]), format!("{code} x"))
+}
+
+fn of_endpoint(what: &'static str, code: &str, url: &str) -> Fault {
+    fault(what, Setup::new().config(&with_endpoint(url)), format!("{code} e"))
+}
+
+/// A token of JSON that says this of itself.
+pub(crate) fn token_that_says(claims: &Value) -> String {
+    let part = |value: &Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
+    format!("{}.{}.c2lnbmF0dXJl", part(&json!({"alg": "ES256"})), part(claims))
+}
+
+fn seconds() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// Has this file seem to be changed in the days to come, as where a machine without a clock has lost its time.
+pub(crate) fn from_the_future(folder: &Path, name: &str) {
+    let file = fs::File::options().append(true).open(folder.join(name)).unwrap();
+    file.set_modified(SystemTime::now() + Duration::from_secs(40 * 86_400)).unwrap();
+}
+
+#[tokio::test]
+async fn each_fault_is_one_root_with_its_code_and_its_target() {
+    let authority = Authority::new();
+    let expired = Secured { expired: true, ..Secured::default() };
+    let page = |status: &'static str| move |_: &_| Some(whole(status, &[], "no"));
+    let of_tls =
+        async |secured| Web::start_secure(Transport::Http, authority.secure(secured), page("404 Not Found")).await;
+    let (good_tls, expired_tls) = (of_tls(Secured::default()).await, of_tls(expired).await);
+    let (locked, busy) = (Web::start(page("401 Unauthorized")).await, Web::start(page("503 Unavailable")).await);
+    let found = Web::start(page("404 Not Found")).await;
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mute = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let strange = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let strange_port = strange.local_addr().unwrap().port();
+    let speaks_otherwise = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = strange.accept().await {
+            let _gone = tokio::io::AsyncWriteExt::write_all(&mut stream, b"220 mail.example ESMTP\r\n").await;
+        }
+    });
+    let at = |web: &Web| format!("ws://127.0.0.1:{}/mcp/?token=t0ken-of-a-test", web.port());
+    let wss = |web: &Web| at(web).replace("ws:", "wss:");
+    let trusting = |url: &str| {
+        let mut config = with_endpoint(url);
+        config["endpoints"]["e"]["caFile"] = json!(authority.file("ca.pem"));
+        config
+    };
+    let script = |name: &str, text: &str, mode| {
+        let (name, text) = (name.to_owned(), text.to_owned());
+        move |folder: &Path| {
+            fs::write(folder.join(&name), &text).unwrap();
+            fs::set_permissions(folder.join(&name), fs::Permissions::from_mode(mode)).unwrap();
+        }
+    };
+    let expired_token = token_that_says(&json!({"agentId": 7, "exp": seconds() - 86_400}));
+    let with_port = |key: &str| {
+        let mut config = config([("well", fixture_entry(&[]))]);
+        config["gateway"] = json!({"listen": "127.0.0.1:0"});
+        config[key] = json!({"listen": taken.local_addr().unwrap().to_string()});
+        Setup::new().config(&config)
+    };
+    let clock = Setup::new()
+        .config(&trusting(&wss(&expired_tls)))
+        .prepared(|folder| from_the_future(folder, "mcp_config.json"));
+    let unflushed = "import sys\nfor line in sys.stdin:\n    \
+        sys.stdout.write('{\"jsonrpc\":\"2.0\",\"id\":0,\"result\":{\"protocolVersion\":\"2024-11-05\",\"capabilities\":{},\"serverInfo\":{\"name\":\"x\",\"version\":\"1\"}}}\\n')\n";
+    let mut late = fixture_entry(&["--silent"]);
+    late["startTimeout"] = json!("2s");
+    let faults = vec![
+        fault(
+            "a config that is no JSON",
+            Setup::new().file("mcp_config.json", "{\"mcpServers\": {\"x\": }"),
+            "config-mistake mcp_config.json:1:22",
+        ),
+        fault(
+            "a variable that is not set",
+            Setup::new()
+                .config(&beside("x", json!({"command": "x", "env": {"A": "${NOT_SET_ANYWHERE}"}})))
+                .args(["--local"]),
+            "config-mistake mcp_config.json:1:…",
+        ),
+        of_server("a program that is not there", "command-not-found", json!({"command": "not-there-at-all"})),
+        fault(
+            "a program that only the shell's PATH knows",
+            Setup::new().config(&beside("x", json!({"command": "uvx"}))).args(["--local"]).env("PATH", "/usr/sbin"),
+            "command-not-found x",
+        ),
+        fault(
+            "a file that is no program",
+            Setup::new()
+                .config(&beside("x", json!({"command": "./x"})))
+                .args(["--local"])
+                .prepared(script("x", "text", 0o644)),
+            "command-not-runnable x",
+        ),
+        of_server(
+            "a module that is missing",
+            "server-exited",
+            json!({"command": "python3", "args": ["-c", "import no_such_module"]}),
+        ),
+        of_server("a server that ends without a word", "server-exited", json!({"command": "true"})),
+        of_server("a server that says nothing", "server-not-ready", late),
+        of_server(
+            "a server that does not flush",
+            "server-not-ready",
+            json!({"command": "python3", "args": ["-c", unflushed], "env": {"PYTHONUNBUFFERED": ""}, "startTimeout": "4s"}),
+        ),
+        of_server("a server that refuses", "server-refuses", fixture_entry(&["--refuse", "no licence"])),
+        of_server(
+            "a server that does not list its tools",
+            "server-refuses",
+            fixture_entry(&["--fail", "tools/list", "-32000"]),
+        ),
+        of_server("a remote server that is down", "remote-refused", json!({"url": "http://127.0.0.1:9/mcp"})),
+        of_server("a remote server of no name", "remote-dns", json!({"url": "http://no-such-name.invalid/mcp"})),
+        of_server("a remote server that wants a token", "remote-unauthorized", json!({"url": locked.url()})),
+        of_server("a remote server at another path", "remote-http", json!({"url": found.url()})),
+        of_server("a remote server of an unknown authority", "remote-tls", json!({"url": good_tls.url()})),
+        of_endpoint("an endpoint of no name", "endpoint-dns", "ws://no-such-name.invalid/mcp/?token=t0ken-of-a-test"),
+        of_endpoint("an endpoint that is down", "endpoint-refused", "ws://127.0.0.1:9/mcp/?token=t0ken-of-a-test"),
+        of_endpoint("an endpoint that takes no token", "endpoint-unauthorized", &at(&locked)),
+        of_endpoint("an endpoint that is out of order", "endpoint-http", &at(&busy)),
+        of_endpoint(
+            "an endpoint that speaks something else",
+            "endpoint-not-mcp",
+            &format!("ws://127.0.0.1:{strange_port}/"),
+        ),
+        of_endpoint("an endpoint of an unknown authority", "endpoint-tls", &wss(&good_tls)),
+        fault(
+            "an endpoint whose certificate has expired",
+            Setup::new().config(&trusting(&wss(&expired_tls))),
+            "endpoint-tls e",
+        ),
+        of_endpoint("an endpoint without TLS", "endpoint-timeout", &wss(&found)),
+        of_endpoint(
+            "a token that has expired",
+            "endpoint-unauthorized",
+            &format!("ws://127.0.0.1:{}/?token={expired_token}", found.port()),
+        ),
+        fault("a clock that stands in the past", clock, "clock-wrong "),
+        fault(
+            "a proxy that is not there",
+            Setup::new()
+                .config(&with_endpoint("ws://endpoint.test/?token=t0ken-of-a-test"))
+                .env("HTTP_PROXY", "http://127.0.0.1:9"),
+            "endpoint-proxy e",
+        ),
+        fault(
+            "a proxy that is none",
+            Setup::new()
+                .config(&with_endpoint("ws://endpoint.test/?token=t0ken-of-a-test"))
+                .env("HTTP_PROXY", "ftp://x"),
+            "endpoint-proxy e",
+        ),
+        fault("a gateway's port that is taken", with_port("gateway"), "port-taken gateway"),
+        fault("an admin port that is taken", with_port("admin"), "port-taken admin"),
+    ];
+    // A few at a time: a server that has to share a processor with thirty starts late.
+    let mut left = faults.into_iter();
+    loop {
+        let some: Vec<Fault> = left.by_ref().take(6).collect();
+        if some.is_empty() {
+            break;
+        }
+        let found =
+            join_all(some.into_iter().map(async |Fault { what, setup, root }| (what, root, doctor(setup).await))).await;
+        for (what, root, asked) in found {
+            let [told] = &roots(&asked)[..] else { panic!("{what}: {root}: {asked:?}") };
+            let fits = root.strip_suffix('…').map_or(*told == root, |beginning| told.starts_with(beginning));
+            assert!(fits, "{what}: {root} and not {told}: {}", asked.out);
+        }
+    }
+    drop(mute);
+    speaks_otherwise.abort();
+}
+
+#[tokio::test]
+async fn where_all_is_well_there_is_no_root_and_an_endpoint_is_only_asked_for_a_page() {
+    let endpoint = Web::start(|_| Some(whole("426 Upgrade Required", &[], ""))).await;
+    let url = format!("ws://127.0.0.1:{}/mcp/?token=t0ken-of-a-test", endpoint.port());
+    let asked = doctor(Setup::new().config(&with_endpoint(&url))).await;
+    assert_eq!(roots(&asked), [""; 0], "{asked:?}");
+    assert_eq!(asked.err, "");
+    assert!(!asked.out.contains("t0ken-of-a-test"), "{asked:?}");
+    let ended: Vec<&str> = ["PASS", "SKIP", "WARN"].to_vec();
+    let told: Value = serde_json::from_str(&asked.out).unwrap();
+    assert!(told["checks"].as_array().unwrap().iter().all(|check| ended.contains(&check["status"].as_str().unwrap())));
+    assert_eq!(check(&asked, "server.tools", "well").0, "PASS");
+    assert_eq!(check(&asked, "endpoint.http", "e").0, "PASS");
+    assert_eq!(check(&asked, "endpoint.connection", "e").0, "SKIP");
+    let asked_for = endpoint.asked();
+    let [got] = &asked_for[..] else { panic!("one request: {asked_for:?}") };
+    assert_eq!((got.method.as_str(), got.header("upgrade"), got.header("sec-websocket-key")), ("GET", None, None));
+    let words = Asked::of(Setup::new().config(&with_endpoint(&url)).args(["doctor"]).output().await);
+    assert!(words.code == 0 && words.out.starts_with("well: nothing keeps mcp-pipe from serving"), "{words:?}");
+}
+
+#[tokio::test]
+async fn two_faults_are_two_roots_and_one_at_two_places_is_one() {
+    let mut both = with_endpoint("ws://no-such-name.invalid/?token=t0ken-of-a-test");
+    both["endpoints"]["f"] = json!({"url": "ws://no-such-name.invalid/?token=another-t0ken", "servers": ["well"]});
+    both["mcpServers"]["x"] = json!({"command": "not-there-at-all"});
+    both["endpoints"]["f"]["servers"] = json!(["well", "x"]);
+    let asked = doctor(Setup::new().config(&both)).await;
+    assert_eq!(roots(&asked), ["command-not-found x", "endpoint-dns e, f"]);
+    assert_eq!(check(&asked, "server.initialize", "x"), ("SKIP".to_owned(), "because of command-not-found".to_owned()));
+    let words = Asked::of(Setup::new().config(&both).args(["doctor"]).output().await);
+    assert!(words.code == 1 && words.out.starts_with("root cause command-not-found: x: "), "{words:?}");
+}
+
+/// A daemon with two servers on one connection.
+async fn running(runtime: &Runtime, endpoint: &FakeEndpoint) -> (Daemon, crate::harness::Conn) {
+    let config = multiplex(endpoint, [("a", fixture_entry(&[])), ("b", fixture_entry(&[]))]);
+    let daemon = runtime.setup().config(&config).start("info");
+    let mut conn = endpoint.accept().await;
+    conn.handshake().await;
+    daemon.wait_for_event("ALL_UP").await;
+    (daemon, conn)
+}
+
+#[tokio::test]
+async fn beside_one_that_runs_nothing_is_started_or_dialled_and_nothing_drops() {
+    let (runtime, endpoint) = (Runtime::new(), FakeEndpoint::bind().await);
+    let (daemon, mut conn) = running(&runtime, &endpoint).await;
+    let file = daemon.path().join("mcp_config.json");
+    let before = daemon.processes();
+    for more in [&[][..], &["--dial"]] {
+        let asked = runtime.ask(&[&["doctor", "--json", "--config", file.to_str().unwrap()], more].concat()).await;
+        assert_eq!(roots(&asked), [""; 0], "{asked:?}");
+        assert!(check(&asked, "daemon", "").1.starts_with("process "), "{asked:?}");
+        assert_eq!(check(&asked, "server.initialize", "a").0, "PASS");
+    }
+    assert_eq!((daemon.processes(), endpoint.accepted()), (before, 1));
+    assert_eq!(crate::harness::text_of(&conn.call(7, "a__echo", json!({"text": "still here"})).await), "still here");
+    let told: Value = serde_json::from_str(&runtime.ask(&["status", "--json"]).await.out).unwrap();
+    assert_eq!((&told["servers"][0]["restarts"], &told["endpoints"][0]["connections"]), (&json!(0), &json!(1)));
+    daemon.stop_closing([&mut conn]).await;
+}
+
+#[tokio::test]
+async fn one_that_runs_is_asked_for_what_is_wrong_with_it() {
+    let runtime = Runtime::new();
+    let mut config = config([("a", fixture_entry(&[])), ("b", json!({"command": "false"}))]);
+    config["gateway"] = json!({"listen": "127.0.0.1:0"});
+    let daemon = runtime.setup().config(&config).start("info");
+    let loops = async { while !runtime.ask(&["status"]).await.out.contains("server-crash-loop") {} };
+    within("a crash loop", loops).await;
+    let file = daemon.path().join("mcp_config.json");
+    let asked = runtime.ask(&["doctor", "--json", "--config", file.to_str().unwrap()]).await;
+    assert_eq!(roots(&asked), ["server-crash-loop b"], "{asked:?}");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn one_that_hangs_is_the_root_and_nothing_is_started_beside_it() {
+    let (runtime, endpoint) = (Runtime::new(), FakeEndpoint::bind().await);
+    let (daemon, mut conn) = running(&runtime, &endpoint).await;
+    let file = daemon.path().join("mcp_config.json");
+    daemon.signal(Signal::STOP);
+    let asked = runtime.ask(&["doctor", "--json", "--config", file.to_str().unwrap()]).await;
+    daemon.signal(Signal::CONT);
+    assert_eq!(roots(&asked), ["daemon-silent "], "{asked:?}");
+    daemon.stop_closing([&mut conn]).await;
+}
+
+#[tokio::test]
+async fn a_dial_tells_what_the_endpoint_does_with_the_token() {
+    let dialled = async |close: Option<(u16, &str)>| {
+        let endpoint = FakeEndpoint::bind().await;
+        let config = with_endpoint(&endpoint.url());
+        let asking = Setup::new().config(&config).args(["doctor", "--json", "--dial"]).output();
+        let answering = async {
+            endpoint.answer("HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\n\r\n").await;
+            let mut conn = endpoint.accept().await;
+            match close {
+                Some((code, reason)) => conn.close_saying(code, reason).await,
+                None => {
+                    let goodbye = conn.wait_for_close().await;
+                    assert!(goodbye.is_some_and(|frame| u16::from(frame.code) == 1000), "it says goodbye");
+                }
+            }
+        };
+        let (output, ()) = tokio::join!(asking, answering);
+        Asked::of(output)
+    };
+    assert_eq!(roots(&dialled(None).await), [""; 0]);
+    assert_eq!(roots(&dialled(Some((4004, "Internal server error"))).await), ["endpoint-4004 e"]);
+    assert_eq!(roots(&dialled(Some((1008, "bad token"))).await), ["endpoint-unauthorized e"]);
+}
+
+#[tokio::test]
+async fn what_is_mended_is_a_warning_and_a_client_is_told_what_it_cant_take() {
+    let long = "a".repeat(70);
+    let many: Vec<Value> =
+        (0..50).map(|n| json!({"name": format!("tool{n}"), "inputSchema": {"type": "object"}})).collect();
+    let config = config([
+        ("noisy", fixture_entry(&["--garbage"])),
+        ("long", fixture_entry(&["--extra", &long])),
+        ("many", fixture_entry(&["--answer", "tools/list", &json!({"tools": many}).to_string()])),
+    ]);
+    let asked = Asked::of(
+        Setup::new().config(&config).args(["doctor", "--json", "--local", "--client", "cursor"]).output().await,
+    );
+    assert_eq!(roots(&asked), [""; 0], "{asked:?}");
+    assert_eq!(check(&asked, "server.output", "noisy").0, "WARN");
+    let (status, because) = check(&asked, "server.names", "long");
+    assert!(status == "WARN" && because.contains("aaaa"), "{because}");
+    assert_eq!(check(&asked, "client.way", "cursor").0, "WARN");
+    assert!(check(&asked, "client.tools", "cursor").1.contains("cursor takes 40 at most"), "{asked:?}");
+}
