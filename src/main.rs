@@ -57,8 +57,8 @@ fn start(redactor: &Redactor, log: &mut LogFormat) -> Result<Exit, Failure> {
     if let Some(looked) = run::look(&command, &cli.line(), &surroundings, redactor) {
         return looked;
     }
-    let ring = run::ring(&command, &cli.options, settings);
-    let level = logging::start(&cli.options, run::is_quiet(&command), settings, redactor, ring.clone())
+    let keep = run::keep(&command, &cli.options, settings);
+    let level = logging::start(&cli.options, run::is_quiet(&command), settings, redactor, keep.clone())
         .map_err(|problem| Failure::Option(surroundings.placed(problem)))?;
     *log = cli.options.log_format;
     Proxies::use_variables(|name| settings.get(name).map(str::to_owned));
@@ -81,6 +81,6 @@ fn start(redactor: &Redactor, log: &mut LogFormat) -> Result<Exit, Failure> {
         let surroundings = Surroundings::look(&cli.options, env.clone(), &cwd).with_socket(socket);
         config::resolve(&cli.line(), &surroundings)
     };
-    let around = Around { guard, ring, level, systemd, socket };
+    let around = Around { guard, keep, level, systemd, socket };
     run::run(command, (resolved.config, Arc::new(reread)), around, redactor)
 }

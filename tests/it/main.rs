@@ -38,6 +38,7 @@ mod half_open;
 mod handshake;
 mod house;
 mod instances;
+mod last_run;
 mod limits;
 mod local;
 mod log;
