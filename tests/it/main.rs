@@ -72,5 +72,7 @@ mod stdio_front;
 mod surroundings;
 mod tap;
 mod terminal;
+#[cfg(target_os = "linux")]
+mod trace;
 mod twins;
 mod validate;
