@@ -118,8 +118,8 @@ impl Doctor<'_> {
         };
         let runs = matches!(running, Running::One(_));
         let surroundings = {
-            let config = config.clone();
-            aside(move || machine::checks(&config, runs))
+            let (config, redactor) = (config.clone(), self.status.redactor().clone());
+            aside(move || machine::checks(&config, runs, &redactor))
         };
         let endpoints = network::endpoints(&config);
         let report = if let Running::One(examined) = &running { Some(&examined.report) } else { None };

@@ -35,6 +35,7 @@ mod stall;
 mod terms;
 mod tokens;
 mod tools;
+mod trace;
 mod turned_away;
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -211,6 +212,7 @@ impl Gateway {
         let (head, body) = request.into_parts();
         let reader = cors::reader(&head.headers, &terms.guard.origins);
         let has_origin = head.headers.contains_key(http::header::ORIGIN);
+        let request_id = trace::request_id(&head.headers);
         let place = path::place(head.uri.path());
         // Whether all is well is no request that anything is refused.
         let is_for_servers = !matches!(place, Place::Live | Place::Ready | Place::Offer);
@@ -236,6 +238,7 @@ impl Gateway {
         if has_origin {
             cors::tell(&mut answer, reader);
         }
+        trace::echo(&mut answer, request_id);
         answer
     }
 
@@ -318,10 +321,14 @@ impl Gateway {
                     Err(refused) => return *refused,
                 };
                 match legacy::read(body) {
-                    Ok((body, scanned)) if era::is_modern(headers, &body, &scanned) => {
-                        self.post_modern(&gate, headers, body, scanned).await
+                    Ok((body, scanned)) => {
+                        let is_modern = era::is_modern(headers, &body, &scanned);
+                        let (body, scanned) = trace::passed_on(headers, gate.max_body, body, scanned);
+                        match is_modern {
+                            true => self.post_modern(&gate, headers, body, scanned).await,
+                            false => self.post_legacy(&gate, headers, body, scanned).await,
+                        }
                     }
-                    Ok((body, scanned)) => self.post_legacy(&gate, headers, body, scanned).await,
                     Err(refused) => *refused,
                 }
             }

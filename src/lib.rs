@@ -19,6 +19,7 @@ mod gateway;
 mod guest;
 mod inspect;
 mod jwt;
+mod last_run;
 mod link;
 mod local;
 pub mod logging;

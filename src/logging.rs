@@ -6,6 +6,7 @@
 
 mod clock;
 mod flood;
+mod last;
 mod level;
 mod line;
 mod names;
@@ -15,6 +16,7 @@ mod stderr;
 use std::borrow::Cow;
 use std::io::IsTerminal as _;
 
+use tracing::Level;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{FilterExt as _, LevelFilter, Targets};
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
@@ -22,6 +24,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 pub(crate) use clock::{local_of, now, utc};
 pub(crate) use flood::Flood;
+pub use last::LastLines;
 pub use level::LogLevel;
 pub(crate) use level::{Other, check_level};
 pub(crate) use line::told::Shown;
@@ -59,9 +62,21 @@ pub enum Loudness {
     Silent,
 }
 
+/// The level from which on lines are kept that may tell why a run ended.
+const LAST: Level = Level::WARN;
+
+/// Where lines are kept besides being written, if anywhere.
+#[derive(Clone, Default)]
+pub struct Keep {
+    /// The last lines, for whoever asks.
+    pub ring: Option<Ring>,
+    /// The last warnings and errors, for the next run.
+    pub last: Option<LastLines>,
+}
+
 /// Starts logging for the whole process, at the level of `--log-level`, `MCP_LOG_LEVEL` or `RUST_LOG`, else at info, or
 /// beside what a command prints at warn and without the ends of connections, or not at all. No line shows what `redactor` knows, now or later.
-/// `ring` keeps the last lines: what is shown, and from level info on what isn't. Returns what changes
+/// `keep` keeps the last lines: what is shown, and from level info on what isn't. Returns what changes
 /// the level while the process runs.
 ///
 /// # Errors
@@ -71,15 +86,19 @@ pub fn start(
     loudness: Loudness,
     env: &Environment,
     redactor: &Redactor,
-    ring: Option<Ring>,
+    keep: Keep,
 ) -> Result<LogLevel, Problem> {
     let (filter, oddity) = filter(options.log_level.as_deref(), env, loudness)?;
     let level = LogLevel::of(filter);
     let looks = looks(options.log_format, env);
     let stderr = Patient::new(Place::find());
     let write = move |line: &str| stderr.write(line, |missed| looks.missed(missed));
-    let kept = if ring.is_some() { KEPT } else { LevelFilter::OFF };
-    let lines = Lines { looks, redactor: redactor.clone(), shown: level.clone(), write, ring };
+    let kept = match &keep {
+        Keep { ring: Some(_), .. } => KEPT,
+        Keep { ring: None, last: Some(_) } => LevelFilter::from_level(LAST),
+        Keep { ring: None, last: None } => LevelFilter::OFF,
+    };
+    let lines = Lines { looks, redactor: redactor.clone(), shown: level.clone(), write, keep };
     let subscriber = tracing_subscriber::registry().with(lines.with_filter(level.clone().or(kept)));
     // Only a second call in one process fails; then the first call's settings stay.
     drop(tracing::subscriber::set_global_default(subscriber));
@@ -148,7 +167,7 @@ struct Lines<W> {
     /// What is written; the rest is only kept.
     shown: LogLevel,
     write: W,
-    ring: Option<Ring>,
+    keep: Keep,
 }
 
 /// The name of the server that a span is about.
@@ -188,7 +207,11 @@ where
         } else if self.shown.would_enable(target, &level) {
             (self.write)(&self.looks.line(level, target, &fields));
         }
-        if let Some(ring) = &self.ring {
+        // A server's own words are no reason for the end of a run.
+        if let Some(last) = self.keep.last.as_ref().filter(|_| level <= LAST && target != OF_SERVERS) {
+            last.push(fields.bounded(last::LINE).kept(level, target));
+        }
+        if let Some(ring) = &self.keep.ring {
             let text = fields.bounded(ring::LINE).kept(level, target);
             ring.push(fields.names(), clock::now(), &text);
         }
@@ -201,7 +224,6 @@ mod tests {
     use super::*;
     use crate::secrecy::Secret;
     use std::sync::{Arc, Mutex};
-    use tracing::Level;
 
     fn env(pairs: &[(&str, &str)]) -> Environment {
         pairs.iter().copied().collect()
@@ -267,7 +289,7 @@ mod tests {
         let redactor = Redactor::default();
         let write = move |line: &str| sink.lock().unwrap().push_str(line);
         let shown = LogLevel::of(Targets::new().with_default(LevelFilter::TRACE));
-        let lines = Lines { looks, redactor: redactor.clone(), shown, write, ring: None };
+        let lines = Lines { looks, redactor: redactor.clone(), shown, write, keep: Keep::default() };
         tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), || {
             redactor.add(secrets.iter().map(|text| Secret::new(*text)));
             log();

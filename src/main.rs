@@ -57,8 +57,8 @@ fn start(redactor: &Redactor, log: &mut LogFormat) -> Result<Exit, Failure> {
     if let Some(looked) = run::look(&command, &cli.line(), &surroundings, redactor) {
         return looked;
     }
-    let ring = run::ring(&command, &cli.options, settings);
-    let level = logging::start(&cli.options, run::loudness(&command), settings, redactor, ring.clone())
+    let keep = run::keep(&command, &cli.options, settings);
+    let level = logging::start(&cli.options, run::loudness(&command), settings, redactor, keep.clone())
         .map_err(|problem| Failure::Option(surroundings.placed(problem)))?;
     *log = cli.options.log_format;
     Proxies::use_variables(|name| settings.get(name).map(str::to_owned));
@@ -73,7 +73,7 @@ fn start(redactor: &Redactor, log: &mut LogFormat) -> Result<Exit, Failure> {
         None
     });
     let systemd = Systemd::named(|name| env.get(name).map(str::to_owned));
-    let around = Around { guard, ring, level, systemd, socket };
+    let around = Around { guard, keep, level, systemd, socket };
     let resolved = config::resolve(&cli.line(), &surroundings);
     let around = match run::examine(&command, &resolved, &cli.line(), &surroundings, around, redactor) {
         Ok(examined) => return examined,

@@ -12,3 +12,4 @@ pub(crate) mod modern;
 pub(crate) mod object;
 pub(crate) mod reply;
 pub(crate) mod shape;
+pub(crate) mod trace;

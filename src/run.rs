@@ -27,8 +27,9 @@ use crate::gateway::check_tls;
 use crate::gateway::listener::{ADMIN_AT_THE_START, AT_THE_START, Listener};
 use crate::guest::Visitor;
 use crate::inspect::{self, ArgumentsError, Form, Show};
+use crate::last_run::Keeper;
 use crate::local::LocalEndpoint;
-use crate::logging::{LogLevel, Loudness, Other, Ring};
+use crate::logging::{Keep, LastLines, LogLevel, Loudness, Other, Ring};
 use crate::login;
 use crate::process::guard::Guard;
 use crate::process::limits;
@@ -151,19 +152,27 @@ fn health(socket: &Path, redactor: &Redactor) -> Result<Exit> {
     Ok(if pipes.iter().all(PipeStatus::is_well) { Exit::Success } else { Exit::Failed })
 }
 
-/// Where the last lines of the log are kept for whoever asks, if `command` is one that is asked.
-pub fn ring(command: &Command, options: &Options, settings: &Environment) -> Option<Ring> {
-    match command {
-        Command::Run(_) | Command::Serve { .. } if config::control_socket(options, settings) != ControlSocket::None => {
-            Some(Ring::default())
-        }
+/// Where the last lines of the log are kept: for whoever asks, if `command` is one that is asked; and for the run after a daemon.
+pub fn keep(command: &Command, options: &Options, settings: &Environment) -> Keep {
+    if let Command::Doctor(_) = command {
         // It looks for what its servers have said.
-        Command::Doctor(_) => Some(Ring::default()),
-        Command::Run(_) | Command::Serve { .. } | Command::Tools { .. } | Command::Call { .. } => None,
-        Command::Stdio { .. } => None,
-        Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => None,
-        Command::Sessions { .. } | Command::Tap { .. } | Command::LogLevel { .. } => None,
-        Command::Validate { .. } | Command::Config { .. } | Command::Login { .. } | Command::Logout { .. } => None,
+        return Keep { ring: Some(Ring::default()), last: None };
+    }
+    if !is_daemon(command) {
+        return Keep::default();
+    }
+    let is_asked = config::control_socket(options, settings) != ControlSocket::None;
+    Keep { ring: is_asked.then(Ring::default), last: Some(LastLines::default()) }
+}
+
+/// Whether a command serves until it is told to stop, for whoever comes.
+fn is_daemon(command: &Command) -> bool {
+    match command {
+        Command::Run(_) | Command::Serve { .. } => true,
+        Command::Tools { .. } | Command::Call { .. } | Command::Stdio { .. } => false,
+        Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => false,
+        Command::Sessions { .. } | Command::Tap { .. } | Command::LogLevel { .. } | Command::Doctor(_) => false,
+        Command::Validate { .. } | Command::Config { .. } | Command::Login { .. } | Command::Logout { .. } => false,
     }
 }
 
@@ -171,8 +180,8 @@ pub fn ring(command: &Command, options: &Options, settings: &Environment) -> Opt
 pub struct Around {
     /// Ends what a killed mcp-pipe leaves behind.
     pub guard: Guard,
-    /// The last lines of the log, if somebody may ask for them.
-    pub ring: Option<Ring>,
+    /// The last lines of the log.
+    pub keep: Keep,
     /// From which level on lines are shown.
     pub level: LogLevel,
     /// Whoever has started this process, and wants to be told how far a run is.
@@ -202,7 +211,7 @@ pub fn examine(
         return Ok(Err(failure));
     }
     let config = resolved.as_ref().ok().map(|resolved| resolved.config.clone());
-    let Around { guard, ring, .. } = around;
+    let Around { guard, keep, .. } = around;
     let settings = surroundings.settings();
     let place = config.as_ref().map(|config| config.place.clone()).or_else(|| surroundings.named_config());
     let socket = config::control_socket(line.options, settings);
@@ -213,7 +222,7 @@ pub fn examine(
         config,
         asking: Asking { socket, config: place.clone(), redactor, env: settings },
         status: Status::of_one_look(redactor.clone()),
-        ring,
+        ring: keep.ring,
         guard: guard.clone(),
     };
     Ok(limits::runtime().map_err(|error| no_start(error).into()).and_then(|runtime| {
@@ -228,9 +237,11 @@ pub fn examine(
                 let listening = Listening { gateway: None, admin: None, metrics };
                 supervisor::serve(config, guard, status, (instructions, None), (stop, audience), listening).await;
             };
+            // How it ends is of no interest to anybody later.
+            let keeper = Keeper::default();
             tokio::select! {
                 done = doctor.examine(stop.clone(), pipes) => done,
-                never = signals(signalled, &stop, &orders) => match never {},
+                never = signals(signalled, &stop, &orders, &keeper) => match never {},
             }
         });
         runtime.shutdown_background();
@@ -260,6 +271,23 @@ pub fn run(
         Command::Validate { .. } | Command::Config { .. } | Command::Doctor(_) => serde_json::Map::new(),
         Command::Login { .. } | Command::Logout { .. } => serde_json::Map::new(),
     };
+    let keeper = match around.keep.last.clone() {
+        Some(last) => Keeper::begin(config.state_dir.as_ref(), &config.place, last, redactor),
+        None => Keeper::default(),
+    };
+    let done = run_noted(command, arguments, (config, reread), around, (redactor, &keeper));
+    keeper.end(done.as_ref().err());
+    done
+}
+
+/// Does what `command` says; its end is noted by whoever has called this.
+fn run_noted(
+    command: Command,
+    arguments: serde_json::Map<String, serde_json::Value>,
+    (config, reread): (Config, Reread),
+    around: Around,
+    (redactor, keeper): (&Redactor, &Keeper),
+) -> Result<Exit, Failure> {
     let runtime = limits::runtime().map_err(no_start)?;
     let done = runtime.block_on(async {
         // Before anything is written, for which the system may have a signal in store.
@@ -279,7 +307,7 @@ pub fn run(
         let ours = Handles { around, reread, orders: orders.clone(), instructions, status, stop: stop.clone() };
         tokio::select! {
             done = perform(command, arguments, config, ours) => done,
-            never = signals(signalled, &stop, &orders) => match never {},
+            never = signals(signalled, &stop, &orders, keeper) => match never {},
         }
     });
     // In the background: a name server that doesn't answer must not hold up the end.
@@ -310,9 +338,9 @@ async fn perform(
     config: Config,
     Handles { around, reread, orders, instructions, status, stop }: Handles,
 ) -> Result<Exit, Failure> {
-    let Around { guard, ring, level, systemd, socket } = around;
+    let Around { guard, keep, level, systemd, socket } = around;
     // What `tools` and `call` have begun, they end; and the endpoint of --local knows the servers that there were at first.
-    let serves = matches!(command, Command::Run(_) | Command::Serve { .. });
+    let serves = is_daemon(&command);
     let reread = Some(reread).filter(|_| serves && !config.local);
     let listener = match config.gateway.as_ref().filter(|_| serves) {
         Some(gateway) => {
@@ -346,7 +374,7 @@ async fn perform(
     let out = &mut io::stdout();
     match command {
         Command::Run(_) | Command::Serve { .. } => {
-            let from = control::Sources { status: status.clone(), orders, ring, level };
+            let from = control::Sources { status: status.clone(), orders, ring: keep.ring, level };
             serve(config, (from, metrics), opening, stop, pipes).await?;
         }
         Command::Stdio { server } => return serve_stdio(config, server, orders, stop, pipes).await,
@@ -536,7 +564,7 @@ const ONE_SIGNAL: Duration = Duration::from_millis(500);
 
 /// Turns the first stopping signal into a graceful stop and the second into an immediate one, and hands commands for
 /// turns to the pipes that take turns. Never ends by itself.
-async fn signals(mut signals: Signals, stop: &Stop, orders: &Orders) -> Infallible {
+async fn signals(mut signals: Signals, stop: &Stop, orders: &Orders, keeper: &Keeper) -> Infallible {
     let mut first: Option<Instant> = None;
     loop {
         match signals.next().await {
@@ -548,6 +576,7 @@ async fn signals(mut signals: Signals, stop: &Stop, orders: &Orders) -> Infallib
             Signalled::Stop(name) => {
                 info!(event = "STOPPING", "{name}: finishing the calls under way; once more to stop at once");
                 first = Some(Instant::now());
+                keeper.on_signal(name);
                 stop.advance();
             }
             Signalled::Turn(name, command) => orders.signal(name, command),

@@ -398,7 +398,7 @@ mod tests {
     }
 
     fn call(tool: &str, outcome: Outcome) -> CountedCall<'_> {
-        CountedCall { method: b"tools/call", tool: tool.as_bytes(), outcome }
+        CountedCall { method: b"tools/call", tool: tool.as_bytes(), outcome, trace: None }
     }
 
     fn answered(figures: &Figures, took: Duration, failed: bool) {

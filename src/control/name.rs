@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use ring::digest::{SHA256, digest};
+use crate::disk::digest_of;
 
 /// Most daemons of one config that get a socket each: more than that are a mistake.
 pub(super) const MOST: usize = 16;
@@ -11,7 +11,6 @@ pub(super) const MOST: usize = 16;
 /// The name for a config, and a number where several daemons run with that.
 pub(super) fn of_config(config: &Path, number: usize) -> String {
     let resolved = fs::canonicalize(config).unwrap_or_else(|_| config.to_path_buf());
-    let digest = digest(&SHA256, resolved.as_os_str().as_encoded_bytes());
-    let key: String = digest.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    let key = digest_of(&resolved);
     if number == 1 { key } else { format!("{key}-{number}") }
 }

@@ -549,7 +549,7 @@ mod tests {
     use crate::server::wanted::{Goal, ServerCommand};
 
     fn call(outcome: Outcome) -> CountedCall<'static> {
-        CountedCall { method: b"tools/call", tool: b"", outcome }
+        CountedCall { method: b"tools/call", tool: b"", outcome, trace: None }
     }
 
     const MIN: Duration = Duration::from_secs(60);

@@ -41,6 +41,7 @@ struct Told {
     id: Option<Box<RawValue>>,
     method: Option<String>,
     tool: Option<String>,
+    trace: Option<String>,
     #[serde(default)]
     bytes: usize,
     ms: Option<f64>,
@@ -137,6 +138,7 @@ fn words(at: u64, line: &str) -> Option<String> {
     if let Some(id) = told.id {
         said.push(format!("id {id}"));
     }
+    said.extend(told.trace.map(|trace| format!("trace {trace}")));
     let mut details = vec![counted(told.bytes, "byte")];
     details.extend(told.ms.map(|ms| format!("{ms} ms")));
     details.extend(told.outcome.map(|outcome| match &*outcome {
@@ -158,6 +160,8 @@ mod tests {
         let shown = |line: &str| words(0, line).unwrap().split_once(' ').unwrap().1.to_owned();
         let asked = r#"{"time":"2026-01-02T03:04:05.678Z","way":"from","kind":"endpoint","name":"kitchen","id":7,"method":"tools/call","tool":"add","bytes":120}"#;
         assert_eq!(shown(asked), "endpoint kitchen → tools/call add id 7: 120 bytes");
+        let traced = asked.replace(r#""bytes""#, r#""trace":"0af7","bytes""#);
+        assert_eq!(shown(&traced), "endpoint kitchen → tools/call add id 7 trace 0af7: 120 bytes");
         assert!(words(0, asked).unwrap()[8..].starts_with(".678 ") || words(0, asked).unwrap().contains("Z.678 "));
         let answered = r#"{"time":"","way":"to","kind":"endpoint","name":"kitchen","id":"a","method":"tools/call","tool":"add","bytes":1,"ms":7.125,"outcome":"tool_error","contents":{"id":"a"}}"#;
         assert_eq!(

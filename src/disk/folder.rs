@@ -30,7 +30,7 @@ const MARK_TEXT: &str = "What servers said of themselves is remembered here. It 
 pub(crate) enum Purpose {
     /// What can be made again.
     Cache,
-    /// What can't: logins at remote servers, the key of clients' sessions. Programs that make backups are to take it along.
+    /// What can't: logins at remote servers, the key of clients' sessions, how a run ended. Programs that make backups are to take it along.
     State,
 }
 
@@ -55,7 +55,8 @@ impl Purpose {
             Purpose::Cache => (MARKED, MARK_TEXT),
             Purpose::State => (
                 "Made by mcp-pipe. ",
-                "Its logins at remote servers are kept here, and the key of its clients' sessions: whoever reads these files is let in there.\n",
+                "Its logins at remote servers are kept here, and the key of its clients' sessions: whoever reads these files is let in there. \
+                 Besides, how its last run ended.\n",
             ),
         }
     }

@@ -9,8 +9,10 @@ use super::check::{Check, Fault, Found, Key};
 use super::code::Code;
 use super::{CONFIG, DAEMON};
 use crate::config::Config;
+use crate::last_run::{self, Fate};
 use crate::net::port;
 use crate::process::limits;
+use crate::secrecy::Redactor;
 use crate::words::{counted, listed};
 
 /// Files that a server takes: its three pipes, its endpoint's connection, and what is open for a moment.
@@ -24,7 +26,7 @@ const FILES: u64 = 64;
 const ROOM: u64 = 16 << 20;
 
 /// All that can be looked at here. `runs`: whether a mcp-pipe runs with this config, whose ports are its own.
-pub(super) fn checks(config: &Config, runs: bool) -> Vec<Check> {
+pub(super) fn checks(config: &Config, runs: bool, redactor: &Redactor) -> Vec<Check> {
     let mut checks = Vec::new();
     let mut add = |id, target: &str, found| checks.push(Check::new(Key::of(id, target), found));
     add("machine.files", "", files(config.servers.len() as u64));
@@ -70,7 +72,26 @@ pub(super) fn checks(config: &Config, runs: bool) -> Vec<Check> {
     if let Some(check) = others(runs) {
         add("machine.others", "", check);
     }
+    if let Some(found) = config.state_dir.as_ref().and_then(|folder| before(folder, &config.place, redactor)) {
+        add("daemon.before", "", found);
+    }
     checks.into_iter().map(|check| check.after([Key::of(CONFIG, ""), Key::of(DAEMON, "")])).collect()
+}
+
+/// How the last mcp-pipe with this config ended that runs no more.
+fn before(folder: &Path, config: &Path, redactor: &Redactor) -> Option<Found> {
+    let last = last_run::read(folder, config).ok()??.before?;
+    let what = format!("the run before {}", last.told(redactor));
+    let odd = |remedy: &str| Found::Odd { what: what.clone(), remedy: remedy.to_owned() };
+    Some(match last.fate() {
+        Fate::Runs | Fate::Ended => Found::Good(what),
+        Fate::Failed => odd("see what it says; mcp-pipe run says it again"),
+        Fate::Panicked => odd("that is a fault of mcp-pipe: report it, with mcp-pipe doctor --bundle FILE"),
+        Fate::Died => {
+            odd("see who has killed it: the kernel's log where memory ran out (journalctl -k), else a service manager")
+        }
+        Fate::WentDown => odd("nothing, if the machine was restarted; else see its power and its kernel's log"),
+    })
 }
 
 /// The newest of the files that this machine itself has written: its clock was there at least once.

@@ -19,13 +19,13 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rand::Rng as _;
-use ring::digest::{SHA256, digest};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::ended::{End, Ended, Hash, MAX_FILE, lines};
 use super::seal::{KEY, SealKey, Sealed};
+use crate::disk::digest_of;
 use crate::disk::folder::{Folder, Purpose};
 use crate::disk::read::{Accept, read};
 use crate::process::aside::aside;
@@ -310,8 +310,7 @@ impl Files {
     fn of(parent: PathBuf, config: &Path) -> Self {
         // Where links lead changes with each release, and the config is still the same one.
         let named = std::path::absolute(config).unwrap_or_else(|_| config.to_path_buf());
-        let hash = digest(&SHA256, named.as_os_str().as_encoded_bytes());
-        Files { parent, of: hash.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect() }
+        Files { parent, of: digest_of(&named) }
     }
 
     fn folder(&self) -> io::Result<Folder> {

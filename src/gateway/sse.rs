@@ -15,7 +15,7 @@ use super::reply::{self, Answer};
 use super::session::{Client, Reading, Session};
 use super::sessions::Scope;
 use super::terms::Gate;
-use super::{Gateway, legacy, refusal};
+use super::{Gateway, legacy, refusal, trace};
 use crate::mcp::envelope::{Kind, Scanned};
 use crate::mcp::object;
 use crate::mcp::reply::INVALID_REQUEST;
@@ -65,7 +65,7 @@ impl Gateway {
             Err(refused) => return *refused,
         };
         let (body, scanned) = match legacy::read(body) {
-            Ok(read) => read,
+            Ok((body, scanned)) => trace::passed_on(&head.headers, gate.max_body, body, scanned),
             Err(refused) => return *refused,
         };
         match scanned {

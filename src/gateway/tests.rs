@@ -120,6 +120,7 @@ async fn play(lines: DuplexStream, seen: String) {
                     said.push(json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}));
                     said.push(answer(json!({})));
                 }
+                (Some("tools/call"), Some("meta")) => said.push(answer(json!({"meta": params["_meta"]}))),
                 (Some("tools/call"), Some("die")) => return,
                 (Some(_), _) if !id.is_null() => said.push(answer(json!({"of": message["method"]}))),
                 // An answer to what was asked.

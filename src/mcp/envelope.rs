@@ -109,6 +109,11 @@ pub struct Envelope {
     pub uri: Option<Range<usize>>,
     /// The value of `params._meta.progressToken`: the sender wants progress on its request under this name.
     pub wants_progress: Option<Range<usize>>,
+    /// The value of `params._meta.traceparent`: see `mcp/trace.rs`. Looked for here, since a call may end long after its frame is gone; it costs
+    /// a comparison for each member of a `_meta`, and nothing for messages without one.
+    pub traceparent: Option<Range<usize>>,
+    /// The value of `params._meta["mcp-pipe/requestId"]`: see there.
+    pub named_id: Option<Range<usize>>,
     /// The value of `params.progressToken` (`notifications/progress`).
     pub progress_token: Option<Range<usize>>,
     /// The value of `result`, unless it is `null` beside an `error`: some serializers leave no member out.
@@ -459,6 +464,15 @@ impl Scan<'_> {
                     s.once(&mut seen, Seen::PROGRESS_TOKEN, "progressToken")?;
                     s.value()?;
                     e.wants_progress = Some(from..s.i);
+                }
+                // Nothing is decided by these, so they may be there twice.
+                b"traceparent" => {
+                    s.value()?;
+                    e.traceparent = Some(from..s.i);
+                }
+                b"mcp-pipe/requestId" => {
+                    s.value()?;
+                    e.named_id = Some(from..s.i);
                 }
                 _ => s.other(key, spelling::META)?,
             }

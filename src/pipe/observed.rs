@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use crate::control::tap::Tap;
 use crate::logging::utc;
 use crate::mcp::envelope::{self, Envelope, Kind, Scanned};
-use crate::mcp::object;
+use crate::mcp::{object, trace};
 use crate::router::{PeerId, ServerIndex};
 use crate::secrecy::Redactor;
 use crate::words::millis;
@@ -62,6 +62,7 @@ type Key = (With, Way, Box<[u8]>);
 struct Asked {
     method: String,
     tool: Option<String>,
+    trace: Option<String>,
     at: Instant,
 }
 
@@ -78,6 +79,8 @@ struct Shown<'a> {
     method: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tool: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace: Option<&'a str>,
     bytes: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     ms: Option<f64>,
@@ -112,13 +115,15 @@ impl Observed {
                 let (method, name) = (text(&e.method).map(clean), text(&e.name));
                 let is_call = method.as_deref() == Some("tools/call");
                 let tool = name.filter(|_| is_call).and_then(|name| object::text_of(&name).map(clean));
-                (method.map(|method| Asked { method, tool, at: Instant::now() }), None)
+                let trace = trace::of_message(frame, &e).map(|trace| clean(trace.into()));
+                (method.map(|method| Asked { method, tool, trace, at: Instant::now() }), None)
             }
             Kind::Response => (self.answered(way, side.with, &e, frame), Some(outcome(&e, frame))),
             Kind::Other => (None, None),
         };
         let ms = asked.as_ref().filter(|_| outcome.is_some()).map(|asked| millis(asked.at.elapsed()));
         let (method, tool) = asked.as_ref().map_or((None, None), |asked| (Some(&*asked.method), asked.tool.as_deref()));
+        let trace = asked.as_ref().and_then(|asked| asked.trace.as_deref());
         let (time, id) = (utc(), text(&e.id));
         // The token of an id may be a text, and a text anything.
         let id = id.map(clean).and_then(|id| RawValue::from_string(id).ok());
@@ -134,6 +139,7 @@ impl Observed {
                 id: id.as_deref(),
                 method,
                 tool,
+                trace,
                 bytes: frame.len(),
                 ms,
                 outcome,

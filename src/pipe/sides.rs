@@ -17,7 +17,7 @@ use crate::control::status::{ServerEntry, TurnState};
 use crate::frame::LineOut;
 use crate::logging::Names;
 use crate::mcp::era::Era;
-use crate::mcp::{cloud, envelope};
+use crate::mcp::{cloud, envelope, trace};
 use crate::net::peer_text::bounded;
 use crate::router::{About, Arrangement, Note, Out, PeerId, Router, ServerIndex, What};
 use crate::secrecy::Redactor;
@@ -490,9 +490,10 @@ impl Sides {
         let frame = pieces.concat();
         let e = envelope::scan_one(&frame).unwrap_or_default();
         let text = |r: Option<Range<usize>>| r.map_or(Cow::Borrowed(""), |r| String::from_utf8_lossy(&frame[r]));
+        let trace = trace::of_message(&frame, &e);
         let (method, id, bytes) = (text(e.method), text(e.id), frame.len());
         let contents = self.log_contents.then(|| String::from_utf8_lossy(&frame));
-        debug!(event, servers = ?names, with, bytes, %method, %id, contents = contents.as_deref(), "{with}: {bytes} bytes {method} {id}");
+        debug!(event, servers = ?names, with, bytes, %method, %id, trace, contents = contents.as_deref(), "{with}: {bytes} bytes {method} {id}");
     }
 
     /// Shows a message to those who look on.
@@ -520,7 +521,7 @@ impl Sides {
         let Sides { links, each, .. } = self;
         // This note comes with each call, so nothing is made for the log in advance.
         if let (What::Served { took, call }, Some(server)) = (&note.what, note.server()) {
-            debug!(event = "CALL_SERVED", server = %each[server].name, "{note}");
+            debug!(event = "CALL_SERVED", server = %each[server].name, trace = call.trace, "{note}");
             each[server].proven = true;
             let tools = &each[each[server].first.unwrap_or(server)].tools;
             each[server].status.answered(*call, tools, *took);
@@ -528,6 +529,8 @@ impl Sides {
         }
         // So do these, where many calls come to nothing.
         if let What::Lost(call) | What::Unserved(call) = &note.what {
+            let (server, outcome) = (note.server().map(|server| &*each[server].name), call.outcome.as_str());
+            debug!(event = "CALL_FAILED", server, trace = call.trace, outcome, "{note}");
             match note.server().map(|server| (&each[server], &each[each[server].first.unwrap_or(server)].tools)) {
                 None => self.besides.unplaced(*call),
                 Some((side, tools)) if matches!(note.what, What::Lost(_)) => side.status.lost(*call, tools),
@@ -655,18 +658,20 @@ impl Sides {
                 let Some(side) = side else { return };
                 side.write(ServerNews::Heard { note, serving: side.serving });
             }
-            What::Cut { .. } => {
-                let Some(side) = side else { return };
+            What::Cut { trace, .. } => {
+                let (Some(side), trace) = (side, *trace) else { return };
                 side.cut += 1;
                 match side.cut {
                     // Whoever looks on reads the error.
-                    _ if side.status.is_one_look() => debug!(event = "CALL_CUT", servers = ?names, "{note}"),
+                    _ if side.status.is_one_look() => debug!(event = "CALL_CUT", servers = ?names, trace, "{note}"),
                     // A server that answers nothing any more doesn't get to fill the disk.
                     n if n > REFUSALS && !n.is_power_of_two() => {
-                        debug!(event = "CALL_CUT", servers = ?names, "{note}");
+                        debug!(event = "CALL_CUT", servers = ?names, trace, "{note}");
                     }
-                    n @ REFUSALS.. => warn!(event = "CALL_CUT", servers = ?names, calls = n, "{note}; {n} so far"),
-                    _ => warn!(event = "CALL_CUT", servers = ?names, "{note}"),
+                    n @ REFUSALS.. => {
+                        warn!(event = "CALL_CUT", servers = ?names, trace, calls = n, "{note}; {n} so far")
+                    }
+                    _ => warn!(event = "CALL_CUT", servers = ?names, trace, "{note}"),
                 }
             }
             What::CutBesides { .. } => match side {

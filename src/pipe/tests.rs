@@ -96,7 +96,7 @@ impl Router for Switch {
 
     fn on_server(&mut self, server: ServerIndex, frame: &[u8], _: &Envelope, _: Instant, out: &mut dyn Out) {
         out.to_peer(self.peer, &[frame]);
-        let call = CountedCall { method: b"echo", tool: b"", outcome: Outcome::Ok };
+        let call = CountedCall { method: b"echo", tool: b"", outcome: Outcome::Ok, trace: None };
         out.note(Note::of(server, What::Served { call, took: Duration::ZERO }));
         out.note(Note::of(server, What::Heard { lasted: Duration::ZERO }));
         self.served += 1;

@@ -5,9 +5,13 @@
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::Builder;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
+
+use crate::words::span;
 
 /// Most pieces of work at once. The caller gives up one that hangs, but its thread goes on.
 const MOST: usize = 512;
@@ -31,6 +35,28 @@ pub(crate) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + '
     result.await.map_err(|_| io::Error::other("it came to nothing"))
 }
 
+/// The same for whoever has no runtime, or may not rely on it: waits for the result on this thread, for so long at most.
+///
+/// # Errors
+/// As [`aside`]; or it takes longer, and goes on unheeded.
+pub(crate) fn wait_aside<T: Send + 'static>(
+    patience: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
+    let (done, result) = mpsc::sync_channel(1);
+    let work = move || {
+        // A caller that no longer waits needs no result.
+        let _unwanted = done.send(work());
+    };
+    Builder::new().name("mcp-pipe-aside".to_owned()).spawn(work)?;
+    result.recv_timeout(patience).map_err(|error| match error {
+        RecvTimeoutError::Timeout => {
+            io::Error::new(io::ErrorKind::TimedOut, format!("it takes longer than {}", span(patience)))
+        }
+        RecvTimeoutError::Disconnected => io::Error::other("it came to nothing"),
+    })
+}
+
 /// Room for one piece of work, of [`MOST`].
 struct Place;
 
@@ -50,9 +76,19 @@ impl Drop for Place {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
-    use std::sync::mpsc;
+    use std::panic;
 
     use super::*;
+
+    #[test]
+    fn whoever_waits_on_this_thread_waits_no_longer_than_they_said() {
+        assert_eq!(wait_aside(Duration::from_secs(60), || 7).unwrap(), 7);
+        let (end, wait) = mpsc::channel::<()>();
+        let hangs = wait_aside(Duration::from_millis(1), move || wait.recv().is_ok());
+        assert_eq!(hangs.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        drop(end);
+        assert!(wait_aside(Duration::from_secs(60), || panic::resume_unwind(Box::new(()))).is_err());
+    }
 
     #[tokio::test]
     async fn work_is_done_elsewhere_and_its_place_is_free_again() {

@@ -133,11 +133,13 @@ pub(super) enum Flight {
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) peer: PeerId,
-    /// The peer's id, then the method, then the tool if it is a call of one, then the peer's progress token if it gave one.
+    /// The peer's id, then the method, then the tool if it is a call of one, then the id by which others tell the call if it carries one, then
+    /// the peer's progress token if it gave one.
     text: Box<[u8]>,
     id_len: usize,
     method_len: u16,
     tool_len: u16,
+    trace_len: u8,
     pub(super) since: Instant,
     /// Limits and the like, which only some calls have.
     pub(super) terms: Option<Box<Terms>>,
@@ -180,9 +182,11 @@ impl Call {
         let method = &method[..method.len().min(METHOD)];
         let progress = if progress.len() <= super::desk::MAX_ID && progress != b"null" { progress } else { b"" };
         let tool = if tool.len() <= TOOL { tool } else { b"" };
-        let text = [id, method, tool, progress].concat().into();
+        let trace = request.trace().unwrap_or_default().as_bytes();
+        let text = [id, method, tool, trace, progress].concat().into();
         let [method_len, tool_len] = [method, tool].map(|part| u16::try_from(part.len()).unwrap_or_default());
-        Call { peer, text, id_len: id.len(), method_len, tool_len, since: now, terms: None }
+        let trace_len = u8::try_from(trace.len()).unwrap_or_default();
+        Call { peer, text, id_len: id.len(), method_len, tool_len, trace_len, since: now, terms: None }
     }
 
     /// The endpoint's id, the raw token.
@@ -200,9 +204,15 @@ impl Call {
         &self.text[from..from + usize::from(self.tool_len)]
     }
 
+    /// By which id others tell the call, if it carries one.
+    pub(super) fn trace(&self) -> Option<&str> {
+        let from = self.id_len + usize::from(self.method_len) + usize::from(self.tool_len);
+        str::from_utf8(&self.text[from..from + usize::from(self.trace_len)]).ok().filter(|trace| !trace.is_empty())
+    }
+
     /// The call, as it is counted.
     pub(super) fn counted(&self, outcome: Outcome) -> CountedCall<'_> {
-        CountedCall { method: self.method(), tool: self.tool(), outcome }
+        CountedCall { method: self.method(), tool: self.tool(), outcome, trace: self.trace() }
     }
 
     /// Bytes that are kept for the call.
@@ -213,7 +223,8 @@ impl Call {
 
     /// The endpoint's progress token, raw; empty if no progress is wanted.
     pub(super) fn progress(&self) -> &[u8] {
-        &self.text[self.id_len + usize::from(self.method_len) + usize::from(self.tool_len)..]
+        let before = usize::from(self.method_len) + usize::from(self.tool_len) + usize::from(self.trace_len);
+        &self.text[self.id_len + before..]
     }
 
     /// MCP: `initialize` must not be cancelled.
@@ -827,7 +838,7 @@ impl Lane {
             let method = String::from_utf8_lossy(call.method());
             let what = call.terms.as_deref().map_or("", |terms| &*terms.what);
             let (what, lasted) = (if what.is_empty() { &*method } else { what }, now - call.since);
-            out.note(Note::of(self.index, What::Cut { what, lasted, ends: true }));
+            out.note(Note::of(self.index, What::Cut { what, lasted, ends: true, trace: call.trace() }));
         }
         let calls = cut().count().saturating_sub(TOLD);
         if calls > 0 {

@@ -194,6 +194,8 @@ pub enum What<'a> {
         lasted: Duration,
         /// Whether mcp-pipe ends, or its servers; else the time is over that the config gives.
         ends: bool,
+        /// By which id others tell the call, if it carries one.
+        trace: Option<&'a str>,
     },
     /// The calls beyond those that are told one by one.
     CutBesides {
@@ -338,10 +340,10 @@ impl fmt::Display for Note<'_> {
                 let (bytes, tokens) = (counted(*bytes, "byte"), counted(*tokens, "token"));
                 write!(f, "the {} read the list of tools: {bytes}, about {tokens}", self.who())
             }
-            What::Cut { what, lasted, ends: false } => {
+            What::Cut { what, lasted, ends: false, .. } => {
                 write!(f, "{what} did not answer within {} (timeout); the call was cancelled", span(*lasted))
             }
-            What::Cut { what, lasted, ends: true } => {
+            What::Cut { what, lasted, ends: true, .. } => {
                 write!(f, "{what} had not answered for {} when the servers were ended; the call got an error", span(*lasted))
             }
             What::CutBesides { calls } => {

@@ -119,6 +119,8 @@ pub struct CountedCall<'a> {
     pub tool: &'a [u8],
     /// What has become of it.
     pub outcome: Outcome,
+    /// By which id others tell the call, if it carries one (`mcp/trace.rs`): for the log, and not for what is counted.
+    pub trace: Option<&'a str>,
 }
 
 #[cfg(test)]

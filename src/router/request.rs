@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::outcome::{CallMethod, CountedCall, Outcome};
 use super::{About, Note, Out, PeerId, What};
 use crate::mcp::envelope::Envelope;
+use crate::mcp::trace;
 
 /// A request of the endpoint, and when it came.
 #[derive(Debug, Clone, Copy)]
@@ -35,10 +36,15 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// By which id others tell the request, if it carries one.
+    pub(super) fn trace(&self) -> Option<&'a str> {
+        trace::of_message(self.frame, self.envelope)
+    }
+
     /// Notes that the request was passed to no server, if it is a call.
     pub(super) fn note_unserved(&self, about: About, outcome: Outcome, out: &mut dyn Out) {
         if CallMethod::of(self.method).is_some() {
-            let call = CountedCall { method: self.method, tool: &self.tool(), outcome };
+            let call = CountedCall { method: self.method, tool: &self.tool(), outcome, trace: self.trace() };
             out.note(Note { about, of_guest: false, what: What::Unserved(call) });
         }
     }

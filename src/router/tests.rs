@@ -1,4 +1,5 @@
-//! Many peers on the same servers, coming and going at random: nothing of one reaches another, and nothing is lost.
+//! Many peers on the same servers, coming and going at random: nothing of one reaches another, nothing is lost, and each call is counted
+//! once, by what has become of it.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -11,6 +12,7 @@ use serde_json::{Value, json};
 use super::hub::{Hub, Show};
 use super::*;
 use crate::config::{ServerSpec, Sharing};
+use crate::tools::ToolPolicy;
 
 const LEVELS: [&str; 4] = ["debug", "info", "warning", "error"];
 
@@ -26,9 +28,13 @@ enum Happening {
     Link(usize, bool),
     Hello(usize),
     Call(usize, usize),
+    /// A peer reads a resource of a server, or one that no server lists.
+    Read(usize, usize),
     List(usize),
     Cancel(usize, usize),
     Answer(usize, usize),
+    /// A server answers a call otherwise than with what was asked for.
+    Fail(usize, usize, Failing),
     Progress(usize, usize),
     Log(usize, usize),
     Ask(usize),
@@ -52,6 +58,45 @@ enum Happening {
     Narrow(usize),
 }
 
+/// How a server answers otherwise than with what was asked for.
+#[derive(Debug, Clone, Copy)]
+enum Failing {
+    Tool,
+    Rpc,
+    Unreadable,
+    TooLarge,
+    Unanswered,
+}
+
+/// What has become of a call, as its client sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Became {
+    /// It has a result, in which the tool may report a failure.
+    Answered(Outcome),
+    /// It has an error: because of what the server did, if it was the server.
+    Failed(Option<Outcome>),
+    /// The client has given it up, or is gone.
+    GivenUp,
+    /// The client is gone, and the call may be one of a batch that was not looked at yet for want of room: as if it had not come.
+    Unread,
+}
+
+impl Became {
+    /// Whether it may be counted so.
+    fn is(self, counted: &[Outcome]) -> bool {
+        match (self, counted) {
+            (Became::Answered(answered), [outcome]) => *outcome == answered,
+            (Became::Failed(Some(failed)), [outcome]) => *outcome == failed,
+            (Became::Failed(None), [outcome]) => {
+                !matches!(outcome, Outcome::Ok | Outcome::ToolError | Outcome::Cancelled)
+            }
+            (Became::GivenUp | Became::Unread, [outcome]) => *outcome == Outcome::Cancelled,
+            (Became::Unread, []) => true,
+            (_, _) => false,
+        }
+    }
+}
+
 fn happening() -> impl Strategy<Value = Happening> {
     use Happening::*;
     let (p, s, n) = (0..9usize, 0..5usize, 0..8usize);
@@ -61,9 +106,11 @@ fn happening() -> impl Strategy<Value = Happening> {
         3 => (p.clone(), prop::bool::weighted(0.8)).prop_map(|(p, up)| Link(p, up)),
         3 => p.clone().prop_map(Hello),
         9 => (p.clone(), s.clone()).prop_map(|(p, s)| Call(p, s)),
+        3 => (p.clone(), 0..7usize).prop_map(|(p, s)| Read(p, s)),
         2 => p.clone().prop_map(List),
         2 => (p.clone(), n.clone()).prop_map(|(p, n)| Cancel(p, n)),
         9 => (s.clone(), n.clone()).prop_map(|(s, n)| Answer(s, n)),
+        3 => (s.clone(), n.clone(), prop::sample::select(vec![Failing::Tool, Failing::Rpc, Failing::Unreadable, Failing::TooLarge, Failing::Unanswered])).prop_map(|(s, n, how)| Fail(s, n, how)),
         4 => (s.clone(), n.clone()).prop_map(|(s, n)| Progress(s, n)),
         4 => (s.clone(), 0..LEVELS.len()).prop_map(|(s, level)| Log(s, level)),
         3 => s.clone().prop_map(Ask),
@@ -173,6 +220,10 @@ struct World {
     shared: Vec<bool>,
     /// Peers that are not read for want of room.
     unread: BTreeSet<PeerId>,
+    /// What has become of calls that are over, by their marks.
+    became: BTreeMap<String, Became>,
+    /// Of which calls a server has spoilt the answer, and how that is counted.
+    failed: BTreeMap<String, Outcome>,
 }
 
 #[derive(Default)]
@@ -183,6 +234,8 @@ struct Sink {
     restarts: Vec<ServerIndex>,
     /// How many log messages of servers were for nobody.
     kept: usize,
+    /// How calls were counted, by their marks.
+    counted: HashMap<String, Vec<Outcome>>,
 }
 
 impl Out for Sink {
@@ -197,10 +250,20 @@ impl Out for Sink {
     fn restart(&mut self, server: ServerIndex, _: &'static str) {
         self.restarts.push(server);
     }
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the others are for the log alone")]
     fn note(&mut self, note: Note<'_>) {
-        if let What::Logged { params } = note.what {
-            assert!(params.starts_with(b"{"));
-            self.kept += 1;
+        match note.what {
+            What::Logged { params } => {
+                assert!(params.starts_with(b"{"));
+                self.kept += 1;
+            }
+            What::Served { call, .. } | What::Lost(call) | What::Unserved(call) => {
+                let counted = call.trace.map(|mark| self.counted.entry(mark.to_owned()).or_default());
+                if let Some(counted) = counted {
+                    counted.push(call.outcome);
+                }
+            }
+            _ => {}
         }
     }
     fn has_room(&self, peer: PeerId) -> bool {
@@ -208,15 +271,28 @@ impl Out for Sink {
     }
 }
 
+/// The server whose calls are waited for this long at most.
+const TIMED: (usize, Duration) = (1, Duration::from_secs(25));
+
 /// A view of these servers.
 fn show(seen: &[usize], sharing: Sharing) -> Show {
+    let timed = Arc::new(ToolPolicy { timeout: Some(TIMED.1), ..ToolPolicy::default() });
+    let policy = |server: &usize| if *server == TIMED.0 { timed.clone() } else { Arc::default() };
     Show {
-        servers: seen.iter().map(|server| (*server, Arc::default())).collect(),
+        servers: seen.iter().map(|server| (*server, policy(server))).collect(),
         sharing,
         max_list: 1 << 20,
         grows: false,
     }
 }
+
+/// The `_meta` of a call: by its mark it is known where it is counted.
+fn meta(token: u64, mark: &str) -> Value {
+    json!({"progressToken": token, crate::mcp::trace::REQUEST_ID: mark})
+}
+
+/// Ends the mark of a call that may go to one server after the other.
+const READ: &str = "r";
 
 /// Whose calls are, by their marks.
 fn owners(calls: &[(Value, String)]) -> BTreeSet<String> {
@@ -257,6 +333,8 @@ impl World {
             marks: 0,
             shared: vec![false; names.len()],
             unread: BTreeSet::new(),
+            became: BTreeMap::new(),
+            failed: BTreeMap::new(),
         }
     }
 
@@ -346,8 +424,32 @@ impl World {
         let mark = self.mark(peer);
         // The token is the same for all clients too.
         let token = self.clients[&peer].next + 1;
-        let params = json!({"name": format!("t{server}"), "arguments": {"of": format!("{mark}.")}, "_meta": {"progressToken": token}});
+        let params =
+            json!({"name": format!("t{server}"), "arguments": {"of": format!("{mark}.")}, "_meta": meta(token, &mark)});
         (params, mark)
+    }
+
+    /// All that a client waits for is over.
+    fn give_up(&mut self, peer: PeerId) {
+        let open = std::mem::take(&mut self.clients.get_mut(&peer).unwrap().open);
+        let became = if self.sink.full.contains(&peer) { Became::Unread } else { Became::GivenUp };
+        open.into_values().for_each(|open| self.has_become(open, became));
+    }
+
+    fn has_become(&mut self, open: Open, became: Became) {
+        if let Open::Call(mark) = open {
+            assert_eq!(self.became.insert(mark, became), None);
+        }
+    }
+
+    /// Each call that is over was counted, once, and as what its client knows of it.
+    fn assert_counted(&self) {
+        for (mark, became) in &self.became {
+            let counted = self.sink.counted.get(mark).map_or(&[][..], Vec::as_slice);
+            assert!(became.is(counted), "{mark} is over ({became:?}) and counted as {counted:?}");
+        }
+        let others = self.sink.counted.keys().find(|mark| !self.became.contains_key(*mark));
+        assert_eq!(others, None, "it is counted, and not over");
     }
 
     /// Everything that was said is heard, and servers answer what they answer at once.
@@ -383,9 +485,18 @@ impl World {
         if method.is_none() {
             let id = message["id"].as_u64().unwrap_or_else(|| panic!("{frame}"));
             let open = client.open.remove(&id).unwrap_or_else(|| panic!("{} has not asked: {frame}", client.name));
-            if let (Open::Call(mark), Some(result)) = (open, message.get("result")) {
+            let became = match message.get("result") {
+                Some(result) if result["isError"] == true => Became::Answered(Outcome::ToolError),
+                Some(_) => Became::Answered(Outcome::Ok),
+                None => Became::Failed(match &open {
+                    Open::Call(mark) => self.failed.get(&format!("{mark}.")).copied(),
+                    Open::Other => None,
+                }),
+            };
+            if let (Open::Call(mark), Some(result)) = (&open, message.get("result")) {
                 assert_eq!(result["of"], format!("{mark}."), "another call's answer");
             }
+            self.has_become(open, became);
             return;
         }
         match method.unwrap() {
@@ -461,9 +572,10 @@ impl World {
                 json!({})
             }
             Some("ping") => json!({}),
-            Some("tools/call") => {
+            Some("tools/call" | "resources/read") => {
                 assert_eq!(self.bars[server], None, "a call of a server that takes none");
-                let mark = message["params"]["arguments"]["of"].as_str().unwrap().to_owned();
+                let params = &message["params"];
+                let mark = params["arguments"]["of"].as_str().or(params["of"].as_str()).unwrap().to_owned();
                 assert_eq!(id, message["params"]["_meta"]["progressToken"], "the token is exchanged as the id is");
                 let caller = self.clients.values().find(|client| mark.starts_with(&client.name)).unwrap();
                 assert!(self.sees(caller, server), "{} calls what it does not see", caller.name);
@@ -514,9 +626,9 @@ impl World {
             self.router.it().on_link_up(peer, self.now, &mut self.sink);
         } else {
             (client.next, client.level) = (0, None);
-            client.open.clear();
             client.follows.clear();
             client.questions.clear();
+            self.give_up(peer);
             self.sink.full.remove(&peer);
             self.unread.remove(&peer);
             self.router.it().on_link_down(peer, self.now, &mut self.sink);
@@ -568,6 +680,7 @@ impl World {
             Happening::Narrow(view) => self.narrow(view),
             Happening::Leave(p) => {
                 let Some(peer) = self.client(p) else { return };
+                self.give_up(peer);
                 self.clients.remove(&peer);
                 self.gone.insert(peer);
                 self.router.it().leave(peer, self.now, &mut self.sink);
@@ -597,6 +710,7 @@ impl World {
                 self.server_says(s, &json!({"jsonrpc": "2.0", "id": id, "result": {"of": mark}}));
                 self.settle();
             }
+            Happening::Fail(s, n, how) => self.fail(s % servers, n, how),
             Happening::Progress(s, n) => {
                 let s = s % servers;
                 let calls = &self.servers[s].calls;
@@ -630,6 +744,7 @@ impl World {
             Happening::Join(_) => {}
             Happening::Hello(p)
             | Happening::Call(p, _)
+            | Happening::Read(p, _)
             | Happening::List(p)
             | Happening::Cancel(p, _)
             | Happening::PeerAnswers(p)
@@ -667,6 +782,11 @@ impl World {
                 let is_refused = servers == 1 && self.bars[0].is_some();
                 assert!(!(is_refused && self.clients[&peer].open.contains_key(&id)), "it is not told at once");
             }
+            Happening::Read(_, s) => {
+                let (mark, token) = (self.mark(peer) + READ, self.clients[&peer].next + 1);
+                let params = json!({"uri": format!("mem:{s}"), "of": format!("{mark}."), "_meta": meta(token, &mark)});
+                self.request(peer, "resources/read", params, Open::Call(mark));
+            }
             Happening::Batch(_, s) => {
                 let mut batch = Vec::new();
                 for n in 0..3 {
@@ -688,6 +808,7 @@ impl World {
                 let calls: Vec<_> = calls.map(|(id, open)| (*id, open.clone())).collect();
                 let Some((id, Open::Call(mark))) = calls.get(n % calls.len().max(1)).cloned() else { return };
                 self.clients.get_mut(&peer).unwrap().open.remove(&id);
+                self.has_become(Open::Call(mark.clone()), Became::GivenUp);
                 let params = json!({"requestId": id, "reason": format!("{mark}.")});
                 self.say(peer, &json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params}));
             }
@@ -729,6 +850,49 @@ impl World {
             }
             _ => unreachable!("not of a client"),
         }
+    }
+
+    /// A server answers a call otherwise than with what was asked for.
+    fn fail(&mut self, server: ServerIndex, n: usize, how: Failing) {
+        let calls = &mut self.servers[server].calls;
+        if calls.is_empty() {
+            return;
+        }
+        let (id, mark) = calls.remove(n % calls.len());
+        let counted = match how {
+            Failing::Tool => None,
+            Failing::Rpc | Failing::Unreadable => Some(Outcome::RpcError),
+            Failing::TooLarge => Some(Outcome::TooLarge),
+            Failing::Unanswered => Some(Outcome::ServerDown),
+        };
+        // Of a call that other servers are asked as well, the last one's answer counts.
+        if let Some(counted) = counted.filter(|_| !mark.ends_with(&format!("{READ}."))) {
+            self.failed.insert(mark.clone(), counted);
+        }
+        match how {
+            Failing::Tool => {
+                let result = json!({"of": mark, "isError": true});
+                self.server_says(server, &json!({"jsonrpc": "2.0", "id": id, "result": result}));
+            }
+            Failing::Rpc => {
+                let error = json!({"code": -32000, "message": "no"});
+                self.server_says(server, &json!({"jsonrpc": "2.0", "id": id, "error": error}));
+            }
+            Failing::Unreadable => {
+                let line = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":NaN}}"#);
+                super::say(self.router.it(), server, line.as_bytes(), self.now, &mut self.sink);
+            }
+            Failing::TooLarge => {
+                let head = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"of":"#);
+                let cut = Cut { size: 2 << 20, head: head.as_bytes(), tail: b"\"}}" };
+                self.router.it().on_server_too_large(server, cut, self.now, &mut self.sink);
+            }
+            Failing::Unanswered => {
+                let World { router, sink, now, .. } = self;
+                router.it().on_server_unanswered(server, id.to_string().as_bytes(), "lost it", *now, sink);
+            }
+        }
+        self.settle();
     }
 
     /// A server goes for good, and another one comes, which gets its place.
@@ -915,6 +1079,7 @@ impl World {
         }
         let peers: Vec<_> = self.clients.keys().copied().collect();
         for peer in peers {
+            self.give_up(peer);
             self.clients.remove(&peer);
             self.gone.insert(peer);
             self.router.it().leave(peer, self.now, &mut self.sink);
@@ -933,6 +1098,7 @@ impl World {
             self.router.it().on_link_down(peer, self.now, &mut self.sink);
             assert!(self.sink.peers.is_empty() && self.sink.servers.is_empty());
         }
+        self.assert_counted();
     }
 }
 
@@ -1128,7 +1294,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
     #[test]
-    fn peers_that_share_servers_get_their_own_and_nothing_of_each_other(
+    fn peers_that_share_servers_get_their_own_and_nothing_of_each_other_and_each_call_is_counted_once(
         merged in any::<bool>(),
         events in proptest::collection::vec(happening(), 1..250),
     ) {

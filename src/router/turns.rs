@@ -28,6 +28,7 @@ use super::{
 use crate::frame::Cut;
 use crate::mcp::envelope::{self, Envelope, Kind, Lost, Scanned};
 use crate::mcp::reply::{self, UNAVAILABLE};
+use crate::mcp::trace;
 
 /// Longest time that a quiet moment is waited for while new requests are still taken. A talk with an assistant has pauses,
 /// and a refused request costs its user more than a late turn.
@@ -319,7 +320,7 @@ impl Turns {
         let Seat { name, peer, .. } = rota.current();
         match envelope::scan(frame) {
             Ok(Scanned::One(e)) => {
-                let (Kind::Request, Some(id), Some(method)) = (e.kind(frame), e.id.clone(), e.method) else {
+                let (Kind::Request, Some(id), Some(method)) = (e.kind(frame), e.id.clone(), e.method.clone()) else {
                     return false;
                 };
                 // The router answers both at once, and an endpoint that gets no answer to these may give us up. In a batch
@@ -334,7 +335,12 @@ impl Turns {
                 out.to_peer(*peer, &[&reply::error(&frame[id], UNAVAILABLE, message)]);
                 let method = &frame[method];
                 if CallMethod::of(method).is_some() {
-                    let call = CountedCall { method, tool: b"", outcome: Outcome::Refused };
+                    let call = CountedCall {
+                        method,
+                        tool: b"",
+                        outcome: Outcome::Refused,
+                        trace: trace::of_message(frame, &e),
+                    };
                     out.note(Note::of_peer(*peer, What::Unserved(call)));
                 }
                 true

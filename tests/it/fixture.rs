@@ -32,6 +32,7 @@
 //!     --resources         has a resource `mem:a` and a log level; what it is told of them goes to stderr
 //!     --announce N        says at each of the first N requests for its tools that they have changed, which isn't so
 //!     --extra NAME        has one more tool, of this name
+//!     --meta              answers calls, but those of `sleep`, with the `_meta` that they have
 //!     --logs              logs the `log` of a call's arguments, `times` times, once the call is answered
 //!
 //! Tools: echo {text}, add {a,b}, sleep {ms}, pid {}, exit {code}, big {bytes}, env {name}, grow {name}, touch {}. `sleep`
@@ -330,6 +331,9 @@ fn result(flags: &Flags, grown: &Grown, method: &str, params: &Value) -> Result<
             } else {
                 json!({"tools": tools})
             })
+        }
+        "tools/call" if flags.has("--meta") && params["name"] != "sleep" => {
+            Ok(json!({"content": [{"type": "text", "text": said.to_string()}]}))
         }
         "tools/call" => {
             let text = call(grown, &params["name"], &params["arguments"])

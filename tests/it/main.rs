@@ -39,6 +39,7 @@ mod half_open;
 mod handshake;
 mod house;
 mod instances;
+mod last_run;
 mod limits;
 mod local;
 mod log;
@@ -72,5 +73,7 @@ mod stdio_front;
 mod surroundings;
 mod tap;
 mod terminal;
+#[cfg(target_os = "linux")]
+mod trace;
 mod twins;
 mod validate;

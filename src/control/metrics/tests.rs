@@ -47,6 +47,7 @@ fn busy() -> (Status, impl Sized) {
         method: method.as_bytes(),
         tool: tool.as_bytes(),
         outcome,
+        trace: None,
     };
     server.answered(call("tools/call", "add", Outcome::Ok), &tools, SOON);
     server.answered(call("tools/call", "ab1cd2e", Outcome::ToolError), &tools, SOON);

@@ -52,6 +52,15 @@ async fn everything_of_a_session_comes_on_its_stream() {
 }
 
 #[tokio::test]
+async fn the_request_id_of_a_post_goes_on_with_its_message() {
+    let gateway = gateway();
+    let (mut stream, address) = begin(&gateway, "/sse").await;
+    let answer = to(&address, &call(1, "meta")).with("x-request-id", "r-1").send(&gateway).await;
+    assert_eq!((answer.status().as_u16(), &*of(&answer, "x-request-id")), (202, "r-1"));
+    assert!(piece(&mut stream).await.contains(r#""meta":{"mcp-pipe/requestId":"r-1","progressToken":1}"#));
+}
+
+#[tokio::test]
 async fn the_session_ends_with_its_stream_and_the_stream_with_the_conversation() {
     let gateway = gateway();
     gateway.status.set_gateway(Some("http://localhost/mcp".to_owned()));

@@ -480,7 +480,7 @@ impl Hub {
             lane.name
         );
         let lasted = now.saturating_duration_since(call.since);
-        out.note(Note::of(server, What::Cut { what, lasted, ends: false }));
+        out.note(Note::of(server, What::Cut { what, lasted, ends: false, trace: call.trace() }));
         self.servers[server].lane.fail(call, Outcome::Timeout, message, &mut self.peers, out);
         self.search_for_strays(server, now, out);
     }
