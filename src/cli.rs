@@ -17,6 +17,7 @@ use crate::config::defaults::{LOG_LEVEL, LOG_LEVEL_BESIDE, STATUS_WAIT};
 use crate::config::options::{CommandLine, Options, ServeArgs, Target, default_texts};
 use crate::config::units;
 use crate::endpoint::{is_placeholder, is_variable, looks_like_endpoint, looks_like_token};
+use crate::exam::Suite;
 use crate::secrecy::{Secret, address};
 
 const EXAMPLES: &str = "\
@@ -30,6 +31,7 @@ Examples:
   mcp-pipe tools --size                   how much of an assistant's context the tools take
   mcp-pipe --mode multiplex               all servers of an endpoint on one connection
   mcp-pipe call calculator add '{\"a\":2,\"b\":3}'
+  mcp-pipe test                           whether the servers do what clients need
   mcp-pipe serve                          all servers for the MCP clients of this machine, over HTTP
   mcp-pipe stdio                          the same on stdin and stdout, for a client that starts it
   mcp-pipe status                         what a running mcp-pipe does
@@ -80,6 +82,17 @@ const CALL_EXAMPLES: &str = "\
 Examples:
   mcp-pipe call calculator add '{\"a\":2,\"b\":3}'
   echo '{\"a\":2,\"b\":3}' | mcp-pipe call calculator add -";
+
+const TEST_EXAMPLES: &str = "\
+Examples:
+  mcp-pipe test                           every server of mcp_config.json: does it start, and offer what clients can take?
+  mcp-pipe test server.py                 one script
+  mcp-pipe test time --suite protocol     also what it does with wrong requests, with many at once, and at a restart
+  mcp-pipe test --json                    for a program
+  mcp-pipe test -- npx -y some-server     any command
+
+No tool is called that is not marked readOnlyHint: true.
+Exit code: 0 nothing failed (a warning is no failure), 1 something did, 2 no such server, 78 the config is wrong";
 
 const STATUS_EXAMPLES: &str = "\
 Examples:
@@ -167,7 +180,7 @@ Examples:
   mcp-pipe config show --config FILE      of another config
   mcp-pipe config schema > schema.json    for an editor, which then knows the keys";
 
-/// The options of `tools` and `call`, which start servers as any run does, on an endpoint of our own.
+/// The options of `tools`, `call` and `test`, which start servers as any run does, on an endpoint of our own.
 const LOOKING: &[&str] =
     &["config", "start_timeout", "max_frame_size", "drain_timeout", "log_level", "log_format", "log_contents"];
 /// The options of `stdio`, which asks a running mcp-pipe, or runs servers as any run does, on no endpoint.
@@ -185,7 +198,7 @@ const ON_STDIO: &[&str] = &[
 /// The options of `login` and `logout`.
 const LOGGING_IN: &[&str] = &["config", "log_level", "log_format"];
 /// The commands whose log has only warnings: what they print is what is to be read.
-const QUIET: &[&str] = &["tools", "call", "login", "logout"];
+const QUIET: &[&str] = &["tools", "call", "test", "login", "logout"];
 /// The options that `validate` and `config` don't take: they log nothing, and nobody asks them.
 const RUNNING: &[&str] =
     &["log_level", "log_format", "log_contents", "control_socket", "status_socket", "metrics_file"];
@@ -257,6 +270,20 @@ pub enum Command {
         /// Its arguments: a JSON object, or - to read it from standard input [default: {}]
         #[arg(value_name = "ARGS_JSON")]
         arguments: Option<String>,
+    },
+    /// Start servers, check whether they do what MCP clients need, print what came of that, and end
+    #[command(after_help = TEST_EXAMPLES)]
+    Test {
+        /// Which servers.
+        #[command(flatten)]
+        target: TargetArgs,
+        /// Which checks: smoke (does it start, and offer what clients can take?), or protocol (those, and wrong requests, many at
+        /// once, a restart, the end)
+        #[arg(long, value_enum, value_name = "smoke|protocol", default_value = "smoke", hide_possible_values = true)]
+        suite: Suite,
+        /// Print JSON instead of a table
+        #[arg(long)]
+        json: bool,
     },
     /// Ask a running mcp-pipe what each server and each endpoint does
     #[command(after_help = STATUS_EXAMPLES)]
@@ -423,7 +450,12 @@ impl Cli {
     /// The target as written, behind its command if there is one.
     fn written(&self) -> &TargetArgs {
         match &self.command {
-            Some(Command::Run(target) | Command::Serve { target, .. } | Command::Tools { target, .. }) => target,
+            Some(
+                Command::Run(target)
+                | Command::Serve { target, .. }
+                | Command::Tools { target, .. }
+                | Command::Test { target, .. },
+            ) => target,
             Some(
                 Command::Call { .. }
                 | Command::Stdio { .. }
@@ -451,6 +483,7 @@ impl Cli {
             Command::Stdio { .. } => "stdio",
             Command::Tools { .. } => "tools",
             Command::Call { .. } => "call",
+            Command::Test { .. } => "test",
             Command::Status { .. } => "status",
             Command::Logs { .. } => "logs",
             Command::Tap { .. } => "tap",
@@ -485,7 +518,7 @@ impl Cli {
     pub fn is_local(&self) -> bool {
         let needs_none = |command: &Command| match command {
             Command::Tools { .. } | Command::Call { .. } | Command::Login { .. } | Command::Logout { .. } => true,
-            Command::Stdio { .. } => true,
+            Command::Stdio { .. } | Command::Test { .. } => true,
             Command::Run(_) | Command::Serve { .. } => false,
             Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => false,
             Command::Sessions { .. } | Command::Tap { .. } | Command::LogLevel { .. } => false,
@@ -510,7 +543,7 @@ impl Cli {
             Some(Command::Validate { file, .. }) => file.as_deref().and_then(Path::to_str),
             Some(Command::Order(order)) => order.about(),
             Some(Command::Run(_) | Command::Serve { .. } | Command::Tools { .. } | Command::Call { .. }) => None,
-            Some(Command::Health) | None => None,
+            Some(Command::Health | Command::Test { .. }) | None => None,
             Some(Command::Config { .. } | Command::Login { .. } | Command::Logout { .. }) => None,
         };
         let Options { config, control_socket, status_socket, metrics_file, ca_file, cache_dir, log_level, .. } =
@@ -637,7 +670,7 @@ fn asks(command: &str) -> bool {
 /// Whether an option does anything for a command.
 fn takes(command: &str, option: &str) -> bool {
     match command {
-        "tools" | "call" => LOOKING.contains(&option),
+        "tools" | "call" | "test" => LOOKING.contains(&option),
         "stdio" => ON_STDIO.contains(&option),
         "login" | "logout" => LOGGING_IN.contains(&option),
         "status" | "logs" | "tap" | "sessions" | "log-level" => ASKING.contains(&option),
@@ -699,6 +732,8 @@ mod tests {
         assert_eq!(cli(&["run", "tools"]).unwrap().target(), Target::Named("tools"));
         assert_eq!(cli(&["tools", "time", "--json"]).unwrap().target(), Target::Named("time"));
         assert_eq!(cli(&["call", "a", "b"]).unwrap().target(), Target::Named("a"));
+        assert_eq!(cli(&["test", "--suite", "protocol", "time"]).unwrap().target(), Target::Named("time"));
+        assert_eq!(cli(&["test", "--", "npx", "x"]).unwrap().target(), Target::Line(&["npx".into(), "x".into()]));
         let run = cli(&["--local", "--", "npx", "-y", "x", "--local"]).unwrap();
         assert_eq!(run.target(), Target::Line(&["npx".into(), "-y".into(), "x".into(), "--local".into()]));
         assert!(cli(&["calculator", "tools"]).is_err());
@@ -712,7 +747,7 @@ mod tests {
         assert!(help.to_string().contains("mcp-pipe -- npx"), "{help}");
         assert_eq!(cli(&["run", "help"]).unwrap().target(), Target::Named("help"));
         let heath = cli(&["heath"]).unwrap();
-        assert_eq!((heath.line().command, heath.line().commands.len()), (None, 15 + orders::NAMES.len()));
+        assert_eq!((heath.line().command, heath.line().commands.len()), (None, 16 + orders::NAMES.len()));
         assert_eq!(cli(&["tools", "heath"]).unwrap().line().command, Some("tools"));
     }
 
@@ -727,6 +762,7 @@ mod tests {
     fn tools_and_call_need_no_account() {
         assert!(cli(&["tools"]).unwrap().is_local());
         assert!(cli(&["call", "s", "t"]).unwrap().is_local());
+        assert!(cli(&["test"]).unwrap().is_local());
         assert!(!cli(&[]).unwrap().is_local());
     }
 
@@ -772,6 +808,7 @@ mod tests {
             ("stdio", &[]),
             ("tools", &[]),
             ("call", &["s", "t"]),
+            ("test", &[]),
             ("status", &[]),
             ("logs", &[]),
             ("sessions", &[]),
@@ -840,7 +877,7 @@ mod tests {
 
     #[test]
     fn the_help_of_a_command_says_from_which_level_on_it_logs() {
-        for name in ["run", "serve", "tools", "call", "login", "logout"] {
+        for name in ["run", "serve", "tools", "call", "test", "login", "logout"] {
             let help = cli(&[name, "--help"]).unwrap_err().to_string();
             let rest = match name {
                 "call" => &["a", "b"][..],

@@ -22,6 +22,7 @@ use crate::control::status::{OtherLevel, Status};
 use crate::control::summary::Summary;
 use crate::control::{self, Asking, Opening, Question, Tapping, health};
 use crate::error::{Exit, Failure, Problems};
+use crate::exam::Exam;
 use crate::gateway::check_tls;
 use crate::gateway::listener::{ADMIN_AT_THE_START, AT_THE_START, Listener};
 use crate::guest::Visitor;
@@ -104,7 +105,7 @@ pub fn ask(
         .map_err(Failure::from),
         Command::Stdio { server } => return asking.stdio(server.clone()),
         Command::Run(_) | Command::Serve { .. } | Command::Tools { .. } | Command::Call { .. } => return None,
-        Command::Login { .. } | Command::Logout { .. } => return None,
+        Command::Test { .. } | Command::Login { .. } | Command::Logout { .. } => return None,
         Command::Validate { .. } | Command::Config { .. } => return None,
     })
 }
@@ -129,6 +130,7 @@ pub fn look(
         | Command::Stdio { .. }
         | Command::Tools { .. }
         | Command::Call { .. }
+        | Command::Test { .. }
         | Command::Status { .. }
         | Command::Logs { .. }
         | Command::Tap { .. }
@@ -156,7 +158,7 @@ pub fn ring(command: &Command, options: &Options, settings: &Environment) -> Opt
             Some(Ring::default())
         }
         Command::Run(_) | Command::Serve { .. } | Command::Tools { .. } | Command::Call { .. } => None,
-        Command::Stdio { .. } => None,
+        Command::Stdio { .. } | Command::Test { .. } => None,
         Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => None,
         Command::Sessions { .. } | Command::Tap { .. } | Command::LogLevel { .. } => None,
         Command::Validate { .. } | Command::Config { .. } | Command::Login { .. } | Command::Logout { .. } => None,
@@ -193,7 +195,7 @@ pub fn run(
             inspect::arguments(arguments.as_deref(), io::stdin()).map_err(ArgumentsError::told)?
         }
         Command::Run(_) | Command::Serve { .. } | Command::Tools { .. } => serde_json::Map::new(),
-        Command::Stdio { .. } => serde_json::Map::new(),
+        Command::Stdio { .. } | Command::Test { .. } => serde_json::Map::new(),
         Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => serde_json::Map::new(),
         Command::Sessions { .. } | Command::Tap { .. } | Command::LogLevel { .. } => serde_json::Map::new(),
         Command::Validate { .. } | Command::Config { .. } => serde_json::Map::new(),
@@ -206,7 +208,9 @@ pub fn run(
         let stop = Stop::new();
         let (orders, instructions) = Orders::channel();
         let status = match &command {
-            Command::Tools { .. } | Command::Call { .. } => Status::of_one_look(redactor.clone()),
+            Command::Tools { .. } | Command::Call { .. } | Command::Test { .. } => {
+                Status::of_one_look(redactor.clone())
+            }
             Command::Run(_) | Command::Serve { .. } | Command::Stdio { .. } => Status::new(redactor.clone()),
             Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => {
                 Status::new(redactor.clone())
@@ -302,6 +306,12 @@ async fn perform(
         Command::Call { tool, .. } => {
             let called = inspect::call(config, &tool, arguments, &status, stop, pipes, out).await;
             called.map_err(anyhow::Error::from)?;
+        }
+        Command::Test { suite, json, .. } => {
+            let form = if json { Form::Json } else { inspect::table_for_stdout(config.plain) };
+            let exam = Exam { suite, form, status: &status, orders: &orders };
+            let is_well = exam.run(config, stop, pipes, out).await.map_err(anyhow::Error::from)?;
+            return Ok(if is_well { Exit::Success } else { Exit::Failed });
         }
         Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => {} // asked of another
         Command::Sessions { .. } | Command::Tap { .. } | Command::LogLevel { .. } => {}
@@ -577,6 +587,7 @@ impl Signals {
 pub fn is_quiet(command: &Command) -> bool {
     match command {
         Command::Tools { .. } | Command::Call { .. } | Command::Login { .. } | Command::Logout { .. } => true,
+        Command::Test { .. } => true,
         Command::Run(_) | Command::Serve { .. } | Command::Stdio { .. } => false,
         Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => false,
         Command::Sessions { .. } | Command::Tap { .. } | Command::LogLevel { .. } => false,

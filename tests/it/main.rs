@@ -20,6 +20,7 @@ mod endpoints;
 mod eras;
 mod escapes;
 mod every_server;
+mod exam;
 mod files;
 mod frames;
 #[cfg(target_os = "linux")]
