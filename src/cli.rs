@@ -94,6 +94,17 @@ Examples:
 No tool is called that is not marked readOnlyHint: true.
 Exit code: 0 nothing failed (a warning is no failure), 1 something did, 2 no such server, 78 the config is wrong";
 
+const REPLAY_EXAMPLES: &str = "\
+Examples:
+  mcp-pipe tap time --save calls.jsonl --contents   while a mcp-pipe runs: keep the calls of a server, and their answers
+  mcp-pipe replay calls.jsonl time                  make them again: is each answered in the same shape?
+  mcp-pipe replay calls.jsonl server.py             the same at another version of it
+  mcp-pipe replay calls.jsonl time --all            calls of tools, too, that may change something
+
+Types and members of an answer are compared, the kinds of its contents, and errors; texts, numbers and lengths are not.
+Exit code: 0 all that was compared is the same, 1 something is not, had no answer, or nothing was compared, 2 no such server, or a
+file that can't be used, 78 the config is wrong";
+
 const STATUS_EXAMPLES: &str = "\
 Examples:
   mcp-pipe status                         each server and endpoint of the mcp-pipe that runs, and what is wrong
@@ -180,7 +191,7 @@ Examples:
   mcp-pipe config show --config FILE      of another config
   mcp-pipe config schema > schema.json    for an editor, which then knows the keys";
 
-/// The options of `tools`, `call` and `test`, which start servers as any run does, on an endpoint of our own.
+/// The options of `tools`, `call`, `test` and `replay`, which start servers as any run does, on an endpoint of our own.
 const LOOKING: &[&str] =
     &["config", "start_timeout", "max_frame_size", "drain_timeout", "log_level", "log_format", "log_contents"];
 /// The options of `stdio`, which asks a running mcp-pipe, or runs servers as any run does, on no endpoint.
@@ -198,7 +209,7 @@ const ON_STDIO: &[&str] = &[
 /// The options of `login` and `logout`.
 const LOGGING_IN: &[&str] = &["config", "log_level", "log_format"];
 /// The commands whose log has only warnings: what they print is what is to be read.
-const QUIET: &[&str] = &["tools", "call", "test", "login", "logout"];
+const QUIET: &[&str] = &["tools", "call", "test", "replay", "login", "logout"];
 /// The options that `validate` and `config` don't take: they log nothing, and nobody asks them.
 const RUNNING: &[&str] =
     &["log_level", "log_format", "log_contents", "control_socket", "status_socket", "metrics_file"];
@@ -281,6 +292,20 @@ pub enum Command {
         /// once, a restart, the end)
         #[arg(long, value_enum, value_name = "smoke|protocol", default_value = "smoke", hide_possible_values = true)]
         suite: Suite,
+        /// Print JSON instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+    /// Start a server, make calls again that mcp-pipe tap recorded, compare the shapes of the answers, and end
+    #[command(after_help = REPLAY_EXAMPLES)]
+    Replay {
+        /// The file that mcp-pipe tap --save FILE --contents wrote
+        file: PathBuf,
+        /// A server name in the config, or a script
+        server: String,
+        /// Call also tools that are not marked readOnlyHint: true; they may change something
+        #[arg(long)]
+        all: bool,
         /// Print JSON instead of a table
         #[arg(long)]
         json: bool,
@@ -434,8 +459,12 @@ pub struct TargetArgs {
 impl Cli {
     /// Which servers take part, whatever the command is.
     pub fn target(&self) -> Target<'_> {
-        if let Some(Command::Call { server, .. } | Command::Login { server } | Command::Logout { server }) =
-            &self.command
+        if let Some(
+            Command::Call { server, .. }
+            | Command::Replay { server, .. }
+            | Command::Login { server }
+            | Command::Logout { server },
+        ) = &self.command
         {
             return Target::Named(server);
         }
@@ -458,6 +487,7 @@ impl Cli {
             ) => target,
             Some(
                 Command::Call { .. }
+                | Command::Replay { .. }
                 | Command::Stdio { .. }
                 | Command::Status { .. }
                 | Command::Logs { .. }
@@ -484,6 +514,7 @@ impl Cli {
             Command::Tools { .. } => "tools",
             Command::Call { .. } => "call",
             Command::Test { .. } => "test",
+            Command::Replay { .. } => "replay",
             Command::Status { .. } => "status",
             Command::Logs { .. } => "logs",
             Command::Tap { .. } => "tap",
@@ -518,7 +549,7 @@ impl Cli {
     pub fn is_local(&self) -> bool {
         let needs_none = |command: &Command| match command {
             Command::Tools { .. } | Command::Call { .. } | Command::Login { .. } | Command::Logout { .. } => true,
-            Command::Stdio { .. } | Command::Test { .. } => true,
+            Command::Stdio { .. } | Command::Test { .. } | Command::Replay { .. } => true,
             Command::Run(_) | Command::Serve { .. } => false,
             Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => false,
             Command::Sessions { .. } | Command::Tap { .. } | Command::LogLevel { .. } => false,
@@ -541,6 +572,7 @@ impl Cli {
             Some(Command::Tap { pattern, .. }) => pattern.as_deref(),
             Some(Command::LogLevel { level, .. }) => level.as_deref(),
             Some(Command::Validate { file, .. }) => file.as_deref().and_then(Path::to_str),
+            Some(Command::Replay { file, .. }) => file.to_str(),
             Some(Command::Order(order)) => order.about(),
             Some(Command::Run(_) | Command::Serve { .. } | Command::Tools { .. } | Command::Call { .. }) => None,
             Some(Command::Health | Command::Test { .. }) | None => None,
@@ -670,7 +702,7 @@ fn asks(command: &str) -> bool {
 /// Whether an option does anything for a command.
 fn takes(command: &str, option: &str) -> bool {
     match command {
-        "tools" | "call" | "test" => LOOKING.contains(&option),
+        "tools" | "call" | "test" | "replay" => LOOKING.contains(&option),
         "stdio" => ON_STDIO.contains(&option),
         "login" | "logout" => LOGGING_IN.contains(&option),
         "status" | "logs" | "tap" | "sessions" | "log-level" => ASKING.contains(&option),
@@ -747,7 +779,7 @@ mod tests {
         assert!(help.to_string().contains("mcp-pipe -- npx"), "{help}");
         assert_eq!(cli(&["run", "help"]).unwrap().target(), Target::Named("help"));
         let heath = cli(&["heath"]).unwrap();
-        assert_eq!((heath.line().command, heath.line().commands.len()), (None, 16 + orders::NAMES.len()));
+        assert_eq!((heath.line().command, heath.line().commands.len()), (None, 17 + orders::NAMES.len()));
         assert_eq!(cli(&["tools", "heath"]).unwrap().line().command, Some("tools"));
     }
 
@@ -763,6 +795,7 @@ mod tests {
         assert!(cli(&["tools"]).unwrap().is_local());
         assert!(cli(&["call", "s", "t"]).unwrap().is_local());
         assert!(cli(&["test"]).unwrap().is_local());
+        assert!(cli(&["replay", "f", "s"]).unwrap().is_local());
         assert!(!cli(&[]).unwrap().is_local());
     }
 
@@ -809,6 +842,7 @@ mod tests {
             ("tools", &[]),
             ("call", &["s", "t"]),
             ("test", &[]),
+            ("replay", &["f", "s"]),
             ("status", &[]),
             ("logs", &[]),
             ("sessions", &[]),
@@ -877,10 +911,10 @@ mod tests {
 
     #[test]
     fn the_help_of_a_command_says_from_which_level_on_it_logs() {
-        for name in ["run", "serve", "tools", "call", "test", "login", "logout"] {
+        for name in ["run", "serve", "tools", "call", "test", "replay", "login", "logout"] {
             let help = cli(&[name, "--help"]).unwrap_err().to_string();
             let rest = match name {
-                "call" => &["a", "b"][..],
+                "call" | "replay" => &["a", "b"][..],
                 "login" | "logout" => &["a"],
                 _ => &[],
             };
@@ -925,6 +959,7 @@ mod tests {
                 &["--control-socket", url],
                 &["status", url],
                 &["logs", url],
+                &["replay", url, "s"],
                 &["restart", url],
                 &["log-level", url],
                 &["stop", url],

@@ -31,7 +31,6 @@ use tokio::time::timeout;
 pub(crate) use self::check::Suite;
 use self::check::{Check, Examined, in_order};
 use self::examinee::{Examinee, Watched};
-pub(crate) use self::protocol::only_reads;
 use crate::config::{Config, Instances, Mode, ServerSpec};
 use crate::control::orders::{Order, Orders};
 use crate::control::status::Status;

@@ -390,6 +390,11 @@ fn result_text(result: &Value) -> String {
     }
 }
 
+/// Whether a tool only reads, by what its server says of it.
+pub(crate) fn only_reads(tool: &Value) -> bool {
+    tool["annotations"]["readOnlyHint"] == true
+}
+
 /// Writes a result.
 pub(crate) fn write(out: &mut dyn Write, text: &str) -> Result<(), InspectError> {
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(InspectError::Output)

@@ -28,6 +28,7 @@ pub mod mcp;
 pub mod net;
 mod pipe;
 pub mod process;
+mod replay;
 mod review;
 pub mod router;
 pub mod run;

@@ -35,6 +35,7 @@ use crate::process::limits;
 use crate::process::stop::Stop;
 use crate::process::systemd::Systemd;
 use crate::process::text;
+use crate::replay::{self, Calls, Replay};
 use crate::review::{self, Look};
 use crate::router::TurnCommand;
 use crate::secrecy::Redactor;
@@ -105,7 +106,8 @@ pub fn ask(
         .map_err(Failure::from),
         Command::Stdio { server } => return asking.stdio(server.clone()),
         Command::Run(_) | Command::Serve { .. } | Command::Tools { .. } | Command::Call { .. } => return None,
-        Command::Test { .. } | Command::Login { .. } | Command::Logout { .. } => return None,
+        Command::Test { .. } | Command::Replay { .. } => return None,
+        Command::Login { .. } | Command::Logout { .. } => return None,
         Command::Validate { .. } | Command::Config { .. } => return None,
     })
 }
@@ -131,6 +133,7 @@ pub fn look(
         | Command::Tools { .. }
         | Command::Call { .. }
         | Command::Test { .. }
+        | Command::Replay { .. }
         | Command::Status { .. }
         | Command::Logs { .. }
         | Command::Tap { .. }
@@ -158,7 +161,7 @@ pub fn ring(command: &Command, options: &Options, settings: &Environment) -> Opt
             Some(Ring::default())
         }
         Command::Run(_) | Command::Serve { .. } | Command::Tools { .. } | Command::Call { .. } => None,
-        Command::Stdio { .. } | Command::Test { .. } => None,
+        Command::Stdio { .. } | Command::Test { .. } | Command::Replay { .. } => None,
         Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => None,
         Command::Sessions { .. } | Command::Tap { .. } | Command::LogLevel { .. } => None,
         Command::Validate { .. } | Command::Config { .. } | Command::Login { .. } | Command::Logout { .. } => None,
@@ -189,17 +192,21 @@ pub fn run(
     around: Around,
     redactor: &Redactor,
 ) -> Result<Exit, Failure> {
-    // Standard input is read before signals are handled, so that Ctrl-C ends the wait.
-    let arguments = match &command {
+    // Standard input is read before signals are handled, so that Ctrl-C ends the wait; and a file before anything starts.
+    let given = match &command {
         Command::Call { arguments, .. } => {
-            inspect::arguments(arguments.as_deref(), io::stdin()).map_err(ArgumentsError::told)?
+            Given::Arguments(inspect::arguments(arguments.as_deref(), io::stdin()).map_err(ArgumentsError::told)?)
         }
-        Command::Run(_) | Command::Serve { .. } | Command::Tools { .. } => serde_json::Map::new(),
-        Command::Stdio { .. } | Command::Test { .. } => serde_json::Map::new(),
-        Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => serde_json::Map::new(),
-        Command::Sessions { .. } | Command::Tap { .. } | Command::LogLevel { .. } => serde_json::Map::new(),
-        Command::Validate { .. } | Command::Config { .. } => serde_json::Map::new(),
-        Command::Login { .. } | Command::Logout { .. } => serde_json::Map::new(),
+        Command::Replay { file, .. } => {
+            let server = config.servers.first().map_or("", |server| &server.name);
+            Given::Calls(replay::read(file, server)?)
+        }
+        Command::Run(_) | Command::Serve { .. } | Command::Tools { .. } => Given::Nothing,
+        Command::Stdio { .. } | Command::Test { .. } => Given::Nothing,
+        Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => Given::Nothing,
+        Command::Sessions { .. } | Command::Tap { .. } | Command::LogLevel { .. } => Given::Nothing,
+        Command::Validate { .. } | Command::Config { .. } => Given::Nothing,
+        Command::Login { .. } | Command::Logout { .. } => Given::Nothing,
     };
     let runtime = limits::runtime().map_err(no_start)?;
     let done = runtime.block_on(async {
@@ -208,9 +215,8 @@ pub fn run(
         let stop = Stop::new();
         let (orders, instructions) = Orders::channel();
         let status = match &command {
-            Command::Tools { .. } | Command::Call { .. } | Command::Test { .. } => {
-                Status::of_one_look(redactor.clone())
-            }
+            Command::Tools { .. } | Command::Call { .. } => Status::of_one_look(redactor.clone()),
+            Command::Test { .. } | Command::Replay { .. } => Status::of_one_look(redactor.clone()),
             Command::Run(_) | Command::Serve { .. } | Command::Stdio { .. } => Status::new(redactor.clone()),
             Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => {
                 Status::new(redactor.clone())
@@ -221,7 +227,7 @@ pub fn run(
         };
         let ours = Handles { around, reread, orders: orders.clone(), instructions, status, stop: stop.clone() };
         tokio::select! {
-            done = perform(command, arguments, config, ours) => done,
+            done = perform(command, given, config, ours) => done,
             never = signals(signalled, &stop, &orders) => match never {},
         }
     });
@@ -233,6 +239,15 @@ pub fn run(
 /// Why there is no runtime, for people.
 fn no_start(error: io::Error) -> anyhow::Error {
     anyhow::Error::msg(limits::told(&error)).context("can't start")
+}
+
+/// What a command was given besides its options.
+enum Given {
+    Nothing,
+    /// The arguments of a call.
+    Arguments(serde_json::Map<String, serde_json::Value>),
+    /// The calls of a file.
+    Calls(Calls),
 }
 
 /// What every command that runs servers needs besides the config.
@@ -249,7 +264,7 @@ struct Handles {
 
 async fn perform(
     command: Command,
-    arguments: serde_json::Map<String, serde_json::Value>,
+    given: Given,
     config: Config,
     Handles { around, reread, orders, instructions, status, stop }: Handles,
 ) -> Result<Exit, Failure> {
@@ -304,6 +319,7 @@ async fn perform(
             told.map_err(anyhow::Error::from)?;
         }
         Command::Call { tool, .. } => {
+            let arguments = if let Given::Arguments(arguments) = given { arguments } else { serde_json::Map::new() };
             let called = inspect::call(config, &tool, arguments, &status, stop, pipes, out).await;
             called.map_err(anyhow::Error::from)?;
         }
@@ -311,6 +327,13 @@ async fn perform(
             let form = if json { Form::Json } else { inspect::table_for_stdout(config.plain) };
             let exam = Exam { suite, form, status: &status, orders: &orders };
             let is_well = exam.run(config, stop, pipes, out).await.map_err(anyhow::Error::from)?;
+            return Ok(if is_well { Exit::Success } else { Exit::Failed });
+        }
+        Command::Replay { all, json, .. } => {
+            let Given::Calls(calls) = given else { return Ok(Exit::Success) }; // they were read for this command
+            let form = if json { Form::Json } else { inspect::table_for_stdout(config.plain) };
+            let replay = Replay { calls, all, form, status: &status };
+            let is_well = replay.run(config, stop, pipes, out).await.map_err(anyhow::Error::from)?;
             return Ok(if is_well { Exit::Success } else { Exit::Failed });
         }
         Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => {} // asked of another
@@ -587,7 +610,7 @@ impl Signals {
 pub fn is_quiet(command: &Command) -> bool {
     match command {
         Command::Tools { .. } | Command::Call { .. } | Command::Login { .. } | Command::Logout { .. } => true,
-        Command::Test { .. } => true,
+        Command::Test { .. } | Command::Replay { .. } => true,
         Command::Run(_) | Command::Serve { .. } | Command::Stdio { .. } => false,
         Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => false,
         Command::Sessions { .. } | Command::Tap { .. } | Command::LogLevel { .. } => false,

@@ -61,7 +61,7 @@ pub(super) fn explain(mut error: clap::Error, command: &clap::Command, arguments
         let is_gateway = wrong.starts_with("--listen") && text.starts_with("http");
         if is_secret(text) && !is_gateway {
             let hint = match current {
-                Some(command @ ("tools" | "call" | "test")) => {
+                Some(command @ ("tools" | "call" | "test" | "replay")) => {
                     format!("{command} starts servers on this machine and dials no endpoint: leave it out")
                 }
                 Some(_) | None => {
@@ -169,7 +169,7 @@ fn near<'a>(wrong: &str, command: &'a clap::Command) -> Option<&'a str> {
 /// What to do about an option that is written much like one which does nothing for the command.
 fn useless(wrong: &str, command: &clap::Command, current: Option<&str>) -> Option<String> {
     let (current, near) =
-        (current.filter(|current| ["tools", "call", "test"].contains(current))?, near(wrong, command)?);
+        (current.filter(|current| ["tools", "call", "test", "replay"].contains(current))?, near(wrong, command)?);
     let option = command.get_arguments().find(|option| option.get_long() == Some(near))?;
     (!takes(current, option.get_id().as_str())).then(|| format!("--{near} does nothing for {current}: leave it out"))
 }
@@ -246,7 +246,7 @@ fn of_logs(option: &str, current: Option<&str>) -> Option<String> {
 /// What to do about an option that another command has: for one that starts no servers, a command that starts none either.
 fn option_of_command(option: &str, command: &clap::Command, current: Option<&str>) -> Option<String> {
     let name = option.strip_prefix("--")?.split('=').next()?;
-    let starts = |command: &str| ["run", "serve", "tools", "call", "test"].contains(&command);
+    let starts = |command: &str| ["run", "serve", "tools", "call", "test", "replay"].contains(&command);
     let is_fit =
         |command: &&clap::Command| current.is_none_or(|current| starts(current) || !starts(command.get_name()));
     let has_it = |command: &&clap::Command| {

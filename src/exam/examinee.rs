@@ -16,7 +16,6 @@ use crate::control::status::{ServerStatus, Status};
 use crate::control::tap::Watching;
 use crate::inspect::LIST_PATIENCE;
 use crate::local::{Client, LocalError, RpcError};
-use crate::mcp::reply::UNAVAILABLE;
 use crate::words::span;
 
 /// Longest wait for an answer that takes no work: a server that needs longer is one that hangs, for whoever waits for it.
@@ -134,10 +133,7 @@ impl Examinee<'_> {
     pub(super) async fn ask(&self, method: &str, params: Value) -> Answer {
         match self.client.request(self.name(), method, params, PATIENCE).await {
             Ok(result) => Answer::Result(result),
-            // The server may be another mcp-pipe; only with this code an error stands in the place of an answer.
-            Err(LocalError::Rpc { error, .. }) if !error.ours || error.code != i64::from(UNAVAILABLE) => {
-                Answer::Error(error)
-            }
+            Err(LocalError::Rpc { error, .. }) if !error.is_no_answer() => Answer::Error(error),
             Err(LocalError::NoAnswer { waited, .. }) => Answer::Silence(waited),
             Err(gone) => Answer::Gone(gone.to_string()),
         }

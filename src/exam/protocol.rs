@@ -11,6 +11,7 @@ use super::check::{Check, Mark};
 use super::examinee::{Answer, Answered, Examinee};
 use super::offer::TOOLS;
 use crate::control::orders::Order;
+use crate::inspect::only_reads;
 use crate::local::RpcError;
 use crate::words::{brief, listed};
 
@@ -22,11 +23,6 @@ const NO_TOOL: &str = "mcp_pipe_no_such_tool";
 const AT_ONCE: usize = 16;
 /// Most tools that are named where they differ.
 const SHOWN: usize = 5;
-
-/// Whether a tool only reads, by what its server says of it.
-pub(crate) fn only_reads(tool: &Value) -> bool {
-    tool["annotations"]["readOnlyHint"] == true
-}
 
 /// The names of the arguments that a tool needs.
 fn required(tool: &Value) -> Vec<&str> {

@@ -62,6 +62,7 @@ mod remote;
 mod remote_faults;
 mod remote_secrets;
 mod remote_sse;
+mod replay;
 mod sdk_clients;
 mod secrets;
 mod sequential;
