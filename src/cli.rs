@@ -18,6 +18,7 @@ use crate::config::options::{CommandLine, Options, ServeArgs, Target, default_te
 use crate::config::units;
 pub use crate::doctor::clients::Client;
 use crate::endpoint::{is_placeholder, is_variable, looks_like_endpoint, looks_like_token};
+use crate::exam::Suite;
 use crate::secrecy::{Secret, address};
 
 const EXAMPLES: &str = "\
@@ -31,6 +32,7 @@ Examples:
   mcp-pipe tools --size                   how much of an assistant's context the tools take
   mcp-pipe --mode multiplex               all servers of an endpoint on one connection
   mcp-pipe call calculator add '{\"a\":2,\"b\":3}'
+  mcp-pipe test                           whether the servers do what clients need
   mcp-pipe serve                          all servers for the MCP clients of this machine, over HTTP
   mcp-pipe stdio                          the same on stdin and stdout, for a client that starts it
   mcp-pipe status                         what a running mcp-pipe does
@@ -81,6 +83,28 @@ const CALL_EXAMPLES: &str = "\
 Examples:
   mcp-pipe call calculator add '{\"a\":2,\"b\":3}'
   echo '{\"a\":2,\"b\":3}' | mcp-pipe call calculator add -";
+
+const TEST_EXAMPLES: &str = "\
+Examples:
+  mcp-pipe test                           every server of mcp_config.json: does it start, and offer what clients can take?
+  mcp-pipe test server.py                 one script
+  mcp-pipe test time --suite protocol     also what it does with wrong requests, with many at once, and at a restart
+  mcp-pipe test --json                    for a program
+  mcp-pipe test -- npx -y some-server     any command
+
+No tool is called that is not marked readOnlyHint: true.
+Exit code: 0 nothing failed (a warning is no failure), 1 something did, 2 no such server, 78 the config is wrong";
+
+const REPLAY_EXAMPLES: &str = "\
+Examples:
+  mcp-pipe tap time --save calls.jsonl --contents   while a mcp-pipe runs: keep the calls of a server, and their answers
+  mcp-pipe replay calls.jsonl time                  make them again: is each answered in the same shape?
+  mcp-pipe replay calls.jsonl server.py             the same at another version of it
+  mcp-pipe replay calls.jsonl time --all            calls of tools, too, that may change something
+
+Types and members of an answer are compared, the kinds of its contents, and errors; texts, numbers and lengths are not.
+Exit code: 0 all that was compared is the same, 1 something is not, had no answer, or nothing was compared, 2 no such server, or a
+file that can't be used, 78 the config is wrong";
 
 const STATUS_EXAMPLES: &str = "\
 Examples:
@@ -178,7 +202,7 @@ Examples:
   mcp-pipe config show --config FILE      of another config
   mcp-pipe config schema > schema.json    for an editor, which then knows the keys";
 
-/// The options of `tools` and `call`, which start servers as any run does, on an endpoint of our own.
+/// The options of `tools`, `call`, `test` and `replay`, which start servers as any run does, on an endpoint of our own.
 const LOOKING: &[&str] =
     &["config", "start_timeout", "max_frame_size", "drain_timeout", "log_level", "log_format", "log_contents"];
 /// The options of `stdio`, which asks a running mcp-pipe, or runs servers as any run does, on no endpoint.
@@ -196,7 +220,7 @@ const ON_STDIO: &[&str] = &[
 /// The options of `login` and `logout`.
 const LOGGING_IN: &[&str] = &["config", "log_level", "log_format"];
 /// The commands whose log has only warnings: what they print is what is to be read.
-const QUIET: &[&str] = &["tools", "call", "login", "logout"];
+const QUIET: &[&str] = &["tools", "call", "test", "replay", "login", "logout"];
 /// The options that `validate` and `config` don't take: they log nothing, and nobody asks them.
 const RUNNING: &[&str] =
     &["log_level", "log_format", "log_contents", "control_socket", "status_socket", "metrics_file"];
@@ -270,6 +294,34 @@ pub enum Command {
         /// Its arguments: a JSON object, or - to read it from standard input [default: {}]
         #[arg(value_name = "ARGS_JSON")]
         arguments: Option<String>,
+    },
+    /// Start servers, check whether they do what MCP clients need, print what came of that, and end
+    #[command(after_help = TEST_EXAMPLES)]
+    Test {
+        /// Which servers.
+        #[command(flatten)]
+        target: TargetArgs,
+        /// Which checks: smoke (does it start, and offer what clients can take?), or protocol (those, and wrong requests, many at
+        /// once, a restart, the end)
+        #[arg(long, value_enum, value_name = "smoke|protocol", default_value = "smoke", hide_possible_values = true)]
+        suite: Suite,
+        /// Print JSON instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+    /// Start a server, make calls again that mcp-pipe tap recorded, compare the shapes of the answers, and end
+    #[command(after_help = REPLAY_EXAMPLES)]
+    Replay {
+        /// The file that mcp-pipe tap --save FILE --contents wrote
+        file: PathBuf,
+        /// A server name in the config, or a script
+        server: String,
+        /// Call also tools that are not marked readOnlyHint: true; they may change something
+        #[arg(long)]
+        all: bool,
+        /// Print JSON instead of a table
+        #[arg(long)]
+        json: bool,
     },
     /// Ask a running mcp-pipe what each server and each endpoint does
     #[command(after_help = STATUS_EXAMPLES)]
@@ -438,8 +490,12 @@ pub struct TargetArgs {
 impl Cli {
     /// Which servers take part, whatever the command is.
     pub fn target(&self) -> Target<'_> {
-        if let Some(Command::Call { server, .. } | Command::Login { server } | Command::Logout { server }) =
-            &self.command
+        if let Some(
+            Command::Call { server, .. }
+            | Command::Replay { server, .. }
+            | Command::Login { server }
+            | Command::Logout { server },
+        ) = &self.command
         {
             return Target::Named(server);
         }
@@ -454,9 +510,15 @@ impl Cli {
     /// The target as written, behind its command if there is one.
     fn written(&self) -> &TargetArgs {
         match &self.command {
-            Some(Command::Run(target) | Command::Serve { target, .. } | Command::Tools { target, .. }) => target,
+            Some(
+                Command::Run(target)
+                | Command::Serve { target, .. }
+                | Command::Tools { target, .. }
+                | Command::Test { target, .. },
+            ) => target,
             Some(
                 Command::Call { .. }
+                | Command::Replay { .. }
                 | Command::Stdio { .. }
                 | Command::Status { .. }
                 | Command::Logs { .. }
@@ -483,6 +545,8 @@ impl Cli {
             Command::Stdio { .. } => "stdio",
             Command::Tools { .. } => "tools",
             Command::Call { .. } => "call",
+            Command::Test { .. } => "test",
+            Command::Replay { .. } => "replay",
             Command::Status { .. } => "status",
             Command::Logs { .. } => "logs",
             Command::Tap { .. } => "tap",
@@ -518,7 +582,7 @@ impl Cli {
     pub fn is_local(&self) -> bool {
         let needs_none = |command: &Command| match command {
             Command::Tools { .. } | Command::Call { .. } | Command::Login { .. } | Command::Logout { .. } => true,
-            Command::Stdio { .. } => true,
+            Command::Stdio { .. } | Command::Test { .. } | Command::Replay { .. } => true,
             Command::Run(_) | Command::Serve { .. } => false,
             Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => false,
             Command::Sessions { .. } | Command::Tap { .. } | Command::LogLevel { .. } => false,
@@ -541,9 +605,10 @@ impl Cli {
             Some(Command::Tap { pattern, .. }) => pattern.as_deref(),
             Some(Command::LogLevel { level, .. }) => level.as_deref(),
             Some(Command::Validate { file, .. }) => file.as_deref().and_then(Path::to_str),
+            Some(Command::Replay { file, .. }) => file.to_str(),
             Some(Command::Order(order)) => order.about(),
             Some(Command::Run(_) | Command::Serve { .. } | Command::Tools { .. } | Command::Call { .. }) => None,
-            Some(Command::Health | Command::Doctor(_)) | None => None,
+            Some(Command::Health | Command::Test { .. } | Command::Doctor(_)) | None => None,
             Some(Command::Config { .. } | Command::Login { .. } | Command::Logout { .. }) => None,
         };
         let Options { config, control_socket, status_socket, metrics_file, ca_file, cache_dir, log_level, .. } =
@@ -674,7 +739,7 @@ fn asks(command: &str) -> bool {
 /// Whether an option does anything for a command.
 fn takes(command: &str, option: &str) -> bool {
     match command {
-        "tools" | "call" => LOOKING.contains(&option),
+        "tools" | "call" | "test" | "replay" => LOOKING.contains(&option),
         "stdio" => ON_STDIO.contains(&option),
         "login" | "logout" => LOGGING_IN.contains(&option),
         "status" | "logs" | "tap" | "sessions" | "log-level" => ASKING.contains(&option),
@@ -739,6 +804,8 @@ mod tests {
         assert_eq!(cli(&["run", "tools"]).unwrap().target(), Target::Named("tools"));
         assert_eq!(cli(&["tools", "time", "--json"]).unwrap().target(), Target::Named("time"));
         assert_eq!(cli(&["call", "a", "b"]).unwrap().target(), Target::Named("a"));
+        assert_eq!(cli(&["test", "--suite", "protocol", "time"]).unwrap().target(), Target::Named("time"));
+        assert_eq!(cli(&["test", "--", "npx", "x"]).unwrap().target(), Target::Line(&["npx".into(), "x".into()]));
         let run = cli(&["--local", "--", "npx", "-y", "x", "--local"]).unwrap();
         assert_eq!(run.target(), Target::Line(&["npx".into(), "-y".into(), "x".into(), "--local".into()]));
         assert!(cli(&["calculator", "tools"]).is_err());
@@ -752,7 +819,7 @@ mod tests {
         assert!(help.to_string().contains("mcp-pipe -- npx"), "{help}");
         assert_eq!(cli(&["run", "help"]).unwrap().target(), Target::Named("help"));
         let heath = cli(&["heath"]).unwrap();
-        assert_eq!((heath.line().command, heath.line().commands.len()), (None, 16 + orders::NAMES.len()));
+        assert_eq!((heath.line().command, heath.line().commands.len()), (None, 18 + orders::NAMES.len()));
         assert_eq!(cli(&["tools", "heath"]).unwrap().line().command, Some("tools"));
     }
 
@@ -767,6 +834,8 @@ mod tests {
     fn tools_and_call_need_no_account() {
         assert!(cli(&["tools"]).unwrap().is_local());
         assert!(cli(&["call", "s", "t"]).unwrap().is_local());
+        assert!(cli(&["test"]).unwrap().is_local());
+        assert!(cli(&["replay", "f", "s"]).unwrap().is_local());
         assert!(!cli(&[]).unwrap().is_local());
     }
 
@@ -812,6 +881,8 @@ mod tests {
             ("stdio", &[]),
             ("tools", &[]),
             ("call", &["s", "t"]),
+            ("test", &[]),
+            ("replay", &["f", "s"]),
             ("status", &[]),
             ("logs", &[]),
             ("doctor", &[]),
@@ -881,10 +952,10 @@ mod tests {
 
     #[test]
     fn the_help_of_a_command_says_from_which_level_on_it_logs() {
-        for name in ["run", "serve", "tools", "call", "login", "logout", "doctor"] {
+        for name in ["run", "serve", "tools", "call", "test", "replay", "login", "logout", "doctor"] {
             let help = cli(&[name, "--help"]).unwrap_err().to_string();
             let rest = match name {
-                "call" => &["a", "b"][..],
+                "call" | "replay" => &["a", "b"][..],
                 "login" | "logout" => &["a"],
                 _ => &[],
             };
@@ -932,6 +1003,7 @@ mod tests {
                 &["--control-socket", url],
                 &["status", url],
                 &["logs", url],
+                &["replay", url, "s"],
                 &["restart", url],
                 &["log-level", url],
                 &["stop", url],

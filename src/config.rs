@@ -157,6 +157,9 @@ pub struct ServerSpec {
     pub hello: Option<Arc<Hello>>,
     /// Who answers a further `initialize`.
     pub handshake: Handshake,
+    /// Whether a ping of a peer that has the server alone goes to the server, and is not answered in its name: for whoever wants to
+    /// know whether the server itself answers.
+    pub passes_pings: bool,
     /// The era of MCP that the server is of, where that is not found out.
     pub era: Option<Era>,
     /// Longest time from the server's start to its answer to `initialize` before the endpoint is dialled regardless.
@@ -532,6 +535,7 @@ impl ServerSpec {
             }),
             hello: None,
             handshake: Handshake::Answer,
+            passes_pings: false,
             era: None,
             start_timeout: second,
             max_frame: 1 << 20,

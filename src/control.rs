@@ -13,7 +13,7 @@ mod memory;
 pub(crate) mod metrics;
 mod name;
 pub(crate) mod orders;
-mod outcome;
+pub(crate) mod outcome;
 mod picture;
 #[cfg(unix)]
 mod place;

@@ -20,7 +20,7 @@ use tokio::time::sleep;
 
 pub(crate) use self::arguments::{ArgumentsError, arguments};
 pub(crate) use self::table::{Form, Show};
-use self::waiting::Waiting;
+pub(crate) use self::waiting::Waiting;
 use crate::config::{Config, Reach, ServerSpec};
 use crate::control::journal::FOR_HTTP;
 use crate::control::status::{ServerState, Status};
@@ -33,9 +33,9 @@ use crate::tools::ToolPolicy;
 /// Time from when a server should have answered until the pipe has certainly noted what it knows of that.
 const NOTED: Duration = Duration::from_millis(250);
 /// Longest time that a server may take to list its tools, on top of its own start timeout.
-const LIST_PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const LIST_PATIENCE: Duration = Duration::from_secs(20);
 /// Longest time that a call may take: the xiaozhi cloud's own deadline.
-const CALL_PATIENCE: Duration = cloud::CALL;
+pub(crate) const CALL_PATIENCE: Duration = cloud::CALL;
 /// Least similarity (Jaro–Winkler, 0 to 1) of a name that is suggested for a mistyped one.
 const SIMILAR: f64 = 0.75;
 
@@ -199,7 +199,7 @@ pub(crate) async fn tools(
 
 /// What a server offers. The wait ends with the server's first death or refusal, or when its `start_timeout` and
 /// [`LIST_PATIENCE`] are over: a person is waiting here, and the log says why a server died.
-async fn catalogue(
+pub(crate) async fn catalogue(
     client: &Client,
     status: &Status,
     waiting: &Waiting,
@@ -297,12 +297,12 @@ fn terminal_width() -> Option<usize> {
 }
 
 /// Runs the pipes of `config` against a local endpoint for as long as `ask` takes.
-pub(crate) async fn at_local_endpoint(
+pub(crate) async fn at_local_endpoint<T>(
     mut config: Config,
     stop: &Stop,
     serve: impl AsyncFnOnce(Config, Stop),
-    ask: impl AsyncFnOnce(Client) -> Result<(), InspectError>,
-) -> Result<(), InspectError> {
+    ask: impl AsyncFnOnce(Client) -> Result<T, InspectError>,
+) -> Result<T, InspectError> {
     // Nothing is taken from memory: a person who looks at a server wants to see what it says now.
     config.cache_dir = None;
     // No endpoint but our own is dialled, and nobody else is let in.
@@ -395,12 +395,18 @@ fn result_text(result: &Value) -> String {
     }
 }
 
-fn write(out: &mut dyn Write, text: &str) -> Result<(), InspectError> {
+/// Whether a tool only reads, by what its server says of it.
+pub(crate) fn only_reads(tool: &Value) -> bool {
+    tool["annotations"]["readOnlyHint"] == true
+}
+
+/// Writes a result.
+pub(crate) fn write(out: &mut dyn Write, text: &str) -> Result<(), InspectError> {
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(InspectError::Output)
 }
 
 /// Longest time until a call of a tool is answered: by its server, or with an error for its `timeout`.
-fn longest(policy: &ToolPolicy, tool: &str) -> Duration {
+pub(crate) fn longest(policy: &ToolPolicy, tool: &str) -> Duration {
     policy.timeout_of(tool).map_or(CALL_PATIENCE, |timeout| timeout.min(CALL_PATIENCE))
 }
 

@@ -34,7 +34,7 @@ use crate::config::defaults::MAX_FRAME_SIZE;
 use crate::config::{Config, Mode};
 use crate::endpoint::Endpoint;
 use crate::logging::Names;
-use crate::mcp::reply::OURS;
+use crate::mcp::reply::{OURS, UNAVAILABLE};
 use crate::process::stop::Stop;
 
 /// Most connections at a time: each pipe has one, or two while it reconnects; the rest is room for refused ones.
@@ -82,6 +82,12 @@ pub(crate) struct RpcError {
 impl RpcError {
     /// The code for a method that the other side doesn't have.
     pub(crate) const METHOD_NOT_FOUND: i64 = -32601;
+
+    /// Whether the error stands in the place of an answer that has not come. Another one of mcp-pipe's is that of a server that is a mcp-pipe
+    /// itself.
+    pub(crate) fn is_no_answer(&self) -> bool {
+        self.ours && self.code == i64::from(UNAVAILABLE)
+    }
 }
 
 impl From<Value> for RpcError {

@@ -59,7 +59,7 @@ use crate::catalogue::Catalogue;
 use crate::config::{LinkSpec, ServerSpec};
 use crate::control::figures::Besides;
 use crate::control::journal::{LinkEnd, LinkNews, ServerNews, Then};
-use crate::control::status::{LinkEntry, ServerEntry};
+use crate::control::status::{LinkEntry, Remark, ServerEntry};
 use crate::control::tap::Tap;
 use crate::endpoint::Endpoint;
 use crate::endpoint::agent::{self, Agent};
@@ -816,8 +816,8 @@ fn on_server(
                 side.write(ServerNews::Ready { took: now - side.since });
             }
         }
-        ServerEvent::Halted { pid, why } => {
-            sides.each[index].write(ServerNews::StoppedByCommand { pid, why });
+        ServerEvent::Halted { pid, why, signalled } => {
+            sides.each[index].write(ServerNews::StoppedByCommand { pid, why, signalled });
             sides.each[index].halted(now);
         }
         ServerEvent::Stopped { pid, why } => sides.each[index].write(ServerNews::Stopped { pid, why }),
@@ -858,7 +858,8 @@ fn pass_found(router: &mut dyn Router, index: ServerIndex, found: Found<'_>, now
         Found::Renewed => router.on_server_renewed(index, now, sides),
         Found::Modern => router.on_server_modern(index),
         Found::Odd { method, what } => sides.note(Note::of(index, What::Odd { method, what: what.to_owned() })),
-        Found::Habit(_) => {} // the server's side has logged the habit
+        // The server's side has logged the habit.
+        Found::Habit(habit) => sides.each[index].status.remark(Remark::Odd(habit.to_string())),
     }
 }
 

@@ -23,6 +23,7 @@ use crate::control::summary::Summary;
 use crate::control::{self, Asking, Opening, Question, Tapping, health};
 use crate::doctor::{Doctor, Wishes};
 use crate::error::{Exit, Failure, Problems};
+use crate::exam::Exam;
 use crate::gateway::check_tls;
 use crate::gateway::listener::{ADMIN_AT_THE_START, AT_THE_START, Listener};
 use crate::guest::Visitor;
@@ -36,6 +37,7 @@ use crate::process::limits;
 use crate::process::stop::Stop;
 use crate::process::systemd::Systemd;
 use crate::process::text;
+use crate::replay::{self, Calls, Replay};
 use crate::review::{self, Look};
 use crate::router::TurnCommand;
 use crate::secrecy::Redactor;
@@ -106,6 +108,7 @@ pub fn ask(
         .map_err(Failure::from),
         Command::Stdio { server } => return asking.stdio(server.clone()),
         Command::Run(_) | Command::Serve { .. } | Command::Tools { .. } | Command::Call { .. } => return None,
+        Command::Test { .. } | Command::Replay { .. } => return None,
         Command::Login { .. } | Command::Logout { .. } | Command::Doctor(_) => return None,
         Command::Validate { .. } | Command::Config { .. } => return None,
     })
@@ -131,6 +134,8 @@ pub fn look(
         | Command::Stdio { .. }
         | Command::Tools { .. }
         | Command::Call { .. }
+        | Command::Test { .. }
+        | Command::Replay { .. }
         | Command::Status { .. }
         | Command::Logs { .. }
         | Command::Tap { .. }
@@ -170,6 +175,7 @@ fn is_daemon(command: &Command) -> bool {
     match command {
         Command::Run(_) | Command::Serve { .. } => true,
         Command::Tools { .. } | Command::Call { .. } | Command::Stdio { .. } => false,
+        Command::Test { .. } | Command::Replay { .. } => false,
         Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => false,
         Command::Sessions { .. } | Command::Tap { .. } | Command::LogLevel { .. } | Command::Doctor(_) => false,
         Command::Validate { .. } | Command::Config { .. } | Command::Login { .. } | Command::Logout { .. } => false,
@@ -259,23 +265,27 @@ pub fn run(
     around: Around,
     redactor: &Redactor,
 ) -> Result<Exit, Failure> {
-    // Standard input is read before signals are handled, so that Ctrl-C ends the wait.
-    let arguments = match &command {
+    // Standard input is read before signals are handled, so that Ctrl-C ends the wait; and a file before anything starts.
+    let given = match &command {
         Command::Call { arguments, .. } => {
-            inspect::arguments(arguments.as_deref(), io::stdin()).map_err(ArgumentsError::told)?
+            Given::Arguments(inspect::arguments(arguments.as_deref(), io::stdin()).map_err(ArgumentsError::told)?)
         }
-        Command::Run(_) | Command::Serve { .. } | Command::Tools { .. } => serde_json::Map::new(),
-        Command::Stdio { .. } => serde_json::Map::new(),
-        Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => serde_json::Map::new(),
-        Command::Sessions { .. } | Command::Tap { .. } | Command::LogLevel { .. } => serde_json::Map::new(),
-        Command::Validate { .. } | Command::Config { .. } | Command::Doctor(_) => serde_json::Map::new(),
-        Command::Login { .. } | Command::Logout { .. } => serde_json::Map::new(),
+        Command::Replay { file, .. } => {
+            let server = config.servers.first().map_or("", |server| &server.name);
+            Given::Calls(replay::read(file, server)?)
+        }
+        Command::Run(_) | Command::Serve { .. } | Command::Tools { .. } => Given::Nothing,
+        Command::Stdio { .. } | Command::Test { .. } => Given::Nothing,
+        Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => Given::Nothing,
+        Command::Sessions { .. } | Command::Tap { .. } | Command::LogLevel { .. } => Given::Nothing,
+        Command::Validate { .. } | Command::Config { .. } | Command::Doctor(_) => Given::Nothing,
+        Command::Login { .. } | Command::Logout { .. } => Given::Nothing,
     };
     let keeper = match around.keep.last.clone() {
         Some(last) => Keeper::begin(config.state_dir.as_ref(), &config.place, last, redactor),
         None => Keeper::default(),
     };
-    let done = run_noted(command, arguments, (config, reread), around, (redactor, &keeper));
+    let done = run_noted(command, given, (config, reread), around, (redactor, &keeper));
     keeper.end(done.as_ref().err());
     done
 }
@@ -283,7 +293,7 @@ pub fn run(
 /// Does what `command` says; its end is noted by whoever has called this.
 fn run_noted(
     command: Command,
-    arguments: serde_json::Map<String, serde_json::Value>,
+    given: Given,
     (config, reread): (Config, Reread),
     around: Around,
     (redactor, keeper): (&Redactor, &Keeper),
@@ -296,6 +306,7 @@ fn run_noted(
         let (orders, instructions) = Orders::channel();
         let status = match &command {
             Command::Tools { .. } | Command::Call { .. } => Status::of_one_look(redactor.clone()),
+            Command::Test { .. } | Command::Replay { .. } => Status::of_one_look(redactor.clone()),
             Command::Run(_) | Command::Serve { .. } | Command::Stdio { .. } => Status::new(redactor.clone()),
             Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => {
                 Status::new(redactor.clone())
@@ -306,7 +317,7 @@ fn run_noted(
         };
         let ours = Handles { around, reread, orders: orders.clone(), instructions, status, stop: stop.clone() };
         tokio::select! {
-            done = perform(command, arguments, config, ours) => done,
+            done = perform(command, given, config, ours) => done,
             never = signals(signalled, &stop, &orders, keeper) => match never {},
         }
     });
@@ -318,6 +329,15 @@ fn run_noted(
 /// Why there is no runtime, for people.
 fn no_start(error: io::Error) -> anyhow::Error {
     anyhow::Error::msg(limits::told(&error)).context("can't start")
+}
+
+/// What a command was given besides its options.
+enum Given {
+    Nothing,
+    /// The arguments of a call.
+    Arguments(serde_json::Map<String, serde_json::Value>),
+    /// The calls of a file.
+    Calls(Calls),
 }
 
 /// What every command that runs servers needs besides the config.
@@ -334,7 +354,7 @@ struct Handles {
 
 async fn perform(
     command: Command,
-    arguments: serde_json::Map<String, serde_json::Value>,
+    given: Given,
     config: Config,
     Handles { around, reread, orders, instructions, status, stop }: Handles,
 ) -> Result<Exit, Failure> {
@@ -389,8 +409,22 @@ async fn perform(
             told.map_err(anyhow::Error::from)?;
         }
         Command::Call { tool, .. } => {
+            let arguments = if let Given::Arguments(arguments) = given { arguments } else { serde_json::Map::new() };
             let called = inspect::call(config, &tool, arguments, &status, stop, pipes, out).await;
             called.map_err(anyhow::Error::from)?;
+        }
+        Command::Test { suite, json, .. } => {
+            let form = if json { Form::Json } else { inspect::table_for_stdout(config.plain) };
+            let exam = Exam { suite, form, status: &status, orders: &orders };
+            let is_well = exam.run(config, stop, pipes, out).await.map_err(anyhow::Error::from)?;
+            return Ok(if is_well { Exit::Success } else { Exit::Failed });
+        }
+        Command::Replay { all, json, .. } => {
+            let Given::Calls(calls) = given else { return Ok(Exit::Success) }; // they were read for this command
+            let form = if json { Form::Json } else { inspect::table_for_stdout(config.plain) };
+            let replay = Replay { calls, all, form, status: &status };
+            let is_well = replay.run(config, stop, pipes, out).await.map_err(anyhow::Error::from)?;
+            return Ok(if is_well { Exit::Success } else { Exit::Failed });
         }
         Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => {} // asked of another
         Command::Sessions { .. } | Command::Tap { .. } | Command::LogLevel { .. } => {}
@@ -670,6 +704,7 @@ pub fn loudness(command: &Command) -> Loudness {
         Command::Tools { .. } | Command::Call { .. } | Command::Login { .. } | Command::Logout { .. } => {
             Loudness::Beside
         }
+        Command::Test { .. } | Command::Replay { .. } => Loudness::Beside,
         Command::Doctor(_) => Loudness::Silent,
         Command::Run(_) | Command::Serve { .. } | Command::Stdio { .. } => Loudness::Usual,
         Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => Loudness::Usual,

@@ -119,6 +119,8 @@ pub enum ServerEvent<'a> {
         pid: Option<u32>,
         /// How the process ended.
         why: &'a str,
+        /// Whether it went on after the end of its stdin, and was sent a signal.
+        signalled: bool,
     },
     /// The server's process is gone, as the server is stopped for good.
     Stopped {
@@ -503,7 +505,7 @@ impl Server {
         let restarting = std::mem::take(&mut self.restarting);
         if self.goal.wanted == Wanted::Stopped {
             self.state = ServerPhase::Halted;
-            let _halted = on(ServerEvent::Halted { pid, why });
+            let _halted = on(ServerEvent::Halted { pid, why, signalled: end.signalled });
             return;
         }
         if restarting {
@@ -538,7 +540,7 @@ impl Server {
 }
 
 impl Notes {
-    /// Passes on what the server said. A habit of writing is logged instead, once.
+    /// Passes on what the server said. A habit of writing is logged, and passed on, once.
     fn pass(&mut self, name: &str, found: Found<'_>, on: &mut OnServerEvent<'_>) -> ControlFlow<()> {
         let Found::Habit(habit) = found else { return on(ServerEvent::Said(found)) };
         if self.habits.contains(&habit) {
@@ -551,6 +553,8 @@ impl Notes {
                 tracing::warn!(event = "ERROR_STDOUT_NOISE", server = %name, "{habit}");
             }
         }
+        // It needs no room.
+        let _any = on(ServerEvent::Said(Found::Habit(habit)));
         ControlFlow::Continue(())
     }
 

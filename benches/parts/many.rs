@@ -82,6 +82,7 @@ pub(crate) fn spec(server: ServerIndex) -> ServerSpec {
         link: Arc::new(link),
         hello: None,
         handshake: Handshake::Answer,
+        passes_pings: false,
         era: None,
         start_timeout: time,
         max_frame: 16 << 20,

@@ -61,7 +61,7 @@ pub(super) fn explain(mut error: clap::Error, command: &clap::Command, arguments
         let is_gateway = wrong.starts_with("--listen") && text.starts_with("http");
         if is_secret(text) && !is_gateway {
             let hint = match current {
-                Some(command @ ("tools" | "call")) => {
+                Some(command @ ("tools" | "call" | "test" | "replay")) => {
                     format!("{command} starts servers on this machine and dials no endpoint: leave it out")
                 }
                 Some(_) | None => {
@@ -168,7 +168,8 @@ fn near<'a>(wrong: &str, command: &'a clap::Command) -> Option<&'a str> {
 
 /// What to do about an option that is written much like one which does nothing for the command.
 fn useless(wrong: &str, command: &clap::Command, current: Option<&str>) -> Option<String> {
-    let (current, near) = (current.filter(|current| ["tools", "call"].contains(current))?, near(wrong, command)?);
+    let (current, near) =
+        (current.filter(|current| ["tools", "call", "test", "replay"].contains(current))?, near(wrong, command)?);
     let option = command.get_arguments().find(|option| option.get_long() == Some(near))?;
     (!takes(current, option.get_id().as_str())).then(|| format!("--{near} does nothing for {current}: leave it out"))
 }
@@ -213,7 +214,7 @@ fn all_of(option: &str, current: Option<&str>) -> Option<String> {
     }
     match current {
         None => Some("without a name all servers run: mcp-pipe".to_owned()),
-        Some(current @ ("run" | "serve" | "tools" | "status" | "logs" | "next" | "stdio")) => {
+        Some(current @ ("run" | "serve" | "tools" | "test" | "status" | "logs" | "next" | "stdio")) => {
             Some(format!("without a name it is about all: mcp-pipe {current}"))
         }
         Some(current) => about_one_server(current),
@@ -245,7 +246,7 @@ fn of_logs(option: &str, current: Option<&str>) -> Option<String> {
 /// What to do about an option that another command has: for one that starts no servers, a command that starts none either.
 fn option_of_command(option: &str, command: &clap::Command, current: Option<&str>) -> Option<String> {
     let name = option.strip_prefix("--")?.split('=').next()?;
-    let starts = |command: &str| ["run", "serve", "tools", "call"].contains(&command);
+    let starts = |command: &str| ["run", "serve", "tools", "call", "test", "replay"].contains(&command);
     let is_fit =
         |command: &&clap::Command| current.is_none_or(|current| starts(current) || !starts(command.get_name()));
     let has_it = |command: &&clap::Command| {
@@ -273,7 +274,7 @@ fn usual(option: &str, current: Option<&str>) -> Option<String> {
 
 /// Whether a command takes the name of one server, and nothing behind it.
 fn takes_name(command: &str) -> bool {
-    ["run", "serve", "tools", "status", "logs", "login", "logout"].contains(&command)
+    ["run", "serve", "tools", "test", "status", "logs", "login", "logout"].contains(&command)
         || about_one_server(command).is_some()
 }
 
@@ -453,7 +454,7 @@ fn target<'a>(command: &clap::Command, arguments: &'a [OsString]) -> Option<(Str
                 local = "--local ";
             }
             at += if takes_value(word) { 2 } else { 1 };
-        } else if before.is_empty() && ["run", "serve", "tools"].contains(&word) {
+        } else if before.is_empty() && ["run", "serve", "tools", "test"].contains(&word) {
             before = format!("{word} ");
             at += 1;
         } else if command.find_subcommand(word).is_some() {
@@ -546,6 +547,7 @@ mod tests {
                         "listen" => "127.0.0.1:1",
                         "lines" => "3",
                         "client" => "cursor",
+                        "suite" => "smoke",
                         _ => "x",
                     };
                     let line = format!("mcp-pipe {}", line.replace('…', value));

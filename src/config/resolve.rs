@@ -363,6 +363,7 @@ fn servers(
             hello: None,
             era: shared.era.or(top.era).unwrap_or_default().era(),
             handshake: shared.handshake.as_ref().or(top.handshake.as_ref()).map(|said| said.value).unwrap_or_default(),
+            passes_pings: false,
             start_timeout: shared
                 .start_timeout
                 .or(options.start_timeout)

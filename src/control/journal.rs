@@ -12,7 +12,7 @@ use tracing::{debug, info, warn};
 
 use super::figures::ToolPlaces;
 use super::status::{
-    LastClose, LinkEntry, LinkState, LinkStatus, ServerEntry, ServerState, ServerStatus, Started, Which,
+    HowHalted, LastClose, LinkEntry, LinkState, LinkStatus, ServerEntry, ServerState, ServerStatus, Started, Which,
 };
 use crate::error::FaultCode;
 use crate::link::cause::Cause;
@@ -62,8 +62,8 @@ pub(crate) enum ServerNews<'a> {
     },
     /// Its process has ended, as another one is wanted, by a person or by mcp-pipe itself.
     Replaced { pid: Option<u32>, why: &'a str, by_command: bool },
-    /// Its process has ended, and a person wants none.
-    StoppedByCommand { pid: Option<u32>, why: &'a str },
+    /// Its process has ended, and a person wants none. `signalled`: it went on after the end of its stdin, and was sent a signal.
+    StoppedByCommand { pid: Option<u32>, why: &'a str, signalled: bool },
     /// Its process has ended with mcp-pipe.
     Stopped { pid: Option<u32>, why: &'a str },
     /// There is no process, as a person wants it.
@@ -266,7 +266,7 @@ impl ServerNews<'_> {
             ServerNews::Replaced { pid, why, .. } => {
                 info!(event = "SERVER_EXITED", server = %name, pid, why, "{why}, as it was told to");
             }
-            ServerNews::StoppedByCommand { pid, why } => {
+            ServerNews::StoppedByCommand { pid, why, .. } => {
                 info!(event = "SERVER_EXITED", server = %name, pid, why, "stopped by command: {why}");
             }
             ServerNews::Stopped { pid, why } => {
@@ -381,7 +381,11 @@ impl ServerStatus {
                     self.becomes(ServerState::Starting, now);
                 }
             }
-            ServerNews::StoppedByCommand { .. } | ServerNews::Stopped { .. } => self.process = None,
+            ServerNews::StoppedByCommand { signalled, why, .. } => {
+                self.process = None;
+                self.halted = Some(HowHalted { signalled: *signalled, why: clean(why) });
+            }
+            ServerNews::Stopped { .. } => self.process = None,
             ServerNews::Halted => {
                 self.process = None;
                 self.clear();

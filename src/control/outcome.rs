@@ -17,10 +17,10 @@ use crate::words::{listed, span};
 const SHOWN: usize = 8;
 
 /// What has come of an order, or why nothing will, in words for a person.
-pub(super) type Outcome = Result<String, String>;
+pub(crate) type Outcome = Result<String, String>;
 
 /// Waits until it is clear what comes of an order, but not for ever.
-pub(super) async fn of(Given { until, within }: Given, status: &Status) -> Outcome {
+pub(crate) async fn of(Given { until, within }: Given, status: &Status) -> Outcome {
     let end = Instant::now() + within;
     match until {
         Until::Server { name, command, number } => {

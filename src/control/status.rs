@@ -119,6 +119,12 @@ pub(crate) struct ServerStatus {
     /// Whether its present process has not answered in time, and says on stderr that it serves over HTTP.
     #[serde(skip)]
     pub(super) for_http: bool,
+    /// How its last process ended that a command has stopped.
+    #[serde(skip)]
+    pub(crate) halted: Option<HowHalted>,
+    /// What it does that MCP does not have, each once: the first [`REMARKS`].
+    #[serde(skip)]
+    pub(crate) remarks: Vec<Remark>,
     #[serde(skip)]
     pub(super) figures: Arc<Figures>,
     /// What a person wants of the server.
@@ -130,6 +136,27 @@ pub(crate) struct ServerStatus {
     #[serde(skip)]
     pub heeded: u64,
 }
+
+/// How a process ended that a command has stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HowHalted {
+    /// Whether it went on after the end of its stdin, and was sent a signal.
+    pub signalled: bool,
+    /// The words for its end.
+    pub why: String,
+}
+
+/// Something that a server does that MCP does not have, and that is understood all the same, or left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Remark {
+    /// A text on its stdout that is no message: this one was the first of its process.
+    Noise(String),
+    /// A way of writing messages, or a message, that others may not understand.
+    Odd(String),
+}
+
+/// Most remarks that are kept about a server: what it does it mostly does all the time.
+const REMARKS: usize = 16;
 
 /// A process of a server.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -164,6 +191,8 @@ impl ServerStatus {
             failures: 0,
             refused: false,
             for_http: false,
+            halted: None,
+            remarks: Vec::new(),
             figures,
             wanted: Wanted::Running,
             ordered: 0,
@@ -893,6 +922,22 @@ impl ServerEntry {
     /// A text without what is secret.
     pub(super) fn clean(&self, text: &str) -> String {
         self.held.of.redactor.clean(text).into_owned()
+    }
+
+    /// Notes something that the server does that MCP does not have. Kept only where somebody looks on for that.
+    pub(crate) fn remark(&self, remark: Remark) {
+        if !self.is_one_look() {
+            return;
+        }
+        let remark = match remark {
+            Remark::Noise(text) => Remark::Noise(self.clean(&text)),
+            Remark::Odd(text) => Remark::Odd(self.clean(&text)),
+        };
+        self.change(|server| {
+            if server.remarks.len() < REMARKS && !server.remarks.contains(&remark) {
+                server.remarks.push(remark);
+            }
+        });
     }
 
     /// Whether whoever looks on ends the run with the first fault.

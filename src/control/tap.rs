@@ -134,7 +134,8 @@ impl Watching {
         }
     }
 
-    fn take(&self, most: usize) -> Vec<Seen> {
+    /// What has come, of about so many bytes at most.
+    pub(crate) fn take(&self, most: usize) -> Vec<Seen> {
         let (mut waiting, mut taken, mut bytes) = (self.watcher.waiting(), Vec::new(), 0);
         while bytes < most
             && let Some(seen) = waiting.lines.pop_front()

@@ -1,4 +1,4 @@
-//! What `tools` and `call` wait for, told to whoever waits with them.
+//! What `tools`, `call` and others that look at servers wait for, told to whoever waits with them.
 
 use std::cell::RefCell;
 use std::io::{self, IsTerminal};
@@ -18,7 +18,7 @@ const SHOWN: usize = 5;
 
 /// The servers whose lists, or answers to a call, have not come yet.
 #[derive(Debug, Default)]
-pub(super) struct Waiting(RefCell<Vec<Wait>>);
+pub(crate) struct Waiting(RefCell<Vec<Wait>>);
 
 /// A server whose list, or answer, has not come yet.
 #[derive(Debug, Clone)]
@@ -28,12 +28,12 @@ struct Wait {
     start: Duration,
     /// The same until all has come that is waited for.
     most: Duration,
-    /// The tool whose answer is waited for; `None` for the list of tools.
-    call: Option<String>,
+    /// What else is waited for, in words; `None` for the list of tools.
+    other: Option<String>,
 }
 
 /// Takes a server out once the wait for it is over.
-pub(super) struct Over<'a> {
+pub(crate) struct Over<'a> {
     waiting: &'a Waiting,
     server: String,
 }
@@ -47,22 +47,27 @@ impl Drop for Over<'_> {
 impl Waiting {
     /// The list of this server is waited for from now on, as long as the result lives: for `start` at most until the server has
     /// answered `initialize`, and for `list` from then on.
-    pub(super) fn begin(&self, server: &str, start: Duration, list: Duration) -> Over<'_> {
+    pub(crate) fn begin(&self, server: &str, start: Duration, list: Duration) -> Over<'_> {
         self.add(server, (start, start + list), None)
     }
 
     /// The answer of a tool of this server is waited for, in the same way.
-    pub(super) fn begin_call(&self, server: &str, tool: &str, most: Duration) -> Over<'_> {
-        self.add(server, (most, most), Some(tool.to_owned()))
+    pub(crate) fn begin_call(&self, server: &str, tool: &str, most: Duration) -> Over<'_> {
+        self.add(server, (most, most), Some(format!("the answer of {tool}")))
     }
 
-    fn add(&self, server: &str, (start, most): (Duration, Duration), call: Option<String>) -> Over<'_> {
-        self.0.borrow_mut().push(Wait { server: server.to_owned(), start, most, call });
+    /// The checks of this server are waited for, in the same way.
+    pub(crate) fn begin_checks(&self, server: &str, most: Duration) -> Over<'_> {
+        self.add(server, (most, most), Some(format!("the checks of \"{server}\"")))
+    }
+
+    fn add(&self, server: &str, (start, most): (Duration, Duration), other: Option<String>) -> Over<'_> {
+        self.0.borrow_mut().push(Wait { server: server.to_owned(), start, most, other });
         Over { waiting: self, server: server.to_owned() }
     }
 
     /// Tells what is waited for, as long as `answers` takes.
-    pub(super) async fn during<T>(&self, answers: impl Future<Output = T>, status: &Status) -> T {
+    pub(crate) async fn during<T>(&self, answers: impl Future<Output = T>, status: &Status) -> T {
         let begun = Instant::now();
         let telling = async {
             sleep(QUIET).await;
@@ -85,10 +90,12 @@ impl Waiting {
 
 /// What is waited for, in words.
 fn told(waits: &[Wait], is_starting: impl Fn(&str) -> bool, so_far: Duration) -> String {
-    let most = |wait: &Wait| if wait.call.is_none() && is_starting(&wait.server) { wait.start } else { wait.most };
+    let most = |wait: &Wait| if wait.other.is_none() && is_starting(&wait.server) { wait.start } else { wait.most };
     let most = waits.iter().map(most).max().unwrap_or_default();
-    let calls = waits.iter().filter_map(|wait| wait.call.as_deref()).map(|tool| format!("the answer of {tool}"));
-    let lists = waits.iter().filter(|wait| wait.call.is_none());
+    let others: Vec<&str> = waits.iter().filter_map(|wait| wait.other.as_deref()).collect();
+    let all = others.len();
+    let others = (all > 0).then(|| listed(others.into_iter().take(SHOWN).collect(), all));
+    let lists = waits.iter().filter(|wait| wait.other.is_none());
     let (starting, listing): (Vec<&Wait>, Vec<_>) = lists.partition(|wait| is_starting(&wait.server));
     let of = |waits: Vec<&Wait>, what| {
         let all = waits.len();
@@ -96,7 +103,7 @@ fn told(waits: &[Wait], is_starting: impl Fn(&str) -> bool, so_far: Duration) ->
         (all > 0).then(|| format!("{} to answer {what}", listed(shown, all)))
     };
     let parts = [of(starting, "initialize"), of(listing, "tools/list")].into_iter().flatten();
-    let parts = parts.chain(calls).collect::<Vec<_>>().join(", and for ");
+    let parts = parts.chain(others).collect::<Vec<_>>().join(", and for ");
     format!("waiting for {parts}: {} of {} s at most", so_far.as_secs(), most.as_secs())
 }
 
@@ -108,7 +115,7 @@ mod tests {
     fn each_server_is_told_with_what_it_has_not_answered_and_the_longest_wait_counts() {
         let wait = |server: &str, most| {
             let most = Duration::from_secs(most);
-            Wait { server: server.into(), start: most - Duration::from_secs(20), most, call: None }
+            Wait { server: server.into(), start: most - Duration::from_secs(20), most, other: None }
         };
         for (waits, want) in [
             (vec![wait("slow b", 28)], "waiting for \"slow b\" to answer initialize: 3 of 8 s at most"),
@@ -129,7 +136,7 @@ mod tests {
     #[test]
     fn a_call_is_told_with_its_tool() {
         let most = Duration::from_secs(300);
-        let wait = Wait { server: "a".into(), start: most, most, call: Some("slow".into()) };
+        let wait = Wait { server: "a".into(), start: most, most, other: Some("the answer of slow".into()) };
         assert_eq!(told(&[wait], |_| false, QUIET), "waiting for the answer of slow: 3 of 300 s at most");
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
@@ -78,9 +78,7 @@ impl Client {
         Ok(self.ready(server, patience).await?.0)
     }
 
-    /// Calls a tool. Returns the `result` of the answer, as it came. Waits up to `patience` for the server to be connected, and
-    /// as long again for the answer. A call that is given up, by this limit or by dropping the future, is cancelled at
-    /// the server.
+    /// Calls a tool, as [`Client::request`] does.
     ///
     /// # Errors
     /// All of [`LocalError`].
@@ -91,11 +89,47 @@ impl Client {
         arguments: Value,
         patience: Duration,
     ) -> Result<Value, LocalError> {
+        self.request(server, "tools/call", json!({"name": tool, "arguments": arguments}), patience).await
+    }
+
+    /// Sends a request, without parameters where these are null, and gives it up at once: it is cancelled at the server, unless it
+    /// was answered that fast.
+    ///
+    /// # Errors
+    /// All of [`LocalError`] but [`LocalError::NoAnswer`] and [`LocalError::Rpc`].
+    pub(crate) async fn request_and_cancel(
+        &self,
+        server: &str,
+        method: &str,
+        params: Value,
+        patience: Duration,
+    ) -> Result<(), LocalError> {
+        let (_, line) = self.ready(server, patience).await?;
+        let call = Call { method: method.to_owned(), params, answer: oneshot::channel().0 };
+        match timeout(patience, line.calls.send(call)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(LocalError::Disconnected(server.to_owned())),
+        }
+    }
+
+    /// Sends a request, without parameters where these are null. Returns the `result` of the answer, as it came. Waits up to
+    /// `patience` for the server to be connected, and as long again for the answer. A request that is given up, by this limit or by
+    /// dropping the future, is cancelled at the server.
+    ///
+    /// # Errors
+    /// All of [`LocalError`].
+    pub(crate) async fn request(
+        &self,
+        server: &str,
+        method: &str,
+        params: Value,
+        patience: Duration,
+    ) -> Result<Value, LocalError> {
         let (_, line) = self.ready(server, patience).await?;
         // Declared before the channel, so dropped after it: the connection, when told, finds the channel closed.
         let _cancel = TellOnDrop(Arc::clone(&line.abandoned));
         let (answer, answered) = oneshot::channel();
-        let call = Call { tool: tool.to_owned(), arguments, answer };
+        let call = Call { method: method.to_owned(), params, answer };
         let asking = async {
             line.calls.send(call).await.ok()?;
             answered.await.ok()

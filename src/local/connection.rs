@@ -41,11 +41,11 @@ const MAX_UNSENT: usize = 4 * MAX_CALLS;
 /// Most tools of a server that are named in one line of the log.
 const SHOWN: usize = 20;
 
-/// A `tools/call` on its way to a server.
+/// A request on its way to a server; mostly a `tools/call`.
 #[derive(Debug)]
 pub(super) struct Call {
-    pub(super) tool: String,
-    pub(super) arguments: Value,
+    pub(super) method: String,
+    pub(super) params: Value,
     pub(super) answer: Ticket,
 }
 
@@ -184,7 +184,10 @@ impl Reader {
                     Vec::new()
                 }
                 Some(call) = self.calls.recv(), if session.is_open() && session.calls_in_flight() < MAX_CALLS => {
-                    session.call(&call.tool, &call.arguments, call.answer)
+                    let mut outputs = session.request(&call.method, &call.params, call.answer);
+                    // Its caller may have given it up already, and told so before it came here.
+                    outputs.extend(session.abandon(Ticket::is_closed));
+                    outputs
                 }
                 () = self.line.abandoned.notified() => session.abandon(Ticket::is_closed),
                 () = tokio::time::sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => {

@@ -175,9 +175,10 @@ impl<T> Session<T> {
         out
     }
 
-    /// Sends a `tools/call`; its answer comes back with the ticket. Only while [`Session::is_open`].
-    pub(super) fn call(&mut self, tool: &str, arguments: &Value, ticket: T) -> Vec<Output<T>> {
-        vec![self.ask("tools/call", Some(json!({"name": tool, "arguments": arguments})), Asked::Call(ticket))]
+    /// Sends a request, without parameters where these are null; its answer comes back with the ticket. Only while
+    /// [`Session::is_open`].
+    pub(super) fn request(&mut self, method: &str, params: &Value, ticket: T) -> Vec<Output<T>> {
+        vec![self.ask(method, Some(params.clone()).filter(|params| !params.is_null()), Asked::Call(ticket))]
     }
 
     /// Gives up the calls whose tickets nobody holds any more; the server is told.

@@ -13,7 +13,7 @@ use crate::catalogue::{Catalogue, Memory};
 use crate::config::{Reach, Room, ServerSpec};
 use crate::control::figures::{Besides, ToolPlaces, Waiting};
 use crate::control::journal::{LinkNews, ServerNews};
-use crate::control::status::{ServerEntry, TurnState};
+use crate::control::status::{Remark, ServerEntry, TurnState};
 use crate::frame::LineOut;
 use crate::logging::Names;
 use crate::mcp::era::Era;
@@ -555,10 +555,14 @@ impl Sides {
             What::Noise { line } => {
                 let Some(side) = side else { return };
                 side.noise += 1;
+                let is_first = side.noise == 1;
                 // A log may quote a message, in whatever notation: behind other text.
                 let notation = Some(*line).filter(|line| line.trim_ascii_start().starts_with(b"{")).and_then(notation);
                 let line = String::from_utf8_lossy(&line[..line.len().min(NOISE + BEHIND)]);
                 let line = self.redactor.beginning(&line, NOISE);
+                if is_first {
+                    side.status.remark(Remark::Noise(line.clone().into_owned()));
+                }
                 let (what, remedy) = match side.spec.reach {
                     Reach::Command(_) => ("stdout line", "; a server must log to stderr"),
                     Reach::Remote(_) => ("event", ""),
@@ -590,6 +594,9 @@ impl Sides {
                 }
             }
             What::NotMessage { .. } | What::Unreadable { .. } | What::TooLarge { .. } => {
+                if let Some(side) = side {
+                    side.status.remark(Remark::Odd(note.to_string()));
+                }
                 warn!(event = "ERROR_MESSAGE", servers = ?names, "{note}");
             }
             // The log tells of the connection's end, with this as the cause.
@@ -608,7 +615,12 @@ impl Sides {
             }
             What::Renamed { .. } => info!(event = "TOOLS_RENAMED", servers = ?names, "{note}"),
             What::OtherEra => warn!(event = "SERVER_ERA", servers = ?names, "{note}"),
-            What::Odd { .. } => info!(event = "SERVER_ODD", servers = ?names, "{note}"),
+            What::Odd { .. } => {
+                if let Some(side) = side {
+                    side.status.remark(Remark::Odd(note.to_string()));
+                }
+                info!(event = "SERVER_ODD", servers = ?names, "{note}");
+            }
             What::DoubtfulTools { .. } => warn!(event = "CONFIG_WARNING", servers = ?names, "{note}"),
             What::ToolsRead { size, count } => {
                 let Some(link) = link else { return };

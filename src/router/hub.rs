@@ -118,7 +118,7 @@ impl Hosted {
             (Lane::new(index, spec.name.clone(), spec.max_frame), matches!(spec.reach, Reach::Comer(_)));
         Hosted {
             lane: if is_comer { lane.come() } else { lane },
-            solo: Solo::new(spec.handshake),
+            solo: Solo::new(spec.handshake).passing_pings(spec.passes_pings),
             shelf: Shelf::new(memory),
             keep_listed: spec.keep_listed,
             shown: false,

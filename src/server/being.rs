@@ -27,6 +27,8 @@ pub(super) struct End {
     pub(super) why: String,
     /// The last lines of its stderr, as one line.
     pub(super) tail: String,
+    /// Whether its process was sent a signal before it ended.
+    pub(super) signalled: bool,
     /// What kind of fault that is, and whether the server had answered before, where it was no process.
     pub(super) remote: Option<(FaultCode, bool)>,
     /// How long the server asks to be left alone.
@@ -99,16 +101,18 @@ impl Being {
     pub(super) fn end(&self) -> End {
         match self {
             Being::Process(process) => {
-                let (why, tail) = process.obituary();
-                End { why, tail, remote: None, retry_after: Duration::ZERO }
+                let ((why, tail), signalled) = (process.obituary(), process.was_signalled());
+                End { why, tail, signalled, remote: None, retry_after: Duration::ZERO }
             }
             Being::Remote(remote) => {
                 let end = remote.obituary();
                 let of_remote = Some((end.fault, remote.has_begun()));
-                End { why: end.why, tail: String::new(), remote: of_remote, retry_after: end.retry_after }
+                let (tail, signalled, retry_after) = (String::new(), false, end.retry_after);
+                End { why: end.why, tail, signalled, remote: of_remote, retry_after }
             }
             Being::Comer(comer) => {
-                End { why: comer.obituary(), tail: String::new(), remote: None, retry_after: Duration::ZERO }
+                let (tail, signalled, retry_after) = (String::new(), false, Duration::ZERO);
+                End { why: comer.obituary(), tail, signalled, remote: None, retry_after }
             }
         }
     }

@@ -136,6 +136,14 @@ impl Process {
         (self.why(), self.noted.tail())
     }
 
+    /// Whether the leader went on after the end of its stdin, and was sent a signal.
+    pub(super) fn was_signalled(&self) -> bool {
+        match self.leader {
+            Leader::Exited { signalled, .. } => signalled,
+            Leader::Alive(_) => self.ladder.as_ref().is_some_and(|ladder| ladder.step != Step::Close),
+        }
+    }
+
     /// Drives everything but stdin. Ready when the process is over.
     pub(super) fn poll(
         &mut self,

@@ -63,6 +63,7 @@ fn spec(n: usize, command: &[String]) -> ServerSpec {
         }),
         hello: None,
         handshake: Handshake::Answer,
+        passes_pings: false,
         era: None,
         start_timeout: Duration::from_secs(1),
         sharing: Sharing::default(),

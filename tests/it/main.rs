@@ -21,6 +21,7 @@ mod endpoints;
 mod eras;
 mod escapes;
 mod every_server;
+mod exam;
 mod files;
 mod frames;
 #[cfg(target_os = "linux")]
@@ -63,6 +64,7 @@ mod remote;
 mod remote_faults;
 mod remote_secrets;
 mod remote_sse;
+mod replay;
 mod sdk_clients;
 mod secrets;
 mod sequential;

@@ -83,6 +83,7 @@ impl ServerSpec {
             }),
             hello: None,
             handshake: Handshake::Answer,
+            passes_pings: false,
             era: Some(Era::Legacy),
             start_timeout: START,
             max_frame: room.max_frame(),

@@ -179,8 +179,8 @@ fn calls_come_back_with_their_own_ticket_in_any_order() {
     let mut session = ready(now);
     let params = json!({"name": "add", "arguments": {"a": 1}});
     let call = json!({"id": 2, "jsonrpc": "2.0", "method": "tools/call", "params": params});
-    assert_eq!(session.call("add", &json!({"a": 1}), "first"), [frame(&call)]);
-    session.call("add", &json!({}), "second");
+    assert_eq!(session.request("tools/call", &json!({"name": "add", "arguments": {"a": 1}}), "first"), [frame(&call)]);
+    session.request("tools/call", &json!({"name": "add", "arguments": {}}), "second");
     assert_eq!(session.calls_in_flight(), 2);
     let error = RpcError { code: -1, message: "no".to_owned(), ours: false };
     assert_eq!(session.on_frame(&failure(3, -1, "no"), now), [Output::Answer("second", Err(error))]);
@@ -193,8 +193,8 @@ fn calls_come_back_with_their_own_ticket_in_any_order() {
 fn an_abandoned_call_is_cancelled_once_and_its_late_answer_is_nobodys() {
     let now = Instant::now();
     let mut session = ready(now);
-    session.call("slow", &json!({}), "kept");
-    session.call("slow", &json!({}), "given up");
+    session.request("tools/call", &json!({"name": "slow", "arguments": {}}), "kept");
+    session.request("tools/call", &json!({"name": "slow", "arguments": {}}), "given up");
     let out = session.abandon(|ticket| *ticket == "given up");
     let [Output::Send(cancelled)] = &out[..] else { panic!("{out:?}") };
     let cancelled: Value = serde_json::from_str(cancelled).unwrap();
@@ -249,7 +249,7 @@ fn what_is_odd_in_an_answer_costs_itself_and_not_the_answer() {
     let out = session.on_frame(&page(1, "a\\ud83d", "7"), now);
     assert_eq!(out, [frame(&json!({"id": 2, "jsonrpc": "2.0", "method": "tools/list", "params": {"cursor": 7}}))]);
     assert_eq!(session.on_frame(&page(2, "b\tc", "\"\""), now), [tools(&["a\u{fffd}", "b c"])]);
-    session.call("t", &json!({}), "ticket");
+    session.request("tools/call", &json!({"name": "t", "arguments": {}}), "ticket");
     let answer = session.on_frame(r#"{"id":3,"result":{"content":[{"type":"text","text":"\ude00!"}]}}"#, now);
     let want = json!({"content": [{"type": "text", "text": "\u{fffd}!"}]});
     assert_eq!(answer, [Output::Answer("ticket", Ok(want))]);

@@ -44,6 +44,8 @@ pub(super) use self::reread::{Asking, Reread, changed_lists};
 pub(super) struct Solo {
     /// Whether handshakes of peers go through to the server.
     relays: bool,
+    /// Whether pings of peers do, besides.
+    passes_pings: bool,
     /// What the server said of itself, as it said it.
     pub(super) welcome: Option<Welcome>,
     /// The answer of a server that refuses to initialize: what comes before its id, and what comes after.
@@ -53,7 +55,13 @@ pub(super) struct Solo {
 
 impl Solo {
     pub(super) fn new(handshake: Handshake) -> Self {
-        Solo { relays: handshake == Handshake::Relay, welcome: None, refusal: None, reread: Reread::default() }
+        let relays = handshake == Handshake::Relay;
+        Solo { relays, passes_pings: false, welcome: None, refusal: None, reread: Reread::default() }
+    }
+
+    /// The same where pings of peers go through to the server, if `passes`.
+    pub(super) fn passing_pings(self, passes: bool) -> Self {
+        Solo { passes_pings: passes, ..self }
     }
 
     pub(super) fn set_handshake(&mut self, handshake: Handshake) {
@@ -78,12 +86,12 @@ impl Hub {
     ) {
         let Hub { peers, servers, .. } = self;
         let Some(of) = peers.get_mut(peer) else { return };
-        let relays = servers[server].solo.relays;
+        let Solo { relays, passes_pings, .. } = servers[server].solo;
         match of.desk.classify(frame, e, now, out) {
             Some(Message::Request(request @ Request { method: b"initialize", .. })) => {
                 self.initialize_alone(server, &request, out);
             }
-            Some(Message::Request(Request { id, method: b"ping", .. })) if !relays => {
+            Some(Message::Request(Request { id, method: b"ping", .. })) if !(relays || passes_pings) => {
                 out.to_peer(peer, &[&reply::result(id, b"{}")]);
             }
             // The server is bound to the era of its first message. An endpoint that gets an error here has yet to say what
