@@ -19,7 +19,6 @@ mod report;
 mod servers;
 
 use std::collections::HashMap;
-use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -35,7 +34,7 @@ use crate::config::{Config, Findings, Reach, Severity};
 use crate::control::status::Status;
 use crate::control::{Asking, Examined, Running, tell_waiting};
 use crate::error::{Code as Mistake, Exit, Failure, FaultCode};
-use crate::inspect::{InspectError, at_local_endpoint};
+use crate::inspect::{Form, InspectError, at_local_endpoint, table_for_stdout};
 use crate::logging::Ring;
 use crate::process::aside::aside;
 use crate::process::guard::Guard;
@@ -261,6 +260,10 @@ fn tell(verdict: &Verdict, wishes: Wishes) {
     if wishes.json {
         print(&format!("{:#}\n", report::json(verdict)));
     } else {
-        print(&report::words(verdict, io::stdout().is_terminal() && !wishes.plain));
+        let looks = match table_for_stdout(wishes.plain) {
+            Form::Table { width, colour } => (width, colour),
+            Form::Json => (None, false),
+        };
+        print(&report::words(verdict, looks));
     }
 }

@@ -28,9 +28,10 @@ use futures_util::future::join_all;
 use serde_json::Value;
 use tokio::time::timeout;
 
-pub(crate) use self::check::Suite;
 use self::check::{Check, Examined, in_order};
+pub(crate) use self::check::{Mark, Suite};
 use self::examinee::{Examinee, Watched};
+pub(crate) use self::offer::{names, schemas};
 use crate::config::{Config, Instances, Mode, ServerSpec};
 use crate::control::orders::{Order, Orders};
 use crate::control::status::Status;

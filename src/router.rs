@@ -8,7 +8,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub use self::bar::Bar;
-pub(crate) use self::names::Letters;
 pub use self::note::{About, Note, What};
 pub use self::outcome::{CallMethod, CountedCall, Outcome};
 pub use self::peers::{NewPeer, PeerId, Sight, ViewId};

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::code::Code;
 use crate::error::FaultCode;
+use crate::exam::Mark;
 
 /// What a check is about: its kind, and the server, the endpoint or the file that it looks at.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -83,31 +84,11 @@ pub(super) struct Root {
     pub(super) remedy: String,
 }
 
-/// How a check ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Status {
-    Pass,
-    Warn,
-    Fail,
-    Skip,
-}
-
-impl Status {
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Status::Pass => "PASS",
-            Status::Warn => "WARN",
-            Status::Fail => "FAIL",
-            Status::Skip => "SKIP",
-        }
-    }
-}
-
 /// A check with what follows from the others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Judged {
     pub(super) key: Key,
-    pub(super) status: Status,
+    pub(super) mark: Mark,
     /// What was found, or why it was not looked at.
     pub(super) because: String,
     pub(super) remedy: String,
@@ -132,9 +113,9 @@ pub(super) fn judge(checks: Vec<Check>) -> Verdict {
     let mut roots: Vec<Root> = Vec::new();
     let mut judged = Vec::with_capacity(checks.len());
     for (at, check) in checks.iter().enumerate() {
-        let of = |status, because: &str, remedy: &str| Judged {
+        let of = |mark, because: &str, remedy: &str| Judged {
             key: check.key.clone(),
-            status,
+            mark,
             because: because.to_owned(),
             remedy: remedy.to_owned(),
         };
@@ -145,15 +126,15 @@ pub(super) fn judge(checks: Vec<Check>) -> Verdict {
                 // Of the same thing it is clear.
                 let is_clear = key.target.is_empty() || key.target == check.key.target;
                 let target = if is_clear { String::new() } else { format!(" of {}", key.target) };
-                of(Status::Skip, &format!("because of {code}{target}"), "")
+                of(Mark::Skip, &format!("because of {code}{target}"), "")
             }
             (_, Found::Bad(Fault { code, what, remedy })) => {
                 add(&mut roots, *code, &check.key.target, what, remedy);
-                of(Status::Fail, what, remedy)
+                of(Mark::Fail, what, remedy)
             }
-            (_, Found::Good(what)) => of(Status::Pass, what, ""),
-            (_, Found::Odd { what, remedy }) => of(Status::Warn, what, remedy),
-            (_, Found::Skipped(why)) => of(Status::Skip, why, ""),
+            (_, Found::Good(what)) => of(Mark::Pass, what, ""),
+            (_, Found::Odd { what, remedy }) => of(Mark::Warn, what, remedy),
+            (_, Found::Skipped(why)) => of(Mark::Skip, why, ""),
         });
     }
     Verdict { roots, checks: judged }
@@ -208,7 +189,7 @@ mod tests {
     }
 
     fn statuses(verdict: &Verdict) -> Vec<&'static str> {
-        verdict.checks.iter().map(|check| check.status.as_str()).collect()
+        verdict.checks.iter().map(|check| check.mark.word()).collect()
     }
 
     #[test]
@@ -251,13 +232,13 @@ mod tests {
             let verdict = judge(checks);
             prop_assert_eq!(verdict.roots.is_empty(), all.iter().all(|(is_bad, _)| !is_bad));
             for (at, (is_bad, after)) in all.iter().enumerate() {
-                let stops = |before: &usize| *before < at && verdict.checks[*before].status != Status::Pass;
+                let stops = |before: &usize| *before < at && verdict.checks[*before].mark != Mark::Pass;
                 let want = match (after.iter().any(stops), is_bad) {
-                    (true, _) => Status::Skip,
-                    (false, true) => Status::Fail,
-                    (false, false) => Status::Pass,
+                    (true, _) => Mark::Skip,
+                    (false, true) => Mark::Fail,
+                    (false, false) => Mark::Pass,
                 };
-                prop_assert_eq!(verdict.checks[at].status, want);
+                prop_assert_eq!(verdict.checks[at].mark, want);
             }
         }
     }

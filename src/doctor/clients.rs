@@ -5,9 +5,9 @@ use clap::ValueEnum;
 use serde_json::Value;
 
 use super::check::{Check, Found, Key};
-use crate::config::{Config, Names};
-use crate::router::Letters;
-use crate::words::{counted, listed};
+use crate::config::Config;
+use crate::exam::{self, Mark};
+use crate::words::counted;
 
 /// A client of which something is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -50,39 +50,16 @@ impl Client {
     }
 }
 
-/// Most names in a line.
-const SHOWN: usize = 4;
-
 /// What clients can't take of a server's tools.
-pub(super) fn tools(server: &str, tools: &[Value]) -> Check {
-    let letters = Letters::Of(Names::Ascii);
-    let name = |tool: &Value| tool["name"].as_str().unwrap_or_default().to_owned();
-    let names: Vec<String> = tools.iter().map(name).filter(|name| !letters.takes(name)).collect();
-    let is_odd = |tool: &&Value| {
-        let schema = &tool["inputSchema"];
-        !schema.is_object() || schema.get("type").is_none_or(|of| of != "object")
-    };
-    let schemas: Vec<String> = tools.iter().filter(is_odd).map(name).collect();
-    let told = |of: &[String]| listed(of.iter().take(SHOWN).map(|name| format!("{name:?}")).collect(), of.len());
-    let mut what = Vec::new();
-    if !names.is_empty() {
-        what.push(format!(
-            "not letters, digits, _ and - alone, or longer than 64, as the APIs of models want names: {}",
-            told(&names)
-        ));
-    }
-    if !schemas.is_empty() {
-        what.push(format!("with an inputSchema that is no object of \"type\": \"object\", which some clients drop, or all tools with it: {}", told(&schemas)));
-    }
-    let found = if what.is_empty() {
-        Found::Good("names and schemas as all clients take them".to_owned())
-    } else {
-        let what = format!("{}: {}", counted(names.len().max(schemas.len()), "tool"), what.join("; and "));
-        let remedy =
-            "call them otherwise: \"tools\": {\"rename\": …} in the entry; a schema is for its server to correct";
-        Found::Odd { what, remedy: remedy.to_owned() }
-    };
-    Check::new(Key::of("server.names", server), found)
+pub(super) fn tools(server: &str, tools: &[Value]) -> [Check; 2] {
+    [("server.names", exam::names(tools)), ("server.schemas", exam::schemas(tools))].map(|(id, seen)| {
+        let found = match (seen.mark, seen.remedy) {
+            (Mark::Pass, _) => Found::Good(seen.message),
+            (Mark::Skip, _) => Found::Skipped(seen.message),
+            (Mark::Warn | Mark::Fail, remedy) => Found::Odd { what: seen.message, remedy: remedy.unwrap_or_default() },
+        };
+        Check::new(Key::of(id, server), found)
+    })
 }
 
 /// What a client needs of this config. `tools`: how many tools there are, where that is known.

@@ -372,7 +372,7 @@ mod tests {
     fn statuses(way: &Way) -> Vec<String> {
         let walked = steps(way, &ENDPOINT, "e", DialError::fault);
         let verdict = judge(walked.checks);
-        let told = |check: &crate::doctor::check::Judged| format!("{} {}", check.key.id, check.status.as_str());
+        let told = |check: &crate::doctor::check::Judged| format!("{} {}", check.key.id, check.mark.word());
         verdict.checks.iter().map(told).collect()
     }
 

@@ -4,45 +4,35 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::check::{Judged, Root, Status, Verdict};
+use super::check::{Judged, Root, Verdict};
+use crate::exam::Mark;
+use crate::marks::{self, Marked};
+use crate::secrecy::Redactor;
 use crate::words::counted;
 
 /// The number of this form of the JSON. It changes when a member is taken away or means something else, not when one is added.
 const SCHEMA: u32 = 1;
 
-/// For a person. `colour`: whether the terminal takes any.
-pub(super) fn words(verdict: &Verdict, colour: bool) -> String {
+/// For a person. `looks`: how wide the terminal is, if there is one, and whether it takes colours.
+pub(super) fn words(verdict: &Verdict, looks: (Option<usize>, bool)) -> String {
     let mut text = String::new();
     // Writing to a String does not fail.
     for root in &verdict.roots {
         let Root { code, message, remedy, .. } = root;
         let about = if target(root).is_empty() { String::new() } else { format!("{}: ", target(root)) };
-        let _infallible = writeln!(text, "{} {}: {about}{message}", paint("root cause", RED, colour), code.as_str());
-        if !is_told(message, remedy) {
+        let _infallible = writeln!(text, "root cause {}: {about}{message}", code.as_str());
+        if !message.contains(remedy) {
             let _infallible = writeln!(text, "    → {remedy}");
         }
     }
-    let warnings = verdict.checks.iter().filter(|check| check.status == Status::Warn).count();
+    let warnings = verdict.checks.iter().filter(|check| check.mark == Mark::Warn).count();
     if verdict.roots.is_empty() {
         let more = if warnings == 0 { String::new() } else { format!("; {}", counted(warnings, "warning")) };
-        let _infallible = writeln!(text, "{} nothing keeps mcp-pipe from serving{more}", paint("well:", GREEN, colour));
+        let _infallible = writeln!(text, "well: nothing keeps mcp-pipe from serving{more}");
     }
     text.push('\n');
-    let width = verdict.checks.iter().map(|check| check.key.id.len()).max().unwrap_or_default();
-    for Judged { key, status, because, remedy } in &verdict.checks {
-        let shade = match status {
-            Status::Pass => GREEN,
-            Status::Warn => YELLOW,
-            Status::Fail => RED,
-            Status::Skip => GREY,
-        };
-        let about = [&*key.target, because].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ");
-        let status = paint(status.as_str(), shade, colour);
-        let _infallible = writeln!(text, "{status} {:width$} {about}", key.id);
-        if !remedy.is_empty() && !is_told(because, remedy) {
-            let _infallible = writeln!(text, "     {:width$} → {remedy}", "");
-        }
-    }
+    let lines: Vec<Marked<'_>> = verdict.checks.iter().map(line).collect();
+    text += &marks::draw(["CHECK", "OF", "RESULT", "FOUND"], &lines, looks, &Redactor::default());
     text
 }
 
@@ -56,8 +46,8 @@ pub(super) fn json(verdict: &Verdict) -> Value {
             "remedy": root.remedy,
         })
     };
-    let check = |Judged { key, status, because, remedy }: &Judged| {
-        let mut told = json!({ "id": key.id, "target": key.target, "status": status.as_str(), "because": because });
+    let check = |Judged { key, mark, because, remedy }: &Judged| {
+        let mut told = json!({ "id": key.id, "target": key.target, "status": mark.word(), "because": because });
         if let Some(members) = told.as_object_mut().filter(|_| !remedy.is_empty()) {
             members.insert("remedy".to_owned(), Value::from(remedy.as_str()));
         }
@@ -74,16 +64,8 @@ fn target(root: &Root) -> String {
     root.targets.join(", ")
 }
 
-/// Whether a message says already what to do.
-fn is_told(message: &str, remedy: &str) -> bool {
-    message.contains(remedy)
-}
-
-const RED: &str = "\x1b[31m";
-const GREEN: &str = "\x1b[32m";
-const YELLOW: &str = "\x1b[33m";
-const GREY: &str = "\x1b[2m";
-
-fn paint(text: &str, colour: &str, is_on: bool) -> String {
-    if is_on { format!("{colour}{text}\x1b[0m") } else { text.to_owned() }
+/// A check as a line. What its words say already is not repeated.
+fn line(Judged { key, mark, because, remedy }: &Judged) -> Marked<'_> {
+    let remedy = Some(remedy.as_str()).filter(|remedy| !remedy.is_empty() && !because.contains(remedy));
+    Marked { cells: [key.id, &key.target], word: mark.word(), hue: mark.hue(), words: because, remedy }
 }

@@ -236,7 +236,7 @@ impl Known<'_> {
                     Some(warning) => Found::Odd { what: warning, remedy: String::new() },
                     None => Found::Good(format!("{count}, about {} tokens (an estimate)", size.tokens)),
                 };
-                vec![Check::new(key(TOOLS), found), clients::tools(name, tools)]
+                [Check::new(key(TOOLS), found)].into_iter().chain(clients::tools(name, tools)).collect()
             }
         }
     }

@@ -25,7 +25,7 @@ pub(crate) enum Mark {
 
 impl Mark {
     /// How a person reads it.
-    pub(super) fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Mark::Pass => "PASS",
             Mark::Warn => "WARN",
@@ -44,7 +44,7 @@ impl Mark {
         }
     }
 
-    pub(super) fn hue(self) -> Hue {
+    pub(crate) fn hue(self) -> Hue {
         match self {
             Mark::Pass => Hue::Good,
             Mark::Warn => Hue::Doubtful,

@@ -63,7 +63,7 @@ fn name_of(tool: &Value) -> String {
 }
 
 /// Whether the schemas of all tools are some that clients take.
-pub(super) fn schemas(tools: &[Value]) -> Check {
+pub(crate) fn schemas(tools: &[Value]) -> Check {
     const ID: &str = "schemas";
     if tools.is_empty() {
         return Check::skip(ID, "it has no tools");
@@ -97,7 +97,7 @@ pub(super) fn schemas(tools: &[Value]) -> Check {
 }
 
 /// Whether the names of all tools are some that clients take.
-pub(super) fn names(tools: &[Value]) -> Check {
+pub(crate) fn names(tools: &[Value]) -> Check {
     const ID: &str = "names";
     if tools.is_empty() {
         return Check::skip(ID, "it has no tools");
