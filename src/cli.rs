@@ -144,6 +144,8 @@ Examples:
   mcp-pipe doctor --json                  the same for a program; see docs/DOCTOR.md
   mcp-pipe doctor --client cursor         and what this client can't take
   mcp-pipe doctor --dial                  and whether endpoints take their tokens: a connection that holds one may be lost by that
+  mcp-pipe doctor --compare host.json     and what is different there, where it was called with --json > host.json
+  mcp-pipe doctor --bundle report.txt     and all of it in a file for whoever helps, without secrets; --print shows that
 
 It asks a mcp-pipe that runs with the config, and starts servers only where none does. Without --dial an endpoint is asked for a page only.
 Exit code: 0 nothing keeps mcp-pipe from serving, 1 something does (the root causes say what), 2 the command line is wrong";
@@ -444,7 +446,7 @@ pub enum Command {
 }
 
 /// What `doctor` looks at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct DoctorArgs {
     /// Print JSON instead of words
     #[arg(long)]
@@ -456,6 +458,15 @@ pub struct DoctorArgs {
     /// Dial each endpoint that is not connected to: that may end the connection of another program with the same token
     #[arg(long)]
     pub dial: bool,
+    /// Also what is different on another side, whose report (--json) this file is: container and host, or two machines
+    #[arg(long, value_name = "FILE")]
+    pub compare: Option<PathBuf>,
+    /// Put all of it into this new file, for whoever helps: without secrets, 1 MiB at most
+    #[arg(long, value_name = "FILE")]
+    pub bundle: Option<PathBuf>,
+    /// Print what such a file would hold
+    #[arg(long, conflicts_with = "json")]
+    pub print: bool,
 }
 
 /// What `sessions` does besides listing them.
@@ -608,7 +619,8 @@ impl Cli {
             Some(Command::Replay { file, .. }) => file.to_str(),
             Some(Command::Order(order)) => order.about(),
             Some(Command::Run(_) | Command::Serve { .. } | Command::Tools { .. } | Command::Call { .. }) => None,
-            Some(Command::Health | Command::Test { .. } | Command::Doctor(_)) | None => None,
+            Some(Command::Doctor(args)) => args.compare.as_deref().or(args.bundle.as_deref()).and_then(Path::to_str),
+            Some(Command::Health | Command::Test { .. }) | None => None,
             Some(Command::Config { .. } | Command::Login { .. } | Command::Logout { .. }) => None,
         };
         let Options { config, control_socket, status_socket, metrics_file, ca_file, cache_dir, log_level, .. } =

@@ -39,11 +39,11 @@ use tokio::sync::mpsc;
 use tracing::{debug, error, info, warn};
 
 pub(crate) use self::commands::{Asking, tell_waiting};
-pub(crate) use self::examined::{Examined, Running};
+pub(crate) use self::examined::{Examined, Logged, Running};
 use self::orders::Orders;
 pub(crate) use self::report::{Endpoint as SeenEndpoint, Report};
 use self::status::Status;
-pub(crate) use self::tapping::Tapping;
+pub(crate) use self::tapping::{Tapping, create, unwritten};
 pub(crate) use self::watching::Question;
 #[cfg(windows)]
 use self::windows::{place, socket};

@@ -8,31 +8,39 @@
 //! endpoint is asked for a page by one plain GET. To become a connection of the endpoint's a dial needs a person's word, for it could end that
 //! of whoever holds the token.
 
+mod bundle;
 mod check;
 pub(crate) mod clients;
 mod code;
+mod compare;
 mod dial;
+mod facts;
 mod machine;
 mod network;
+mod private;
 mod program;
 mod report;
 mod servers;
 
 use std::collections::HashMap;
+use std::io::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::join_all;
+use serde_json::Value;
 use tokio::time::timeout;
 
-use self::check::{Check, Fault, Found, Key, Verdict, judge};
+use self::bundle::Part;
+use self::check::{Check, Fault, Found, Key, judge};
 use self::clients::Client;
 use self::code::Code;
-use self::network::Walked;
+use self::facts::Facts;
 use self::servers::{Known, Started};
-use crate::config::{Config, Findings, Reach, Severity};
+use crate::config::{Config, Findings, Reach, Severity, Surroundings};
 use crate::control::status::Status;
-use crate::control::{Asking, Examined, Running, tell_waiting};
+use crate::control::{Asking, Examined, Logged, Report, Running, create, tell_waiting, unwritten};
 use crate::error::{Code as Mistake, Exit, Failure, FaultCode};
 use crate::inspect::{Form, InspectError, at_local_endpoint, table_for_stdout};
 use crate::logging::Ring;
@@ -41,7 +49,7 @@ use crate::process::guard::Guard;
 use crate::process::stop::Stop;
 use crate::review::print;
 use crate::secrecy::{Redactor, plain};
-use crate::words::counted;
+use crate::words::{brief_path, counted};
 
 /// Longest time for everything.
 const WITHIN: Duration = Duration::from_secs(12);
@@ -55,22 +63,31 @@ const CLOCK: &str = "machine.clock";
 
 /// What is wanted.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Wishes {
+pub(crate) struct Wishes<'a> {
     pub(crate) json: bool,
     /// Whether endpoints are dialled.
     pub(crate) dials: bool,
     /// Whether what is printed is to have no colour.
     pub(crate) plain: bool,
     pub(crate) client: Option<Client>,
+    /// The report of another side.
+    pub(crate) compare: Option<&'a Path>,
+    /// Where all of it goes for whoever helps.
+    pub(crate) bundle: Option<&'a Path>,
+    /// Whether that is printed instead.
+    pub(crate) print: bool,
 }
 
 /// What is looked at.
 pub(crate) struct Doctor<'a> {
-    pub(crate) wishes: Wishes,
+    pub(crate) wishes: Wishes<'a>,
     /// What is to be said of the config.
     pub(crate) findings: Findings,
     /// The config; `None` where it has mistakes.
     pub(crate) config: Option<Config>,
+    /// The same in words, for a bundle.
+    pub(crate) shown: Option<String>,
+    pub(crate) surroundings: &'a Surroundings,
     /// How a mcp-pipe that runs with it is asked.
     pub(crate) asking: Asking<'a>,
     pub(crate) status: Status,
@@ -78,31 +95,78 @@ pub(crate) struct Doctor<'a> {
     pub(crate) guard: Guard,
 }
 
+/// What was found.
+struct Looked {
+    checks: Vec<Check>,
+    facts: Facts,
+    /// What is known of the servers, by a mcp-pipe that runs or by our own starts of them.
+    examined: Option<Box<Examined>>,
+    runs: bool,
+}
+
 impl Doctor<'_> {
     /// Looks at everything, and prints what there is to tell. `serve` runs the pipes of a config until the stop.
     ///
     /// # Errors
-    /// It was told to stop.
+    /// It was told to stop; or a file that was named can't be read or written.
     pub(crate) async fn examine(self, stop: Stop, serve: impl AsyncFnOnce(Config, Stop)) -> Result<Exit, Failure> {
-        let (wishes, redactor) = (self.wishes, self.status.redactor().clone());
-        let awaited = || match &self.config {
+        let wishes = self.wishes;
+        let there = wishes.compare.map(compare::read).transpose()?;
+        // Before all the work: a person whose file is there already is told at once.
+        let mut file = wishes.bundle.filter(|_| !wishes.print).map(|path| create("--bundle", path)).transpose()?;
+        let redactor = self.status.redactor().clone();
+        let awaited = match &self.config {
             Some(config) => counted(config.servers.len(), "server"),
             None => "this machine".to_owned(),
         };
-        let awaited = awaited();
-        let checks = tokio::select! {
-            checks = self.checks(&stop, serve) => checks,
+        let looked = tokio::select! {
+            looked = self.look(&stop, serve) => looked,
             never = tell_waiting(|| (awaited.clone(), WITHIN)) => match never {},
         };
-        if stop.drain().is_cancelled() && checks.is_none() {
+        let Some(Looked { checks, mut facts, examined, runs }) = looked else {
             return Err(anyhow::Error::msg("stopped before everything was looked at").into());
+        };
+        let verdict = judge(checks.into_iter().map(|check| cleaned(check, &redactor)).collect());
+        facts.roots = verdict.roots.iter().map(|root| root.code.as_str().to_owned()).collect();
+        let exit = if verdict.roots.is_empty() { Exit::Success } else { Exit::Failed };
+        let differences = there.as_ref().map(|there| (compare::differences(&facts, there), there));
+        let words = |looks| {
+            let compared = differences.as_ref().map(|(found, there)| compare::words(found, there));
+            report::words(&verdict, looks) + &cleaned_lines(&compared.unwrap_or_default(), &redactor)
+        };
+        if wishes.print || wishes.bundle.is_some() {
+            let stranger = private::of(self.config.as_ref(), &self.findings, self.surroundings, redactor.clone());
+            let parts = self.parts(words((None, false)), examined.as_deref(), runs);
+            let text = bundle::of(&parts, &stranger);
+            if wishes.print {
+                print(&text);
+                return Ok(exit);
+            }
+            if let (Some(file), Some(path)) = (&mut file, wishes.bundle) {
+                file.write_all(text.as_bytes()).map_err(|error| unwritten("--bundle", path, &error))?;
+            }
         }
-        let verdict = judge(checks.unwrap_or_default().into_iter().map(|check| cleaned(check, &redactor)).collect());
-        tell(&verdict, wishes);
-        Ok(if verdict.roots.is_empty() { Exit::Success } else { Exit::Failed })
+        if wishes.json {
+            let mut told = report::json(&verdict, &facts);
+            if let (Some(members), Some((found, _))) = (told.as_object_mut(), &differences) {
+                members.insert("differences".to_owned(), compare::as_json(found));
+            }
+            redactor.clean_value(&mut told);
+            print(&plain::json(&format!("{told:#}\n")));
+        } else {
+            let looks = match table_for_stdout(wishes.plain) {
+                Form::Table { width, colour } => (width, colour),
+                Form::Json => (None, false),
+            };
+            print(&words(looks));
+            if let Some(path) = wishes.bundle {
+                print(&format!("\nAll of it is in {}: look through it before you hand it on.\n", brief_path(path)));
+            }
+        }
+        Ok(exit)
     }
 
-    async fn checks(mut self, stop: &Stop, serve: impl AsyncFnOnce(Config, Stop)) -> Option<Vec<Check>> {
+    async fn look(&self, stop: &Stop, serve: impl AsyncFnOnce(Config, Stop)) -> Option<Looked> {
         let mut checks = self.of_config();
         let running = match timeout(ASKED, self.asking.examine()).await {
             Ok(running) => running,
@@ -111,16 +175,21 @@ impl Doctor<'_> {
         checks.push(Check::new(Key::of(DAEMON, ""), daemon(&running)));
         let place = self.config.as_ref().map(|config| config.place.clone());
         let newest = machine::newest(place.as_deref());
-        let Some(config) = self.config.take() else {
-            checks.push(network::clock_of(&[], newest, SystemTime::now()));
-            return Some(checks);
-        };
+        let mut facts = machine::facts(place.as_deref(), self.surroundings);
         let runs = matches!(running, Running::One(_));
+        if let Running::One(examined) = &running {
+            facts.daemon = Some(examined.report.who());
+        }
+        let Some(config) = &self.config else {
+            checks.push(network::clock_of(&[], newest, SystemTime::now()));
+            let examined = if let Running::One(examined) = running { Some(examined) } else { None };
+            return Some(Looked { checks, facts, examined, runs });
+        };
         let surroundings = {
             let (config, redactor) = (config.clone(), self.status.redactor().clone());
             aside(move || machine::checks(&config, runs, &redactor))
         };
-        let endpoints = network::endpoints(&config);
+        let endpoints = network::endpoints(config);
         let report = if let Running::One(examined) = &running { Some(&examined.report) } else { None };
         let walks = join_all(endpoints.iter().map(|at| network::endpoint(at.clone(), report, self.wishes.dials)));
         let remotes = config.servers.iter().filter_map(|server| match &server.reach {
@@ -135,31 +204,64 @@ impl Doctor<'_> {
                 Running::One(_) | Running::Mute(_) => Some(None),
             }
         };
-        let (surroundings, walks, remotes, programs, own) =
+        let (surroundings, mut walks, remotes, programs, own) =
             tokio::join!(surroundings, walks, join_all(remotes), programs, starts);
-        let own = own?;
-        let mut all: Vec<Walked> = walks;
         let mut ways: HashMap<Arc<str>, Vec<Check>> = HashMap::new();
         for (name, mut walked) in remotes {
             ways.insert(name, std::mem::take(&mut walked.checks));
-            all.push(walked);
+            walks.push(walked);
         }
-        checks.push(network::clock_of(&all, newest, SystemTime::now()));
-        checks.extend(surroundings.into_iter().flatten());
-        let (examined, started) = match (&own, &running) {
-            (Some((examined, started)), _) => (examined, Some(started)),
-            (None, Running::One(examined)) => (&**examined, None),
+        let (examined, started) = match (own?, running) {
+            (Some((examined, started)), _) => (Some(Box::new(examined)), Some(started)),
+            (None, Running::One(examined)) => (Some(examined), None),
             // Of a mcp-pipe that says nothing nothing is known but that.
-            (None, Running::No | Running::Mute(_)) => return Some(checks),
+            (None, Running::No | Running::Mute(_)) => (None, None),
         };
-        let known = Known { config: &config, examined, started, ways: &ways, programs: &programs };
-        checks.extend(known.checks());
-        let holders =
-            endpoints.iter().filter(|_| !runs).filter_map(|at| network::holder(at, config.cache_dir.as_deref()));
-        checks.extend(holders);
-        checks.extend(all.into_iter().flat_map(|walked| walked.checks));
-        checks.extend(self.wishes.client.into_iter().flat_map(|client| clients::needs(client, &config, known.tools())));
-        Some(checks)
+        checks.push(network::clock_of(&walks, newest, SystemTime::now()));
+        checks.extend(surroundings.into_iter().flatten());
+        facts.clock = walks.iter().find_map(|walked| Some(walked.skew.as_ref()?.1));
+        for to in walks.iter().filter_map(|walked| walked.to.as_ref()) {
+            facts.addresses.insert(to.host.clone(), to.addresses.clone());
+            facts.proxies.extend(to.proxy.clone().map(|proxy| (to.name.clone(), proxy)));
+        }
+        facts.programs = programs.iter().map(|(name, program)| (name.to_string(), program.clone())).collect();
+        if let Some(examined) = &examined {
+            let took = examined.report.servers.iter();
+            facts.starts =
+                took.filter_map(|server| Some((server.name.clone(), server.took()?.as_secs_f64()))).collect();
+            let known = Known { config, examined, started: started.as_ref(), ways: &ways, programs: &programs };
+            checks.extend(known.checks());
+            checks.extend(
+                self.wishes.client.into_iter().flat_map(|client| clients::needs(client, config, known.tools())),
+            );
+        }
+        let holders = endpoints.iter().filter(|_| !runs);
+        checks.extend(holders.filter_map(|at| network::holder(at, config.cache_dir.as_deref())));
+        checks.extend(walks.into_iter().flat_map(|walked| walked.checks));
+        Some(Looked { checks, facts, examined, runs })
+    }
+
+    /// What a bundle is made of. `report`: what would be printed.
+    fn parts(&self, report: String, examined: Option<&Examined>, runs: bool) -> Vec<Part> {
+        let none = || "nothing is known of servers".to_owned();
+        let status = examined.and_then(|examined| serde_json::to_string_pretty(&examined.report).ok()).ok_or_else(none);
+        let log = examined.map(|examined| logged(&examined.log, &examined.report)).ok_or_else(none);
+        let last = self
+            .config
+            .as_ref()
+            .and_then(|config| machine::last_words(config.state_dir.as_ref()?, &config.place, self.status.redactor()));
+        let whose = if runs {
+            "Status and journal of the mcp-pipe that runs"
+        } else {
+            "Status of servers that were started for this"
+        };
+        vec![
+            Part::new("Report", Ok(report)),
+            Part::new("Config as it counts", self.shown.clone().ok_or_else(|| "it has mistakes".to_owned())),
+            Part::new(whose, status),
+            Part::new("Last words of the run before", last.ok_or_else(|| "none are kept".to_owned())),
+            Part::new("Log", log),
+        ]
     }
 
     /// Starts the servers at an endpoint of our own, and ends them. `None`: it was told to stop before.
@@ -256,14 +358,43 @@ fn cleaned(mut check: Check, redactor: &Redactor) -> Check {
     check
 }
 
-fn tell(verdict: &Verdict, wishes: Wishes) {
-    if wishes.json {
-        print(&format!("{:#}\n", report::json(verdict)));
-    } else {
-        let looks = match table_for_stdout(wishes.plain) {
-            Form::Table { width, colour } => (width, colour),
-            Form::Json => (None, false),
+/// The same of a text.
+fn cleaned_lines(text: &str, redactor: &Redactor) -> String {
+    text.lines().map(|line| format!("{}\n", plain::line(&redactor.clean_all(line)))).collect()
+}
+
+/// Most lines of a server's stderr that are handed on.
+const STDERR: usize = 20;
+
+/// The lines of a log that may be handed on: none of what servers log by MCP, and of their stderr only the last lines of those that don't serve.
+fn logged(log: &[Logged], report: &Report) -> String {
+    let unwell = |name: &Value| report.servers.iter().any(|server| !server.well && name == server.name.as_str());
+    let mut stderr: HashMap<&str, usize> = HashMap::new();
+    let mut kept: Vec<String> = Vec::new();
+    for Logged { at, line } in log.iter().rev() {
+        let text = |member: &str| line[member].as_str().unwrap_or_default();
+        let event = text("event");
+        let is_wanted = match event {
+            "SERVER_LOG" => false,
+            "SERVER_STDERR" if unwell(&line["server"]) => {
+                let count = stderr.entry(text("server")).or_default();
+                *count += 1;
+                *count <= STDERR
+            }
+            "SERVER_STDERR" => false,
+            _ => !["DEBUG", "TRACE"].contains(&text("level")),
         };
-        print(&report::words(verdict, looks));
+        if is_wanted {
+            let time = SystemTime::UNIX_EPOCH + Duration::from_secs(*at);
+            let servers =
+                if line["servers"].is_array() { line["servers"].to_string() } else { text("server").to_owned() };
+            kept.push(format!(
+                "{} {} {event} {servers} {}\n",
+                httpdate::fmt_http_date(time),
+                text("level"),
+                text("message")
+            ));
+        }
     }
+    kept.into_iter().rev().collect()
 }

@@ -53,6 +53,17 @@ impl Look<'_> {
         Ok(report.exit(strict))
     }
 
+    /// The config as it counts, in words.
+    ///
+    /// # Errors
+    /// The mistakes of the config.
+    pub(crate) fn shown(&self) -> Result<String, Failure> {
+        let (mut shown, secrets) = config::show(self.line, self.surroundings)?;
+        self.redactor.add(secrets);
+        shown.clean(self.redactor);
+        Ok(shown.words())
+    }
+
     /// `mcp-pipe config show`: prints every value that counts.
     ///
     /// # Errors

@@ -222,10 +222,15 @@ pub fn examine(
     let place = config.as_ref().map(|config| config.place.clone()).or_else(|| surroundings.named_config());
     let socket = config::control_socket(line.options, settings);
     let plain = settings.filled("NO_COLOR").is_some();
+    let look = Look { line, surroundings, redactor };
+    let (compare, bundle, print) = (args.compare.as_deref(), args.bundle.as_deref(), args.print);
+    let shown = (print || bundle.is_some()).then(|| look.shown()).and_then(Result::ok);
     let doctor = Doctor {
-        wishes: Wishes { json: args.json, dials: args.dial, plain, client: args.client },
-        findings: Look { line, surroundings, redactor }.findings(),
+        wishes: Wishes { json: args.json, dials: args.dial, plain, client: args.client, compare, bundle, print },
+        findings: look.findings(),
         config,
+        shown,
+        surroundings,
         asking: Asking { socket, config: place.clone(), redactor, env: settings },
         status: Status::of_one_look(redactor.clone()),
         ring: keep.ring,

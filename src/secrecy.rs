@@ -12,6 +12,7 @@ mod encoded;
 mod needle;
 pub(crate) mod plain;
 mod redactor;
+pub(crate) mod stranger;
 
 use std::fmt;
 

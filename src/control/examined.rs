@@ -20,8 +20,16 @@ const LINES: u64 = 4000;
 /// What is known of a mcp-pipe: of one that runs, or of this one.
 pub(crate) struct Examined {
     pub(crate) report: Report,
-    /// Lines of the log, oldest first, each as a JSON log has it.
-    pub(crate) log: Vec<Value>,
+    /// Lines of the log, oldest first.
+    pub(crate) log: Vec<Logged>,
+}
+
+/// A line of the log.
+pub(crate) struct Logged {
+    /// When, in seconds since 1970.
+    pub(crate) at: u64,
+    /// As a JSON log has it.
+    pub(crate) line: Value,
 }
 
 /// Whether a mcp-pipe runs.
@@ -56,12 +64,12 @@ impl Asking<'_> {
         }
     }
 
-    async fn lines(&self) -> Result<Vec<Value>, Failure> {
+    async fn lines(&self) -> Result<Vec<Logged>, Failure> {
         let mut answer = self.ask(&Request::Logs { server: None, last: Some(LINES), follow: false }).await?;
         let mut lines = Vec::new();
         while let Some(reply) = answer.next().await.map_err(told)? {
             if let Reply::Log(line) = reply {
-                lines.extend(serde_json::from_str::<Value>(line.line.get()));
+                lines.extend(serde_json::from_str(line.line.get()).map(|text| Logged { at: line.at, line: text }));
             }
         }
         Ok(lines)
@@ -75,8 +83,8 @@ impl Examined {
         if let Some(ring) = ring {
             let mut cursor = ring.cursor(View::All, Some(LINES), false);
             ring.read(&mut cursor, usize::MAX, &mut |entry| {
-                if let Entry::Line(_, line) = entry {
-                    log.extend(serde_json::from_str::<Value>(line));
+                if let Entry::Line(at, line) = entry {
+                    log.extend(serde_json::from_str(line).map(|line| Logged { at, line }));
                 }
             });
         }

@@ -55,7 +55,7 @@ impl Asking<'_> {
     /// # Errors
     /// Which mcp-pipe is meant is not clear, or it does not answer, or breaks off; or the file can't be made or written.
     pub(crate) fn tap(self, tapping: &Tapping<'_>) -> Result<Exit, Failure> {
-        let mut file = tapping.save.map(create).transpose()?;
+        let mut file = tapping.save.map(|path| create("--save", path)).transpose()?;
         self.run(async {
             let request = Request::Tap { pattern: tapping.pattern.map(str::to_owned), contents: tapping.contents };
             let mut answer = self.ask(&request).await?;
@@ -86,7 +86,7 @@ impl Asking<'_> {
                     | Reply::Done {} => continue,
                 };
                 if let (Some(file), Some(path)) = (&mut file, tapping.save) {
-                    writeln!(file, "{kept}").map_err(|error| unwritten(path, &error))?;
+                    writeln!(file, "{kept}").map_err(|error| unwritten("--save", path, &error))?;
                 }
                 if writeln!(out, "{shown}").and_then(|()| out.flush()).is_err() {
                     // A reader that went away has seen enough.
@@ -99,22 +99,26 @@ impl Asking<'_> {
 }
 
 /// A new file, for its owner only: messages may hold anything.
-fn create(path: &Path) -> Result<File, Failure> {
+///
+/// # Errors
+/// There is one, or it can't be made. `option`: what has named it.
+pub(crate) fn create(option: &str, path: &Path) -> Result<File, Failure> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path).map_err(|error| {
         if error.kind() != io::ErrorKind::AlreadyExists {
-            return unwritten(path, &error);
+            return unwritten(option, path, &error);
         }
-        let what = format!("--save: {} is there already, and nothing is written over it", brief_path(path));
+        let what = format!("{option}: {} is there already, and nothing is written over it", brief_path(path));
         Failure::Asking { exit: Exit::Usage, what, remedy: "name another file, or remove that one".to_owned() }
     })
 }
 
-fn unwritten(path: &Path, error: &io::Error) -> Failure {
-    let what = format!("--save: {} can't be written: {error}", brief_path(path));
+/// That a file that `option` has named can't be written.
+pub(crate) fn unwritten(option: &str, path: &Path, error: &io::Error) -> Failure {
+    let what = format!("{option}: {} can't be written: {error}", brief_path(path));
     Failure::Asking { exit: Exit::Usage, what, remedy: "name a file in a folder that you may write".to_owned() }
 }
 

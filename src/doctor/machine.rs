@@ -7,9 +7,12 @@ use std::time::SystemTime;
 
 use super::check::{Check, Fault, Found, Key};
 use super::code::Code;
+use super::facts::Facts;
 use super::{CONFIG, DAEMON};
-use crate::config::Config;
+use crate::config::{Config, Surroundings, sha256};
+use crate::disk::read::{Accept, whole};
 use crate::last_run::{self, Fate};
+use crate::logging::utc;
 use crate::net::port;
 use crate::process::limits;
 use crate::secrecy::Redactor;
@@ -93,6 +96,35 @@ fn before(folder: &Path, config: &Path, redactor: &Redactor) -> Option<Found> {
         Fate::WentDown => odd("nothing, if the machine was restarted; else see its power and its kernel's log"),
     })
 }
+
+/// The same with the last lines of its log, for whoever helps.
+pub(super) fn last_words(folder: &Path, config: &Path, redactor: &Redactor) -> Option<String> {
+    let last = last_run::read(folder, config).ok()??.before?;
+    let lines: Vec<&str> = last.lines().collect();
+    Some(format!("the run before {}\n{}\n", last.told(redactor), lines.join("\n")))
+}
+
+/// What of this machine may be otherwise on another.
+pub(super) fn facts(config: Option<&Path>, surroundings: &Surroundings) -> Facts {
+    let path = surroundings.env.get("PATH").unwrap_or_default();
+    let hash = config
+        .and_then(|file| whole(file, MAX_CONFIG, Accept::Files).ok())
+        .map(|text| sha256(&String::from_utf8_lossy(&text)));
+    Facts {
+        at: utc(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        container: container().map(str::to_owned),
+        // So much tells files apart, and does not help to guess what is in one.
+        config: hash.map(|hash| hash[..4].iter().map(|byte| format!("{byte:02x}")).collect()),
+        path: std::env::split_paths(path).map(|folder| folder.display().to_string()).collect(),
+        environment: surroundings.env.iter().map(|(name, _)| name.to_string_lossy().into_owned()).collect(),
+        ..Facts::default()
+    }
+}
+
+/// Largest config whose hash is told, in bytes.
+const MAX_CONFIG: u64 = 16 << 20;
 
 /// The newest of the files that this machine itself has written: its clock was there at least once.
 pub(super) fn newest(config: Option<&Path>) -> Option<(String, SystemTime)> {

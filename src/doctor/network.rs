@@ -1,6 +1,7 @@
 //! The way to each endpoint and each remote server: proxy, name, TCP, TLS, and what a plain GET is answered with. No upgrade is asked for
 //! unless a person says so, since it could end the connection of whoever holds the token.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use super::check::{Check, Fault, Found, Key};
@@ -64,6 +65,16 @@ pub(super) struct Walked {
     pub(super) skew: Option<(String, i64)>,
     /// Whether a certificate seems to be of another time.
     pub(super) untimely: bool,
+    /// Whose way it is, to which host, through which proxy, and to which addresses; nothing where none was gone.
+    pub(super) to: Option<To>,
+}
+
+/// Where a way leads.
+pub(super) struct To {
+    pub(super) name: String,
+    pub(super) host: String,
+    pub(super) proxy: Option<String>,
+    pub(super) addresses: BTreeSet<String>,
 }
 
 /// The way to an endpoint; `report`: what a running mcp-pipe says.
@@ -79,10 +90,10 @@ pub(super) async fn endpoint(at: Dialled, report: Option<&Report>, dials: bool) 
     checks.push(Check::new(key(TOKEN), token(&endpoint, connected.is_some(), SystemTime::now())).after([clock()]));
     if let Some(told) = connected {
         checks.push(Check::new(key(CONNECTION), Found::Good(told.words.clone())));
-        return Walked { checks, skew: None, untimely: false };
+        return Walked { checks, skew: None, untimely: false, to: None };
     }
     let way = probe::endpoint(&endpoint, &link, WAY).await;
-    let mut walked = steps(&way, &ENDPOINT, &name, DialError::fault);
+    let mut walked = steps(&way, &ENDPOINT, (&name, endpoint.host()), DialError::fault);
     checks.append(&mut walked.checks);
     let before = [key(HTTP), key(TOKEN)];
     let connection = match told {
@@ -111,7 +122,7 @@ pub(super) async fn endpoint(at: Dialled, report: Option<&Report>, dials: bool) 
 /// The way to a remote server, as far as TLS.
 pub(super) async fn remote(name: &str, spec: &RemoteSpec) -> Walked {
     let way = probe::remote(&spec.url.origin(), &spec.tls, WAY).await;
-    steps(&way, &REMOTE, name, DialError::fault_of_remote)
+    steps(&way, &REMOTE, (name, &spec.url.origin().host), DialError::fault_of_remote)
 }
 
 fn walked_to_the_end(way: &Way) -> bool {
@@ -159,7 +170,7 @@ const REMOTE: Steps = Steps {
 pub(super) const LAST_OF_REMOTE: &str = "server.tls";
 
 /// The steps of a way as checks: those before the one that failed are well, and those behind it follow from it.
-fn steps(way: &Way, ids: &Steps, name: &str, code: impl Fn(&DialError) -> FaultCode) -> Walked {
+fn steps(way: &Way, ids: &Steps, (name, host): (&str, &str), code: impl Fn(&DialError) -> FaultCode) -> Walked {
     let through = way.proxy.as_ref();
     // On the way to the proxy it is the proxy that fails, whatever step that is.
     let failed = way.error.as_ref().map(|error| if through.is_some() { step(error).by_proxy() } else { step(error) });
@@ -213,7 +224,9 @@ fn steps(way: &Way, ids: &Steps, name: &str, code: impl Fn(&DialError) -> FaultC
             .map(|(theirs, ours)| (name.to_owned(), apart(theirs, ours)));
     }
     let untimely = way.error.as_ref().is_some_and(is_untimely);
-    Walked { checks, skew, untimely }
+    let addresses = way.addresses.iter().map(|address| address.ip().to_string()).collect();
+    let to = To { name: name.to_owned(), host: host.to_owned(), proxy: way.proxy.clone(), addresses };
+    Walked { checks, skew, untimely, to: Some(to) }
 }
 
 /// The steps of a way, in their order.
@@ -370,7 +383,7 @@ mod tests {
     }
 
     fn statuses(way: &Way) -> Vec<String> {
-        let walked = steps(way, &ENDPOINT, "e", DialError::fault);
+        let walked = steps(way, &ENDPOINT, ("e", "h"), DialError::fault);
         let verdict = judge(walked.checks);
         let told = |check: &crate::doctor::check::Judged| format!("{} {}", check.key.id, check.mark.word());
         verdict.checks.iter().map(told).collect()
@@ -401,7 +414,7 @@ mod tests {
     fn a_clock_that_is_wrong_is_the_reason_for_certificates_of_another_time() {
         let now = SystemTime::now();
         let tls = DialError::Tls { peer: "h:1".into(), problem: TlsProblem::NotYetValid };
-        let walked = steps(&way(Some(tls)), &ENDPOINT, "e", DialError::fault);
+        let walked = steps(&way(Some(tls)), &ENDPOINT, ("e", "h"), DialError::fault);
         let roots = |newest: Option<(String, SystemTime)>| {
             let clock = clock_of(std::slice::from_ref(&walked), newest, now);
             let verdict = judge(walked.checks.iter().cloned().chain([clock]).collect());
@@ -415,7 +428,7 @@ mod tests {
     #[test]
     fn a_clock_is_compared_with_those_of_others() {
         let now = SystemTime::now();
-        let walked = |apart| Walked { checks: Vec::new(), skew: Some(("e".into(), apart)), untimely: false };
+        let walked = |apart| Walked { checks: Vec::new(), skew: Some(("e".into(), apart)), untimely: false, to: None };
         let told = |apart| match clock_of(&[walked(apart)], None, now).found {
             Found::Good(what) | Found::Odd { what, .. } => what,
             other @ (Found::Bad(_) | Found::Skipped(_)) => panic!("{other:?}"),

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::check::{Judged, Root, Verdict};
+use super::facts::Facts;
 use crate::exam::Mark;
 use crate::marks::{self, Marked};
 use crate::secrecy::Redactor;
@@ -37,7 +38,7 @@ pub(super) fn words(verdict: &Verdict, looks: (Option<usize>, bool)) -> String {
 }
 
 /// For a program.
-pub(super) fn json(verdict: &Verdict) -> Value {
+pub(super) fn json(verdict: &Verdict, facts: &Facts) -> Value {
     let root = |root: &Root| {
         json!({
             "code": root.code.as_str(),
@@ -57,6 +58,7 @@ pub(super) fn json(verdict: &Verdict) -> Value {
         "schema": SCHEMA,
         "roots": verdict.roots.iter().map(root).collect::<Vec<_>>(),
         "checks": verdict.checks.iter().map(check).collect::<Vec<_>>(),
+        "facts": facts,
     })
 }
 

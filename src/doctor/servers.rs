@@ -13,9 +13,9 @@ use super::check::{Check, Fault, Found, Key};
 use super::code::Code;
 use super::{CONFIG, clients, network, program};
 use crate::config::{Config, Reach, ServerSpec};
-use crate::control::Examined;
 use crate::control::journal::FOR_HTTP;
 use crate::control::status::Status;
+use crate::control::{Examined, Logged};
 use crate::error::FaultCode;
 use crate::inspect::remedy_for_silence;
 use crate::local::{Catalogue, Client, LocalError};
@@ -260,14 +260,14 @@ const OUTPUT: [(&str, &str); 3] = [
 /// Most of them that are shown.
 const SHOWN: usize = 3;
 
-fn output(server: &str, log: &[Value]) -> Vec<Check> {
-    let is_about = |line: &&Value| {
+fn output(server: &str, log: &[Logged]) -> Vec<Check> {
+    let is_about = |Logged { line, .. }: &&Logged| {
         line["server"] == server || line["servers"].as_array().is_some_and(|all| all.iter().any(|one| one == server))
     };
     let told: Vec<(&str, &str)> = log
         .iter()
         .filter(is_about)
-        .filter_map(|line| {
+        .filter_map(|Logged { line, .. }| {
             let (_, remedy) = OUTPUT.iter().find(|(event, _)| line["event"] == *event)?;
             Some((line["message"].as_str()?, *remedy))
         })

@@ -115,7 +115,6 @@ impl LastRun {
 
     /// The last warnings and errors of its log, the oldest first, as [`Shown`](crate::logging::Shown) takes them. None of one that
     /// died in no time.
-    #[cfg_attr(not(test), expect(dead_code, reason = "nobody asks yet but the tests; `mcp-pipe doctor` is to"))]
     pub(crate) fn lines(&self) -> impl Iterator<Item = &str> {
         self.run.end.iter().flat_map(|end| &end.lines).map(|line| &**line)
     }

@@ -1,0 +1,246 @@
+//! A text that a person hands on to strangers, as in a report of a fault: without what is known to be private, in part and encoded, too, and
+//! without whatever looks like a secret. Pure.
+//!
+//! What is shown on this machine loses the secrets that are known. A text that leaves it may also repeat what nobody here knows to be one, so
+//! here doubt is enough. Words between blanks, quotes and brackets are looked at one by one, and one that is in doubt goes as a whole.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use super::encoded::encodings;
+use super::{Redactor, Secret};
+
+/// The text in place of what is left out.
+const HIDDEN: &str = "…";
+/// Shortest part of a private text by which it is known again, in characters: shorter ones are parts of any word.
+const PART: usize = 6;
+/// The same of a text that is only most likely private, where besides a part must have what words have not: a digit or a capital.
+const DOUBTFUL: usize = 8;
+/// Shortest run of letters and digits that looks like a secret.
+const RUN: usize = 16;
+/// Longest private text whose parts are known, in bytes.
+const LONGEST: usize = 16 << 10;
+
+/// Knows what is private.
+pub(crate) struct Stranger {
+    redactor: Redactor,
+    /// Parts of private texts, in lower case, and of their encodings as they are.
+    parts: HashSet<Box<[u8]>>,
+    doubtful: HashSet<Box<[u8]>>,
+    /// Words of ours that are shown whatever is private: those without which nobody knows what a text is about.
+    spared: HashSet<String>,
+}
+
+impl Stranger {
+    /// `redactor`: knows the secrets.
+    pub(crate) fn new(redactor: Redactor) -> Self {
+        Stranger { redactor, parts: HashSet::new(), doubtful: HashSet::new(), spared: HashSet::new() }
+    }
+
+    /// Has these texts, and each part of them, left out.
+    pub(crate) fn hide(&mut self, texts: impl IntoIterator<Item = Secret>) {
+        for text in texts {
+            let text = text.reveal().trim();
+            for spelled in [text.to_owned()].into_iter().chain(encodings(text)) {
+                parts(&spelled, PART).for_each(|part| {
+                    self.parts.insert(part);
+                });
+            }
+        }
+    }
+
+    /// The same of texts that may be private or not: each part that is no word.
+    pub(crate) fn doubt(&mut self, texts: impl IntoIterator<Item = Secret>) {
+        for text in texts {
+            let text = text.reveal().trim();
+            for spelled in [text.to_owned()].into_iter().chain(encodings(text)) {
+                let told = parts(&spelled, DOUBTFUL).filter(|part| part.iter().any(u8::is_ascii_digit));
+                self.doubtful.extend(told);
+            }
+        }
+    }
+
+    /// Has these words shown.
+    pub(crate) fn spare<'a>(&mut self, words: impl IntoIterator<Item = &'a str>) {
+        self.spared.extend(words.into_iter().map(str::to_owned));
+    }
+
+    /// A text as a stranger may have it.
+    pub(crate) fn clean(&self, text: &str) -> String {
+        let text = self.redactor.clean_all(text);
+        let mut out = String::with_capacity(text.len());
+        let mut word = String::new();
+        for c in text.chars() {
+            if is_between(c) {
+                out.push_str(&self.word(&word));
+                word.clear();
+                out.push(c);
+            } else {
+                word.push(c);
+            }
+        }
+        out.push_str(&self.word(&word));
+        out
+    }
+
+    fn word<'a>(&self, word: &'a str) -> Cow<'a, str> {
+        if word.len() < PART || self.spared.contains(word) {
+            return Cow::Borrowed(word);
+        }
+        if let Some((scheme, rest)) = word.split_once("://")
+            && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+        {
+            return Cow::Owned(self.address(scheme, rest));
+        }
+        if self.is_private(word) || looks_secret(word) { Cow::Borrowed(HIDDEN) } else { Cow::Borrowed(word) }
+    }
+
+    /// Of an address its scheme, host and port.
+    fn address(&self, scheme: &str, rest: &str) -> String {
+        let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
+        let (authority, behind) = rest.split_at(end);
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        let host = if self.is_private(host) || looks_secret(host) { HIDDEN } else { host };
+        let behind = if behind.is_empty() || behind == "/" { behind } else { "/…" };
+        format!("{scheme}://{host}{behind}")
+    }
+
+    /// Whether there is a part of something private in a word.
+    fn is_private(&self, word: &str) -> bool {
+        let bytes = word.as_bytes();
+        let lower = word.to_ascii_lowercase();
+        let has =
+            |known: &HashSet<Box<[u8]>>, bytes: &[u8], length| bytes.windows(length).any(|part| known.contains(part));
+        has(&self.parts, lower.as_bytes(), PART)
+            || has(&self.doubtful, lower.as_bytes(), DOUBTFUL)
+            || has(&self.parts, bytes, PART)
+    }
+}
+
+/// The parts of a text of so many bytes, in lower case: who repeats a part may have changed that.
+fn parts(text: &str, length: usize) -> impl Iterator<Item = Box<[u8]>> {
+    let lower = text.to_ascii_lowercase();
+    let end = lower.len().min(LONGEST);
+    let all: Vec<Box<[u8]>> = lower.as_bytes()[..end].windows(length).map(Box::from).collect();
+    all.into_iter()
+}
+
+/// Whether a character stands between words.
+fn is_between(c: char) -> bool {
+    c.is_whitespace() || c.is_control() || "\"'`()[]{}<>|,;".contains(c)
+}
+
+/// Whether a word has a run of letters and digits as keys and tokens are, and names are not.
+fn looks_secret(word: &str) -> bool {
+    let is_of_run = |c: char| c.is_ascii_alphanumeric() || "+_-=".contains(c);
+    word.split(|c| !is_of_run(c)).filter(|run| run.len() >= RUN).any(|run| {
+        let pieces = || run.split(['-', '_', '+', '=']).filter(|piece| !piece.is_empty());
+        // `mcp-server-time`, `no_such_module`, `2026-11-29T14`: words and numbers.
+        let is_name = |piece: &str| {
+            let digits = piece.bytes().filter(u8::is_ascii_digit).count();
+            digits == 0 && piece.len() < 2 * RUN && !has_capitals_inside(piece)
+                || digits == piece.len() && digits <= 6
+                || piece.len() <= 5
+        };
+        !pieces().all(is_name)
+    })
+}
+
+/// Whether there are capitals amid small letters more than once, as no word has them but `camelCase`.
+fn has_capitals_inside(piece: &str) -> bool {
+    let inside =
+        piece.as_bytes().windows(2).filter(|pair| pair[0].is_ascii_lowercase() && pair[1].is_ascii_uppercase());
+    inside.count() > 3
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use base64::Engine as _;
+    use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn stranger(secrets: &[&str]) -> Stranger {
+        let mut stranger = Stranger::new(Redactor::default());
+        stranger.hide(secrets.iter().map(|secret| Secret::new(*secret)));
+        stranger
+    }
+
+    #[test]
+    fn what_a_person_has_to_read_stays() {
+        let stranger = stranger(&["hunter2-correct-horse"]);
+        for text in [
+            "root cause command-not-found: calculator: command not found: uvx (searched PATH=/usr/local/bin:/usr/bin)",
+            "2026-11-29T14:05:34.922Z WARN SERVER_EXITED exited with code 1; restart in 0.2 s",
+            "ModuleNotFoundError: No module named 'no_such_module'",
+            "can't open file '/opt/servers/mcp-server-time/server.py': [Errno 2] No such file or directory",
+            "python3 is /usr/bin/python3 (Python 3.13.5)",
+            "MCP_PIPE_SOMETHING_VERY_LONG, OPENAI_API_KEY, streamable-http",
+            "endpoint wss://api.xiaozhi.me/ closed with 4004",
+        ] {
+            assert_eq!(stranger.clean(text), text);
+        }
+    }
+
+    #[test]
+    fn whatever_looks_like_a_secret_goes() {
+        let stranger = stranger(&[]);
+        for secret in [
+            "sk-proj-Ab12Cd34Ef56Gh78Ij90",
+            "ghp_16C7e42F292c6912E7710c838347Ae178B4a",
+            "eyJhbGciOiJFUzI1NiJ9.eyJhZ2VudElkIjo3fQ.c2lnbmF0dXJl",
+            "AKIAIOSFODNN7EXAMPLE",
+            "0123456789abcdef0123456789abcdef",
+            "dGhpcyBpcyBhIHNlY3JldCE=",
+            "123e4567-e89b-12d3-a456-426614174000",
+        ] {
+            for text in [format!("it said {secret}!"), format!("key={secret}"), format!("{{\"a\":\"{secret}\"}}")] {
+                let clean = stranger.clean(&text);
+                assert!(!clean.contains(&secret[6..14]), "{clean}");
+            }
+        }
+    }
+
+    #[test]
+    fn of_an_address_only_the_host_stays() {
+        let stranger = stranger(&[]);
+        for (text, want) in [
+            ("at https://h.example:8443/a/b?c=d#e now", "at https://h.example:8443/… now"),
+            ("(ws://user:pass@h/mcp/?token=x)", "(ws://h/…)"),
+            ("http://h/", "http://h/"),
+            ("http://h", "http://h"),
+        ] {
+            assert_eq!(stranger.clean(text).replace("…@", ""), want);
+        }
+    }
+
+    proptest! {
+        /// A private text is found whole, in part, in any letter case, and encoded, amid any other text.
+        #[test]
+        fn nothing_private_passes(
+            secret in "[a-zA-Z0-9!#$%&*+./:=?@^_~-]{12,40}",
+            before in "[a-z=:/]{0,5}",
+            behind in "[a-z=:/.]{0,5}",
+            from in 0..6usize,
+            how in 0..6usize,
+        ) {
+            let part = &secret[from..from + 6];
+            let told = match how {
+                0 => secret.clone(),
+                1 => part.to_owned(),
+                2 => secret.to_uppercase(),
+                3 => BASE64_STANDARD.encode(format!("{before}{secret}")),
+                4 => BASE64_URL_SAFE_NO_PAD.encode(format!("{secret}{behind}")),
+                _ => secret.bytes().map(|byte| format!("{byte:02x}")).collect(),
+            };
+            let clean = stranger(&[&secret]).clean(&format!("x {before}{told}{behind} y"));
+            prop_assert!(!clean.contains(&told), "{}", clean);
+            if how == 3 || how == 4 {
+                let middle = told.get(told.len() / 2 - 4..told.len() / 2 + 4).unwrap();
+                prop_assert!(!clean.contains(middle), "{}", clean);
+            }
+        }
+    }
+}
