@@ -3,8 +3,8 @@
 //! | code | means |
 //! |---|---|
 //! | 0 | done, or stopped as asked |
-//! | 1 | a call, a tool or something unforeseen failed; `health`: not serving; an order to a running mcp-pipe: not done |
-//! | 2 | the command line is wrong, or the arguments of a call; `status`, `logs`, orders: it names no server, or which mcp-pipe is meant is not clear |
+//! | 1 | a call, a tool, a check or something unforeseen failed; `replay`: an answer differs; `health`: not serving; an order to a running mcp-pipe: not done |
+//! | 2 | the command line is wrong, or the arguments of a call, or the file of `replay`; `status`, `logs`, orders: it names no server, or which mcp-pipe is meant is not clear |
 //! | 3 | `status`, `logs`, orders: no mcp-pipe runs that could be asked |
 //! | 78 | the config is wrong (`EX_CONFIG` of sysexits.h); nothing was started |
 

@@ -173,7 +173,9 @@ impl Examinee<'_> {
         for page in 1..=MAX_PAGES {
             let mut result = match self.ask(listed.method, params).await {
                 Answer::Result(result) => result,
-                other => return Err(Answered::Otherwise(other)),
+                other @ (Answer::Error(_) | Answer::Silence(_) | Answer::Gone(_)) => {
+                    return Err(Answered::Otherwise(other));
+                }
             };
             match result.get_mut(listed.member).map(Value::take) {
                 Some(Value::Array(more)) => items.extend(more),

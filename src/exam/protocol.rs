@@ -179,7 +179,7 @@ async fn parallel(it: &Examinee<'_>, tools: Option<&[Value]>) -> Check {
     if let Some(first) = wrong.first() {
         let what = match &answers[*first] {
             Answer::Result(_) => format!("{} was answered with the result of something else", method(*first)),
-            other => format!("{} {other}", method(*first)),
+            other @ (Answer::Error(_) | Answer::Silence(_) | Answer::Gone(_)) => format!("{} {other}", method(*first)),
         };
         return Check::fail(ID, format!("{} of {AT_ONCE} at once: {what}", wrong.len()), remedy);
     }
