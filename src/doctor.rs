@@ -135,7 +135,11 @@ impl Doctor<'_> {
             report::words(&verdict, looks) + &cleaned_lines(&compared.unwrap_or_default(), &redactor)
         };
         if wishes.print || wishes.bundle.is_some() {
-            let stranger = private::of(self.config.as_ref(), &self.findings, self.surroundings, redactor.clone());
+            let mut stranger = private::of(self.config.as_ref(), &self.findings, self.surroundings, redactor.clone());
+            // The names of events are ours.
+            let lines = examined.iter().flat_map(|examined| &examined.log);
+            stranger.spare(lines.filter_map(|logged| logged.line["event"].as_str()));
+            stranger.spare(verdict.roots.iter().map(|root| root.code.as_str()));
             let parts = self.parts(words((None, false)), examined.as_deref(), runs);
             let text = bundle::of(&parts, &stranger);
             if wishes.print {
@@ -329,7 +333,7 @@ impl Doctor<'_> {
 /// Whether a mcp-pipe runs with the config.
 fn daemon(running: &Running) -> Found {
     match running {
-        Running::No => Found::Good("none runs with this config, so servers are started for this once".to_owned()),
+        Running::No => Found::Good("none runs with this config".to_owned()),
         Running::One(examined) => {
             Found::Good(format!("{}; it is asked, and nothing is started", examined.report.who()))
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::config::{AuthSpec, CommandSpec, Config, Findings, LinkSpec, Reach, Surroundings};
 use crate::endpoint::Secret;
 use crate::secrecy::Redactor;
-use crate::secrecy::stranger::Stranger;
+use crate::secrecy::stranger::{Stranger, looks_secret};
 
 /// Variables whose values are no secret, and in most texts.
 const HARMLESS: &[&str] = &[
@@ -40,6 +40,9 @@ const HARMLESS: &[&str] = &[
     "INVOCATION_ID",
 ];
 
+/// Words in the names of variables whose values let somebody in.
+const TELLING: &[&str] = &["KEY", "TOKEN", "SECRET", "PASS", "PWD", "AUTH", "CRED", "COOKIE", "PRIVATE", "SIGN", "DSN"];
+
 /// Knows all of that.
 pub(super) fn of(
     config: Option<&Config>,
@@ -55,8 +58,13 @@ pub(super) fn of(
         let name = name.to_string_lossy();
         !HARMLESS.contains(&&*name) && !name.starts_with("LC_") && !name.starts_with("XDG_")
     });
-    let doubtful = doubtful.map(|(_, value)| value.to_string_lossy().into_owned()).filter(|value| !is_plain(value));
-    stranger.doubt(doubtful.map(Secret::new));
+    // Many a variable is a setting, whose words are in any text.
+    let is_private = |(name, value): &(std::borrow::Cow<'_, str>, String)| {
+        let name = name.to_uppercase();
+        !is_plain(value) && (looks_secret(value) || TELLING.iter().any(|word| name.contains(word)))
+    };
+    let doubtful = doubtful.map(|(name, value)| (name.to_string_lossy(), value.to_string_lossy().into_owned()));
+    stranger.hide(doubtful.filter(is_private).map(|(_, value)| Secret::new(value)));
     stranger.spare(findings.names.iter().map(String::as_str));
     stranger
 }

@@ -14,10 +14,9 @@ use super::{Redactor, Secret};
 const HIDDEN: &str = "…";
 /// Shortest part of a private text by which it is known again, in characters: shorter ones are parts of any word.
 const PART: usize = 6;
-/// The same of a text that is only most likely private, where besides a part must have what words have not: a digit or a capital.
-const DOUBTFUL: usize = 8;
-/// Shortest run of letters and digits that looks like a secret.
-const RUN: usize = 16;
+/// Fewest letters and digits in a row that look like a secret, and fewest letters alone.
+const MIXED: usize = 8;
+const LONG: usize = 20;
 /// Longest private text whose parts are known, in bytes.
 const LONGEST: usize = 16 << 10;
 
@@ -26,7 +25,6 @@ pub(crate) struct Stranger {
     redactor: Redactor,
     /// Parts of private texts, in lower case, and of their encodings as they are.
     parts: HashSet<Box<[u8]>>,
-    doubtful: HashSet<Box<[u8]>>,
     /// Words of ours that are shown whatever is private: those without which nobody knows what a text is about.
     spared: HashSet<String>,
 }
@@ -34,7 +32,7 @@ pub(crate) struct Stranger {
 impl Stranger {
     /// `redactor`: knows the secrets.
     pub(crate) fn new(redactor: Redactor) -> Self {
-        Stranger { redactor, parts: HashSet::new(), doubtful: HashSet::new(), spared: HashSet::new() }
+        Stranger { redactor, parts: HashSet::new(), spared: HashSet::new() }
     }
 
     /// Has these texts, and each part of them, left out.
@@ -42,20 +40,9 @@ impl Stranger {
         for text in texts {
             let text = text.reveal().trim();
             for spelled in [text.to_owned()].into_iter().chain(encodings(text)) {
-                parts(&spelled, PART).for_each(|part| {
+                parts(&spelled).for_each(|part| {
                     self.parts.insert(part);
                 });
-            }
-        }
-    }
-
-    /// The same of texts that may be private or not: each part that is no word.
-    pub(crate) fn doubt(&mut self, texts: impl IntoIterator<Item = Secret>) {
-        for text in texts {
-            let text = text.reveal().trim();
-            for spelled in [text.to_owned()].into_iter().chain(encodings(text)) {
-                let told = parts(&spelled, DOUBTFUL).filter(|part| part.iter().any(u8::is_ascii_digit));
-                self.doubtful.extend(told);
             }
         }
     }
@@ -107,21 +94,15 @@ impl Stranger {
 
     /// Whether there is a part of something private in a word.
     fn is_private(&self, word: &str) -> bool {
-        let bytes = word.as_bytes();
-        let lower = word.to_ascii_lowercase();
-        let has =
-            |known: &HashSet<Box<[u8]>>, bytes: &[u8], length| bytes.windows(length).any(|part| known.contains(part));
-        has(&self.parts, lower.as_bytes(), PART)
-            || has(&self.doubtful, lower.as_bytes(), DOUBTFUL)
-            || has(&self.parts, bytes, PART)
+        word.to_ascii_lowercase().as_bytes().windows(PART).any(|part| self.parts.contains(part))
     }
 }
 
-/// The parts of a text of so many bytes, in lower case: who repeats a part may have changed that.
-fn parts(text: &str, length: usize) -> impl Iterator<Item = Box<[u8]>> {
+/// The parts of a text, in lower case: who repeats a part may have changed that.
+fn parts(text: &str) -> impl Iterator<Item = Box<[u8]>> {
     let lower = text.to_ascii_lowercase();
     let end = lower.len().min(LONGEST);
-    let all: Vec<Box<[u8]>> = lower.as_bytes()[..end].windows(length).map(Box::from).collect();
+    let all: Vec<Box<[u8]>> = lower.as_bytes()[..end].windows(PART).map(Box::from).collect();
     all.into_iter()
 }
 
@@ -130,27 +111,28 @@ fn is_between(c: char) -> bool {
     c.is_whitespace() || c.is_control() || "\"'`()[]{}<>|,;".contains(c)
 }
 
-/// Whether a word has a run of letters and digits as keys and tokens are, and names are not.
-fn looks_secret(word: &str) -> bool {
-    let is_of_run = |c: char| c.is_ascii_alphanumeric() || "+_-=".contains(c);
-    word.split(|c| !is_of_run(c)).filter(|run| run.len() >= RUN).any(|run| {
-        let pieces = || run.split(['-', '_', '+', '=']).filter(|piece| !piece.is_empty());
-        // `mcp-server-time`, `no_such_module`, `2026-11-29T14`: words and numbers.
-        let is_name = |piece: &str| {
-            let digits = piece.bytes().filter(u8::is_ascii_digit).count();
-            digits == 0 && piece.len() < 2 * RUN && !has_capitals_inside(piece)
-                || digits == piece.len() && digits <= 6
-                || piece.len() <= 5
-        };
-        !pieces().all(is_name)
+/// Whether a text has a part that is neither a word nor a number, as keys and tokens are: `no_such_module`, `python3` and `2026-11-29T14` are
+/// made of such.
+pub(crate) fn looks_secret(text: &str) -> bool {
+    text.split(|c: char| !c.is_ascii_alphanumeric()).any(|piece| {
+        let (letters, digits) =
+            (piece.trim_end_matches(|c: char| c.is_ascii_digit()), piece.bytes().filter(u8::is_ascii_digit).count());
+        let is_word = letters.bytes().all(|byte| byte.is_ascii_alphabetic()) && piece.len() - letters.len() <= 3;
+        if is_word {
+            // `ModuleNotFoundError` is long as well, but has capitals.
+            letters.len() >= LONG
+                && (letters.len() >= 2 * LONG
+                    || !letters.bytes().any(|byte| byte.is_ascii_uppercase())
+                    || has_capitals(letters))
+        } else {
+            piece.len() >= MIXED && (digits < piece.len() || digits >= LONG)
+        }
     })
 }
 
-/// Whether there are capitals amid small letters more than once, as no word has them but `camelCase`.
-fn has_capitals_inside(piece: &str) -> bool {
-    let inside =
-        piece.as_bytes().windows(2).filter(|pair| pair[0].is_ascii_lowercase() && pair[1].is_ascii_uppercase());
-    inside.count() > 3
+/// Whether there are more capitals than words begin with.
+fn has_capitals(piece: &str) -> bool {
+    piece.bytes().filter(u8::is_ascii_uppercase).count() * 3 > piece.len()
 }
 
 #[cfg(test)]

@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 
 use crate::control::{Asked, Runtime};
 use crate::harness::{
-    Authority, Daemon, FakeEndpoint, Secured, Setup, Transport, Web, config, fixture_entry, multiplex, whole, within,
+    Authority, Daemon, FakeEndpoint, McpHttp, Secured, Setup, Transport, Web, config, fixture_entry, multiplex, whole,
+    within,
 };
 
 /// Roots as `code target`.
@@ -324,14 +325,18 @@ async fn one_that_runs_is_asked_for_what_is_wrong_with_it() {
 
 #[tokio::test]
 async fn one_that_hangs_is_the_root_and_nothing_is_started_beside_it() {
-    let (runtime, endpoint) = (Runtime::new(), FakeEndpoint::bind().await);
-    let (daemon, mut conn) = running(&runtime, &endpoint).await;
-    let file = daemon.path().join("mcp_config.json");
+    let runtime = Runtime::new();
+    let mut config = config([("a", fixture_entry(&[]))]);
+    config["gateway"] = json!({"listen": "127.0.0.1:0"});
+    let daemon = runtime.setup().config(&config).start("info");
+    daemon.wait_for_event("ALL_UP").await;
+    let (file, before) = (daemon.path().join("mcp_config.json"), daemon.processes());
     daemon.signal(Signal::STOP);
     let asked = runtime.ask(&["doctor", "--json", "--config", file.to_str().unwrap()]).await;
     daemon.signal(Signal::CONT);
     assert_eq!(roots(&asked), ["daemon-silent "], "{asked:?}");
-    daemon.stop_closing([&mut conn]).await;
+    assert_eq!(daemon.processes(), before);
+    daemon.stop().await;
 }
 
 #[tokio::test]
@@ -378,4 +383,160 @@ async fn what_is_mended_is_a_warning_and_a_client_is_told_what_it_cant_take() {
     assert!(status == "WARN" && because.contains("aaaa"), "{because}");
     assert_eq!(check(&asked, "client.way", "cursor").0, "WARN");
     assert!(check(&asked, "client.tools", "cursor").1.contains("cursor takes 40 at most"), "{asked:?}");
+}
+
+/// Secrets that are like no other text, each of another kind.
+fn secrets(count: usize) -> Vec<String> {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = |most: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state % most as u64).unwrap()
+    };
+    let alphabets: [&[u8]; 4] = [
+        b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789",
+        b"0123456789abcdef",
+        b"abcdefghijklmnopqrstuvwxyz",
+        b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789",
+    ];
+    let one = |alphabet: &[u8], length: usize, next: &mut dyn FnMut(usize) -> usize| -> String {
+        (0..length).map(|_| char::from(alphabet[next(alphabet.len())])).collect()
+    };
+    (0..count).map(|n| one(alphabets[n % 4], 20 + n % 9, &mut next)).collect()
+}
+
+/// Whether a text gives a secret away: eight characters of it in a row, in any letter case, or of its base64 or hexadecimal digits.
+fn is_betrayed(text: &str, secret: &str) -> Option<String> {
+    let lower = text.to_lowercase();
+    let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let encoded = (0..3).map(|before| {
+        let whole = base64::prelude::BASE64_STANDARD.encode(format!("{}{secret}", "x".repeat(before)));
+        whole[4..whole.len() - 4].to_owned()
+    });
+    let pieces = |of: &str, length: usize| -> Vec<String> {
+        of.as_bytes().windows(length).map(|piece| String::from_utf8_lossy(piece).into_owned()).collect()
+    };
+    let plain = pieces(&secret.to_lowercase(), 8).into_iter().find(|piece| lower.contains(piece));
+    let encoded = encoded.flat_map(|of| pieces(&of, 12)).find(|piece| text.contains(piece));
+    plain.or(encoded).or_else(|| pieces(&hex, 16).into_iter().find(|piece| lower.contains(piece)))
+}
+
+#[tokio::test]
+async fn a_bundle_has_no_secret_in_it_whatever_way_it_went() {
+    let all = secrets(50);
+    let told = |from: usize| -> String {
+        // As they are, in part, in base64 and in hexadecimal digits: what a careless server writes.
+        let of = |secret: &String| {
+            let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+            let whole = base64::prelude::BASE64_STANDARD.encode(format!("user:{secret}"));
+            format!("key {secret} is {} or {whole} or {hex}", &secret[..10])
+        };
+        // What calls are asked with, servers here don't repeat there.
+        all[..40].iter().skip(from).step_by(5).map(of).collect::<Vec<_>>().join("\n")
+    };
+    let jwt = token_that_says(&json!({"agentId": all[20], "exp": seconds() + 86_400}));
+    let gone = "127.0.0.1:9";
+    let broken = "import os, sys\nsys.stderr.write(open('told.txt').read())\nsys.stderr.flush()\nsys.exit(int('no number ' + os.environ['A']))";
+    let mut config = config([
+        ("well", fixture_entry(&["--saying", &told(0), "--api-key", &all[1]])),
+        (
+            "broken",
+            json!({"command": "python3", "args": ["-c", broken, &all[2], format!("--key={}", all[3])], "env": {
+                "A": all[4], "PASSWORD": all[5], "SETTING": all[6], "FROM_DOTENV": "${IN_DOTENV}"
+            }}),
+        ),
+        (
+            "remote",
+            json!({"url": format!("http://{}:{}@{gone}/{}/mcp?key={}", all[7], all[8], all[9], all[10]), "headers": {"X-Key": all[11]}}),
+        ),
+    ]);
+    config["gateway"] = json!({"listen": "127.0.0.1:0", "apiKeys": [{"name": "me", "key": all[12]}]});
+    config["endpoints"] = json!({
+        "e": {"url": format!("ws://{gone}/{}/?token={}&more={}", all[13], all[14], all[15]), "headers": {"Authorization": format!("Bearer {}", all[16])}, "servers": ["well"]},
+        "f": {"url": format!("ws://{}:{}@{gone}/?token={jwt}", all[17], all[18]), "servers": ["broken"]},
+    });
+    let runtime = Runtime::new();
+    let planted = |setup: Setup| {
+        let dotenv = format!("IN_DOTENV={}\nUNUSED={}\nQUOTED=\"{}\"\n", all[21], all[22], all[23]);
+        let setup = setup
+            .config(&config)
+            .file(".env", &dotenv)
+            .file("told.txt", &[told(1), told(2), told(3), told(4)].join("\n"));
+        (24..40).fold(setup, |setup, n| setup.env(&format!("VARIABLE_{n}"), &all[n]))
+    };
+    let check = |text: &str, what: &str| {
+        for (n, secret) in all.iter().enumerate() {
+            assert_eq!(is_betrayed(text, secret), None, "{what}: secret {n}, {secret}: {text}");
+        }
+        for section in
+            ["## In it", "## Report", "## Config as it counts", "server-exited", "endpoint-refused", "## Log"]
+        {
+            assert!(text.contains(section), "{what}: {section}: {text}");
+        }
+        assert!(text.len() < 1 << 20, "{}", text.len());
+    };
+    // Where none runs, servers are started for it.
+    let alone = Asked::of(planted(Setup::new()).args(["doctor", "--print"]).output().await);
+    check(&alone.out, "alone");
+    assert_eq!(alone.code, 1, "{alone:?}");
+    // Beside one that runs, whose log has calls in it, and whose run before has left last words.
+    let daemon = planted(runtime.setup()).start("debug");
+    daemon.wait_for_event("GATEWAY").await;
+    daemon.wait_for("the third end", |line| line["event"] == "SERVER_EXITED" && line["server"] == "broken").await;
+    let url = daemon.wait_for_event("GATEWAY").await["message"].as_str().unwrap().to_owned();
+    let url = url.split_whitespace().find(|word| word.starts_with("http")).unwrap().to_owned();
+    let mut client = McpHttp::at(&url).key(&all[12]);
+    client.begin().await;
+    for secret in &all[40..] {
+        client.call("echo", json!({"text": format!("{secret}\n{secret}")})).await;
+    }
+    let file = daemon.path().join("report.txt");
+    let bundle = async || {
+        let (mut command, _folder) = planted(runtime.setup()).args(["doctor", "--bundle", "report.txt"]).into_command();
+        Asked::of(command.current_dir(daemon.path()).output().await.unwrap())
+    };
+    let asked = bundle().await;
+    assert!(asked.out.contains("report.txt: look through it before you hand it on"), "{asked:?}");
+    check(&fs::read_to_string(&file).unwrap(), "beside");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let again = bundle().await;
+    assert!(again.code == 2 && again.err.contains("is there already"), "{again:?}");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn another_side_is_compared_with_and_the_likely_difference_comes_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let tools = folder.path().join("bin");
+    fs::create_dir(&tools).unwrap();
+    fs::write(
+        tools.join("a-server"),
+        format!("#!/bin/sh\nexec '{}'\n", fixture_entry(&[])["command"].as_str().unwrap()),
+    )
+    .unwrap();
+    fs::set_permissions(tools.join("a-server"), fs::Permissions::from_mode(0o755)).unwrap();
+    let side = |with: bool| {
+        let usual = std::env::var("PATH").unwrap();
+        let path = if with { format!("{}:{usual}", tools.display()) } else { usual };
+        let setup =
+            Setup::new().config(&beside("x", json!({"command": "a-server"}))).env("PATH", &path).args(["--local"]);
+        if with { setup.env("ONLY_HERE", "1") } else { setup }
+    };
+    let report = folder.path().join("host.json");
+    let host = doctor(side(true)).await;
+    assert_eq!(roots(&host), [""; 0], "{host:?}");
+    fs::write(&report, &host.out).unwrap();
+    let report = report.to_str().unwrap();
+    let compared = Asked::of(side(false).args(["doctor", "--json", "--compare", report]).output().await);
+    assert_eq!(roots(&compared), ["command-not-found x"]);
+    let told: Value = serde_json::from_str(&compared.out).unwrap();
+    let differences = told["differences"].as_array().unwrap();
+    assert_eq!(differences[0]["what"], "the program of x", "{told:#}");
+    assert_eq!((&differences[0]["here"], &differences[0]["likely"]), (&json!("none"), &json!(true)));
+    assert!(differences.iter().any(|one| one["there"] == "ONLY_HERE" && one["likely"] == false), "{told:#}");
+    let words = Asked::of(side(false).args(["doctor", "--compare", report]).output().await);
+    assert!(words.out.contains("likely  the program of x: none; "), "{words:?}");
+    let none = Asked::of(side(false).args(["doctor", "--compare", "mcp_config.json"]).output().await);
+    assert!(none.code == 2 && none.err.contains("is no report of mcp-pipe doctor --json"), "{none:?}");
 }
