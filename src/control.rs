@@ -3,6 +3,7 @@
 mod answers;
 mod client;
 mod commands;
+pub(crate) mod created;
 mod discovery;
 mod examined;
 pub(crate) mod figures;
@@ -43,7 +44,7 @@ pub(crate) use self::examined::{Examined, Logged, Running};
 use self::orders::Orders;
 pub(crate) use self::report::{Endpoint as SeenEndpoint, Report};
 use self::status::Status;
-pub(crate) use self::tapping::{Tapping, create, unwritten};
+pub(crate) use self::tapping::Tapping;
 pub(crate) use self::watching::Question;
 #[cfg(windows)]
 use self::windows::{place, socket};

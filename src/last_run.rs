@@ -33,8 +33,8 @@ use crate::secrecy::Redactor;
 
 /// Longest wait for the disk, at the start and at the end.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Largest file that is read, in bytes: two records with their lines.
-const MAX_FILE: u64 = 256 << 10;
+/// Largest file that is read, in bytes: two records with their lines, each of which is escaped twice, have half of that at most.
+const MAX_FILE: u64 = 1 << 20;
 /// Longest time that a lock is waited for: somebody may look for an instant whether a daemon has it.
 const LOCKED: Duration = Duration::from_millis(100);
 /// Time between two tries to get the lock.
@@ -108,7 +108,8 @@ pub(crate) struct Keeper(Option<Arc<Kept>>);
 
 #[derive(Debug)]
 struct Kept {
-    folder: Folder,
+    /// Where the folder is, which is not held open: where there are few files to be had, others need them more.
+    parent: PathBuf,
     names: Names,
     /// Held for as long as the process lives.
     _lock: File,
@@ -206,7 +207,8 @@ impl Kept {
         folder.put(&names.file, &noted.write())?;
         let before = before.map(|run| LastRun::of(run, false, boot.as_deref()));
         let (begun, signal) = (Instant::now(), OnceLock::new());
-        Ok(Some((Kept { folder, names, _lock: lock, noted: Mutex::new(noted), begun, last, redactor, signal }, before)))
+        let parent = parent.to_path_buf();
+        Ok(Some((Kept { parent, names, _lock: lock, noted: Mutex::new(noted), begun, last, redactor, signal }, before)))
     }
 
     fn note(&self, how: How) -> io::Result<()> {
@@ -215,7 +217,7 @@ impl Kept {
         let end = End { at: logging::utc(), after: self.begun.elapsed().as_secs(), how, lines };
         let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
         noted.run.end = Some(end);
-        self.folder.put(&self.names.file, &noted.write())
+        Folder::make_for(Purpose::State, &self.parent)?.put(&self.names.file, &noted.write())
     }
 }
 

@@ -44,6 +44,7 @@ pub(crate) fn millis(time: std::time::Duration) -> f64 {
 /// A number of bytes as a person reads it: in the largest unit that leaves it whole.
 pub(crate) fn size(bytes: u64) -> String {
     match bytes {
+        n if n >= 1 << 30 && n.is_multiple_of(1 << 30) => format!("{} GiB", n >> 30),
         n if n >= 1 << 20 && n.is_multiple_of(1 << 20) => format!("{} MiB", n >> 20),
         n if n >= 1 << 10 && n.is_multiple_of(1 << 10) => format!("{} KiB", n >> 10),
         n => format!("{n} bytes"),

@@ -407,9 +407,12 @@ const FOREIGN: &[(Place, Treatment, &[&str])] = &[
         ),
         &["algorithm", "algorithms", "alg", "secret"],
     ),
+    (GatewayTls, Harmless, NOTES),
     (GatewayTls, Meant("certFile"), &["cert", "certificate", "certPath", "cert_path", "certificateFile"]),
     (GatewayTls, Meant("keyFile"), &["key", "privateKey", "privateKeyFile", "keyPath", "key_path"]),
     (GatewayTls, Meant("clientCaFile"), &["caFile", "ca", "clientCa", "ca_file"]),
+    (Admin, Harmless, NOTES),
+    (Admin, Mistake("write host and port as one: \"listen\": \"HOST:PORT\""), LISTENS),
 ];
 
 /// Keys that are about a server, whatever shows it.

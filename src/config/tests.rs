@@ -11,6 +11,7 @@ use crate::cli;
 use crate::error::{Code, Problem, Problems};
 use crate::secrecy::Redactor;
 
+mod admin;
 mod auth;
 mod credentials;
 mod endpoint;

@@ -1,18 +1,20 @@
 //! `mcp-pipe tap`: the messages of a running mcp-pipe, as they pass.
 
-use std::fs::{File, OpenOptions};
+mod saved;
+
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use self::saved::Saved;
 use super::commands::{Asking, told};
 use super::protocol::{LogLine, Reply, Request};
 use crate::error::{Exit, Failure};
 use crate::logging::local_of;
 use crate::secrecy::plain;
-use crate::words::{brief_path, counted};
+use crate::words::counted;
 
 /// What `mcp-pipe tap` is asked for.
 #[derive(Debug)]
@@ -55,7 +57,7 @@ impl Asking<'_> {
     /// # Errors
     /// Which mcp-pipe is meant is not clear, or it does not answer, or breaks off; or the file can't be made or written.
     pub(crate) fn tap(self, tapping: &Tapping<'_>) -> Result<Exit, Failure> {
-        let mut file = tapping.save.map(|path| create("--save", path)).transpose()?;
+        let mut saved = tapping.save.map(Saved::create).transpose()?;
         self.run(async {
             let request = Request::Tap { pattern: tapping.pattern.map(str::to_owned), contents: tapping.contents };
             let mut answer = self.ask(&request).await?;
@@ -85,8 +87,11 @@ impl Asking<'_> {
                     | Reply::Failed(_)
                     | Reply::Done {} => continue,
                 };
-                if let (Some(file), Some(path)) = (&mut file, tapping.save) {
-                    writeln!(file, "{kept}").map_err(|error| unwritten("--save", path, &error))?;
+                if let Some(saved) = &mut saved
+                    && let Some(full) = saved.write(&kept)?
+                {
+                    // Not to stdout, where a program may read JSON. Where nobody reads this, the file says it.
+                    let _gone = writeln!(io::stderr(), "{full}");
                 }
                 if writeln!(out, "{shown}").and_then(|()| out.flush()).is_err() {
                     // A reader that went away has seen enough.
@@ -96,30 +101,6 @@ impl Asking<'_> {
             Ok(Exit::Success)
         })
     }
-}
-
-/// A new file, for its owner only: messages may hold anything.
-///
-/// # Errors
-/// There is one, or it can't be made. `option`: what has named it.
-pub(crate) fn create(option: &str, path: &Path) -> Result<File, Failure> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map_err(|error| {
-        if error.kind() != io::ErrorKind::AlreadyExists {
-            return unwritten(option, path, &error);
-        }
-        let what = format!("{option}: {} is there already, and nothing is written over it", brief_path(path));
-        Failure::Asking { exit: Exit::Usage, what, remedy: "name another file, or remove that one".to_owned() }
-    })
-}
-
-/// That a file that `option` has named can't be written.
-pub(crate) fn unwritten(option: &str, path: &Path, error: &io::Error) -> Failure {
-    let what = format!("{option}: {} can't be written: {error}", brief_path(path));
-    Failure::Asking { exit: Exit::Usage, what, remedy: "name a file in a folder that you may write".to_owned() }
 }
 
 fn lost(n: u64) -> String {

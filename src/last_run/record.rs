@@ -178,12 +178,12 @@ impl Noted {
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
-pub(super) mod tests {
+mod tests {
     use super::*;
     use crate::secrecy::Secret;
     use crate::secrecy::plain::tests::is_plain;
 
-    pub(in crate::last_run) fn run(end: Option<How>) -> Run {
+    fn run(end: Option<How>) -> Run {
         let end = end.map(|how| End { at: "2026-01-01T01:00:00.000Z".into(), after: 3600, how, lines: Vec::new() });
         let (started, version) = ("2026-01-01T00:00:00.000Z".into(), "0.1.0".into());
         Run { started, pid: 7, boot: Some("a".into()), version, config: "/c.json".into(), end }

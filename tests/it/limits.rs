@@ -47,7 +47,7 @@ async fn a_daemon_with_few_open_files_goes_on_trying_and_stops_when_it_is_told()
     if !can_limit() {
         return;
     }
-    for files in (13..=33).step_by(2) {
+    for files in (14..=34).step_by(2) {
         let mut config = config([("x", fixture_entry(&[]))]);
         config["endpoint"] = "ws://127.0.0.1:1/".into();
         let setup = Setup::new().limited(&format!("--nofile={files}:{files}"));

@@ -684,6 +684,7 @@ fn the_schema_and_the_reader_agree_about_the_gateway() {
         (json!({"jwt": null}), true),
         (json!({"tls": {"certFile": "c", "keyFile": "k", "clientCaFile": "ca"}}), true),
         (json!({"tls": {"certFile": "c", "keyFile": null}}), true),
+        (json!({"tls": {"certFile": "c", "description": "x"}}), true),
         (json!({"tls": {"keyFile": "k"}}), false),
         (json!({"tls": {"certFile": 1}}), false),
         (json!({"tls": {"certFile": "c", "ca": "x"}}), false),
