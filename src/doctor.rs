@@ -54,6 +54,8 @@ use crate::words::{brief_path, counted};
 
 /// Longest time for everything.
 const WITHIN: Duration = Duration::from_secs(12);
+/// Longest time for what is looked at on this machine: a network drive that is gone never answers.
+const MACHINE: Duration = Duration::from_secs(5);
 /// Longest time for asking a mcp-pipe that runs: it answers within a millisecond, or hangs.
 const ASKED: Duration = Duration::from_secs(3);
 
@@ -192,7 +194,7 @@ impl Doctor<'_> {
         };
         let surroundings = {
             let (config, redactor) = (config.clone(), self.status.redactor().clone());
-            aside(move || machine::checks(&config, runs, &redactor))
+            timeout(MACHINE, aside(move || machine::checks(&config, runs, &redactor)))
         };
         let endpoints = network::endpoints(config);
         let report = if let Running::One(examined) = &running { Some(&examined.report) } else { None };
@@ -209,21 +211,27 @@ impl Doctor<'_> {
                 Running::One(_) | Running::Mute(_) => Some(None),
             }
         };
-        let (surroundings, mut walks, remotes, programs, own) =
-            tokio::join!(surroundings, walks, join_all(remotes), programs, starts);
+        let known = async {
+            match report {
+                Some(report) => servers::known(&self.asking, report, &config.servers).await,
+                None => HashMap::new(),
+            }
+        };
+        let (surroundings, mut walks, remotes, programs, own, known) =
+            tokio::join!(surroundings, walks, join_all(remotes), programs, starts, known);
         let mut ways: HashMap<Arc<str>, Vec<Check>> = HashMap::new();
         for (name, mut walked) in remotes {
             ways.insert(name, std::mem::take(&mut walked.checks));
             walks.push(walked);
         }
         let (examined, started) = match (own?, running) {
-            (Some((examined, started)), _) => (Some(Box::new(examined)), Some(started)),
-            (None, Running::One(examined)) => (Some(examined), None),
+            (Some((examined, started)), _) => (Some(Box::new(examined)), started),
+            (None, Running::One(examined)) => (Some(examined), known),
             // Of a mcp-pipe that says nothing nothing is known but that.
-            (None, Running::No | Running::Mute(_)) => (None, None),
+            (None, Running::No | Running::Mute(_)) => (None, known),
         };
         checks.push(network::clock_of(&walks, newest, SystemTime::now()));
-        checks.extend(surroundings.into_iter().flatten());
+        checks.extend(surroundings.unwrap_or_else(|_| Ok(vec![machine::hangs()])).unwrap_or_default());
         facts.clock = walks.iter().find_map(|walked| Some(walked.skew.as_ref()?.1));
         for to in walks.iter().filter_map(|walked| walked.to.as_ref()) {
             facts.addresses.insert(to.host.clone(), to.addresses.clone());
@@ -234,7 +242,7 @@ impl Doctor<'_> {
             let took = examined.report.servers.iter();
             facts.starts =
                 took.filter_map(|server| Some((server.name.clone(), server.took()?.as_secs_f64()))).collect();
-            let known = Known { config, examined, started: started.as_ref(), ways: &ways, programs: &programs };
+            let known = Known { config, examined, ours: !runs, started: &started, ways: &ways, programs: &programs };
             checks.extend(known.checks());
             checks.extend(
                 self.wishes.client.into_iter().flat_map(|client| clients::needs(client, config, known.tools())),

@@ -219,19 +219,23 @@ pub fn examine(
     let config = resolved.as_ref().ok().map(|resolved| resolved.config.clone());
     let Around { guard, keep, .. } = around;
     let settings = surroundings.settings();
-    let place = config.as_ref().map(|config| config.place.clone()).or_else(|| surroundings.named_config());
     let socket = config::control_socket(line.options, settings);
     let plain = settings.filled("NO_COLOR").is_some();
     let look = Look { line, surroundings, redactor };
     let (compare, bundle, print) = (args.compare.as_deref(), args.bundle.as_deref(), args.print);
     let shown = (print || bundle.is_some()).then(|| look.shown()).and_then(Result::ok);
+    let findings = look.findings();
+    // Also where it has mistakes: a mcp-pipe may run with it as it was.
+    let cwd = &surroundings.cwd;
+    let place = findings.config.as_ref().map_or_else(|| cwd.clone(), |name| cwd.join(name));
+    let place = config.as_ref().map_or(place, |config| config.place.clone());
     let doctor = Doctor {
         wishes: Wishes { json: args.json, dials: args.dial, plain, client: args.client, compare, bundle, print },
-        findings: look.findings(),
+        findings,
         config,
         shown,
         surroundings,
-        asking: Asking { socket, config: place.clone(), redactor, env: settings },
+        asking: Asking { socket, config: Some(place), redactor, env: settings },
         status: Status::of_one_look(redactor.clone()),
         ring: keep.ring,
         guard: guard.clone(),

@@ -1,19 +1,26 @@
 //! What a running mcp-pipe tells to whoever looks for the cause of a fault: its state, and the lines of its log. It is only asked.
 
-use serde_json::Value;
-use tokio::time::Instant;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::time::{Instant, timeout};
 
 use super::commands::{Asking, State, told};
 use super::discovery::{self, Found};
 use super::memory;
 use super::picture::Picture;
-use super::protocol::{Daemon, Reply, Request};
+use super::protocol::{Daemon, MAX_REPLY, Reply, Request};
 use super::report::{Report, Sight};
 use super::status::Status;
 use crate::config::ControlSocket;
 use crate::error::Failure;
 use crate::logging::{Entry, Ring, View};
+use crate::mcp::handshake::VERSIONS;
+use crate::mcp::lists::MAX_PAGES;
 
+/// Longest wait for the tools of a server that serves: they are known mostly.
+const TOOLS: Duration = Duration::from_secs(3);
 /// Most lines of the log that are looked at.
 const LINES: u64 = 4000;
 
@@ -64,6 +71,34 @@ impl Asking<'_> {
         }
     }
 
+    /// What a server of the mcp-pipe that runs lists of its tools, as a client on stdio is shown them. `None` where that can't be had in time.
+    pub(crate) async fn tools(&self, server: &str) -> Option<Vec<Value>> {
+        timeout(TOOLS, self.listed(server)).await.ok()?
+    }
+
+    async fn listed(&self, server: &str) -> Option<Vec<Value>> {
+        let mut answer = self.ask(&Request::Mcp { server: Some(server.to_owned()) }).await.ok()?;
+        let Reply::Daemon(_) = answer.next().await.ok()?? else { return None };
+        let mut stream = answer.into_stream();
+        let hello = json!({"protocolVersion": VERSIONS[VERSIONS.len() - 1], "capabilities": {}, "clientInfo": {"name": "mcp-pipe doctor", "version": env!("CARGO_PKG_VERSION")}});
+        said(&mut stream, 0, "initialize", hello).await?;
+        let initialized = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
+        stream.write_all(format!("{initialized}\n").as_bytes()).await.ok()?;
+        let (mut tools, mut cursor) = (Vec::new(), Value::Null);
+        for page in 1..=MAX_PAGES {
+            let params = if cursor.is_null() { json!({}) } else { json!({"cursor": cursor}) };
+            let mut list = said(&mut stream, page, "tools/list", params).await?;
+            if let Value::Array(more) = list["tools"].take() {
+                tools.extend(more);
+            }
+            cursor = list["nextCursor"].take();
+            if cursor.is_null() {
+                break;
+            }
+        }
+        Some(tools)
+    }
+
     async fn lines(&self) -> Result<Vec<Logged>, Failure> {
         let mut answer = self.ask(&Request::Logs { server: None, last: Some(LINES), follow: false }).await?;
         let mut lines = Vec::new();
@@ -90,6 +125,26 @@ impl Examined {
         }
         let report = report(&Daemon::default(), &Picture::take(status, ring))?;
         Some(Examined { report, log })
+    }
+}
+
+/// The result of a request over a stream of messages, a line each. Whatever else comes first is of no interest.
+async fn said(
+    stream: &mut (impl AsyncBufRead + AsyncWrite + Unpin),
+    id: usize,
+    method: &str,
+    params: Value,
+) -> Option<Value> {
+    let request = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
+    stream.write_all(format!("{request}\n").as_bytes()).await.ok()?;
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let read = (&mut *stream).take(MAX_REPLY as u64).read_until(b'\n', &mut line).await.ok()?;
+        let mut message: Value = serde_json::from_slice(&line).ok().filter(|_| read > 0)?;
+        if message["id"] == id && message.get("method").is_none() {
+            return message.get_mut("result").map(Value::take);
+        }
     }
 }
 

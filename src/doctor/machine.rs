@@ -81,6 +81,14 @@ pub(super) fn checks(config: &Config, runs: bool, redactor: &Redactor) -> Vec<Ch
     checks.into_iter().map(|check| check.after([Key::of(CONFIG, ""), Key::of(DAEMON, "")])).collect()
 }
 
+/// That looking at this machine takes longer than anybody waits.
+pub(super) fn hangs() -> Check {
+    let what = "a folder or a disk does not answer, so this machine was not looked at".to_owned();
+    let remedy =
+        "see that the network drives are there on which the config, the cache and the state folder are".to_owned();
+    Check::new(Key::of("machine.disk", ""), Found::Odd { what, remedy })
+}
+
 /// How the last mcp-pipe with this config ended that runs no more.
 fn before(folder: &Path, config: &Path, redactor: &Redactor) -> Option<Found> {
     let last = last_run::read(folder, config).ok()??.before?;

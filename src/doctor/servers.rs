@@ -12,10 +12,10 @@ use tokio::time::{sleep, timeout};
 use super::check::{Check, Fault, Found, Key};
 use super::code::Code;
 use super::{CONFIG, clients, network, program};
-use crate::config::{Config, Reach, ServerSpec};
+use crate::config::{Config, Instances, Reach, ServerSpec};
 use crate::control::journal::FOR_HTTP;
 use crate::control::status::Status;
-use crate::control::{Examined, Logged};
+use crate::control::{Asking, Examined, Logged, Report};
 use crate::error::FaultCode;
 use crate::inspect::remedy_for_silence;
 use crate::local::{Catalogue, Client, LocalError};
@@ -49,6 +49,19 @@ pub(super) enum Started {
     Unlisted(LocalError),
     /// Its time was over.
     Late,
+}
+
+/// The tools of servers of a mcp-pipe that runs. One that has a process for each of its peers is left alone: it would start another.
+pub(super) async fn known(asking: &Asking<'_>, report: &Report, servers: &[ServerSpec]) -> HashMap<Arc<str>, Started> {
+    let serves = |server: &&ServerSpec| {
+        server.instances == Instances::Shared
+            && report.servers.iter().any(|told| *told.name == *server.name && told.state == "serving")
+    };
+    let one = async |server: &ServerSpec| {
+        let (server_info, tools) = (Value::Null, asking.tools(&server.name).await?);
+        Some((server.name.clone(), Started::Listed(Arc::new(Catalogue { server_info, tools }))))
+    };
+    join_all(servers.iter().filter(serves).map(one)).await.into_iter().flatten().collect()
 }
 
 /// Asks each server of a config that runs for its tools.
@@ -98,8 +111,10 @@ pub(super) struct Known<'a> {
     pub(super) config: &'a Config,
     /// A mcp-pipe that runs with the config, or our own.
     pub(super) examined: &'a Examined,
-    /// What came of their starts; `None` where they are those of another mcp-pipe.
-    pub(super) started: Option<&'a HashMap<Arc<str>, Started>>,
+    /// Whether the servers were started for this, and are not those of a mcp-pipe that runs.
+    pub(super) ours: bool,
+    /// What came of their starts; of another mcp-pipe's what is known of their tools.
+    pub(super) started: &'a HashMap<Arc<str>, Started>,
     /// The ways to remote servers.
     pub(super) ways: &'a HashMap<Arc<str>, Vec<Check>>,
     /// The programs of the others.
@@ -163,17 +178,17 @@ impl Known<'_> {
                 Found::Skipped("the mcp-pipe that runs has no such server: its config is another one".to_owned())
             }
             (None, Some(told)) => match told.took() {
-                Some(took) if took >= SLOW && self.started.is_some() => Found::Odd {
+                Some(took) if took >= SLOW && self.ours => Found::Odd {
                     what: format!("answered initialize within {}; the cloud waits for {}", brief(took), span(START)),
                     remedy: "nothing as long as mcp-pipe runs: it starts servers before it dials".to_owned(),
                 },
-                Some(took) if self.started.is_some() => Found::Good(format!(
+                Some(took) if self.ours => Found::Good(format!(
                     "answered initialize within {}; the cloud waits for {}",
                     brief(took),
                     span(START)
                 )),
                 Some(_) => Found::Good(told.words.clone()),
-                None if told.state == "starting" && self.started.is_some() => {
+                None if told.state == "starting" && self.ours => {
                     Found::Bad(self.fault(server, FaultCode::ServerNotReady, &told.words))
                 }
                 None => Found::Skipped(told.words.clone()),
@@ -181,7 +196,7 @@ impl Known<'_> {
         };
         checks.push(Check::new(key(INITIALIZE), initialized).after(before));
         checks.extend(output(name, &self.examined.log));
-        if let Some(started) = self.started.and_then(|all| all.get(name)) {
+        if let Some(started) = self.started.get(name) {
             checks.extend(self.listed(server, started).into_iter().map(|check| check.after([key(INITIALIZE)])));
         }
         checks
@@ -189,7 +204,7 @@ impl Known<'_> {
 
     /// A fault of a server, in the words of whoever started it.
     fn fault(&self, server: &ServerSpec, code: FaultCode, words: &str) -> Fault {
-        let started = self.started.and_then(|all| all.get(&server.name));
+        let started = self.started.get(&server.name).filter(|_| self.ours);
         match (code, started) {
             (FaultCode::ServerNotReady, Some(Started::Unflushed)) => Fault {
                 code: Code::Fault(code),
@@ -243,7 +258,7 @@ impl Known<'_> {
 
     /// How many tools all servers have, if all have listed them.
     pub(super) fn tools(&self) -> Option<usize> {
-        let of = |server: &ServerSpec| match self.started?.get(&server.name)? {
+        let of = |server: &ServerSpec| match self.started.get(&server.name)? {
             Started::Listed(catalogue) => Some(catalogue.tools.len()),
             Started::Failed | Started::Unflushed | Started::Unlisted(_) | Started::Late => None,
         };

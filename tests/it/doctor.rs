@@ -301,8 +301,14 @@ async fn beside_one_that_runs_nothing_is_started_or_dialled_and_nothing_drops() 
         assert_eq!(roots(&asked), [""; 0], "{asked:?}");
         assert!(check(&asked, "daemon", "").1.starts_with("process "), "{asked:?}");
         assert_eq!(check(&asked, "server.initialize", "a").0, "PASS");
+        assert!(check(&asked, "server.tools", "b").1.starts_with("9 tools, "), "asked for, too: {asked:?}");
     }
     assert_eq!((daemon.processes(), endpoint.accepted()), (before, 1));
+    // Of a config with mistakes none runs, whatever else does.
+    let other = runtime.local("x", "info").await;
+    let broken = runtime.setup().file("mcp_config.json", "{").args(["doctor", "--json"]).output().await;
+    assert_eq!(roots(&Asked::of(broken)), ["config-mistake mcp_config.json:1:1"]);
+    other.stop().await;
     assert_eq!(crate::harness::text_of(&conn.call(7, "a__echo", json!({"text": "still here"})).await), "still here");
     let told: Value = serde_json::from_str(&runtime.ask(&["status", "--json"]).await.out).unwrap();
     assert_eq!((&told["servers"][0]["restarts"], &told["endpoints"][0]["connections"]), (&json!(0), &json!(1)));
