@@ -209,6 +209,14 @@ impl ServerStatus {
             Wanted::Stopped => self.state == ServerState::Stopped,
         }
     }
+
+    /// What its last process wrote to stderr before it ended, as the end of a sentence: mostly that is the reason.
+    pub(crate) fn last_lines(&self) -> String {
+        match &*self.last_words {
+            "" => String::new(),
+            words => format!("; the last lines of its stderr: {words}"),
+        }
+    }
 }
 
 /// The state of a link.
