@@ -55,7 +55,7 @@ use self::modern::{Held, Limits};
 use self::path::Place;
 use self::refusal::{nowhere, too_often};
 use self::reply::Answer;
-use self::revival::Turns;
+use self::revival::{SESSION, Turns};
 use self::sessions::Sessions;
 pub(crate) use self::sessions::Survival;
 use self::socket::Sockets;
@@ -212,6 +212,7 @@ impl Gateway {
         let (head, body) = request.into_parts();
         let reader = cors::reader(&head.headers, &terms.guard.origins);
         let has_origin = head.headers.contains_key(http::header::ORIGIN);
+        let has_session = head.headers.contains_key(SESSION);
         let request_id = trace::request_id(&head.headers);
         let place = path::place(head.uri.path());
         // Whether all is well is no request that anything is refused.
@@ -232,7 +233,7 @@ impl Gateway {
             }
             Ok(()) => self.answer_at(&terms, place, head, body).await,
         };
-        if let Some(refusal) = turned_away::by_status(answer.status()).filter(|_| is_for_servers) {
+        if let Some(refusal) = turned_away::by_status(answer.status(), has_session).filter(|_| is_for_servers) {
             turned_away::note(refusal, &self.status);
         }
         if has_origin {

@@ -57,7 +57,7 @@ pub(crate) async fn of(Given { until, within }: Given, status: &Status) -> Outco
                 }
                 let failed = states.filter_map(|server| match &server.state {
                     ServerState::Refusing(why) => Some(format!("{} {why}", server.name)),
-                    ServerState::Down(why) => Some(format!("{} {}", server.name, of_end(why, server))),
+                    ServerState::Down(why) => Some(format!("{} {why}{}", server.name, server.last_lines())),
                     ServerState::Starting | ServerState::Serving | ServerState::Silent | ServerState::Stopped => None,
                 });
                 let (down, is_open) = of_new_links(&awaited, all);
@@ -154,18 +154,10 @@ fn of_server(command: ServerCommand, number: u64, server: &ServerStatus) -> Opti
             })),
             ServerState::Refusing(why) => Some(Err(format!("{name}: {why}"))),
             ServerState::Down(why) => {
-                Some(Err(format!("{name}: {}; further attempts follow by themselves", of_end(why, server))))
+                Some(Err(format!("{name}: {why}{}; further attempts follow by themselves", server.last_lines())))
             }
             ServerState::Starting | ServerState::Stopped => None,
         },
-    }
-}
-
-/// How a server's life ended, with what it said last: mostly that is the reason.
-fn of_end(why: &str, server: &ServerStatus) -> String {
-    match &*server.last_words {
-        "" => why.to_owned(),
-        words => format!("{why}; the last lines of its stderr: {words}"),
     }
 }
 

@@ -409,7 +409,9 @@ impl Cause {
         let code = server.fault.filter(|_| server.wanted != Wanted::Stopped)?;
         // Until it is silent for long it counts as serving.
         let severity = if server.state == ServerState::Serving { "warning" } else { "error" };
-        let alone = Cause::alone(code, server.why.clone());
+        let has_ended = matches!(code, FaultCode::ServerExited | FaultCode::ServerCrashLoop);
+        let last = if has_ended { server.last_lines() } else { String::new() };
+        let alone = Cause::alone(code, server.why.clone() + &last);
         Some(Cause { severity, server: Some(server.name.clone()), ..alone })
     }
 
@@ -583,6 +585,10 @@ mod tests {
         }
 
         fn crash(&self, name: &str, failures: u32) {
+            self.crash_saying(name, failures, "");
+        }
+
+        fn crash_saying(&self, name: &str, failures: u32, tail: &str) {
             let why = "exited with code 1";
             self.server(
                 name,
@@ -591,7 +597,7 @@ mod tests {
                     fault: None,
                     why,
                     last_words: "",
-                    tail: "",
+                    tail,
                     failures,
                     again: Some(2 * MIN),
                 },
@@ -782,6 +788,18 @@ mod tests {
         }
         of_era.write("a", stopped(8));
         assert!(rig.words().contains("processes, one for each endpoint that uses it: 7, 9"), "{}", rig.words());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_of_a_server_is_told_with_its_last_words_and_nothing_else_is() {
+        let rig = Rig::new(["a"], &[&["a"]]);
+        rig.crash_saying("a", 1, "no key");
+        let told = "error server-exited: a: exited with code 1; the last lines of its stderr: no key\n";
+        assert!(rig.words().contains(told), "{}", rig.words());
+        rig.server("a", ServerNews::Started { pid: 8, program: "npx", fetcher: None });
+        let note = crate::router::Note::of(0, crate::router::What::Refused { error: "no licence".into() });
+        rig.server("a", ServerNews::Refused { words: "no licence", note: &note, again: false });
+        assert!(rig.causes() == ["server-refuses a"] && !rig.words().contains("no key"), "{}", rig.words());
     }
 
     #[tokio::test(start_paused = true)]

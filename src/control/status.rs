@@ -209,6 +209,14 @@ impl ServerStatus {
             Wanted::Stopped => self.state == ServerState::Stopped,
         }
     }
+
+    /// What its last process wrote to stderr before it ended, as the end of a sentence: mostly that is the reason.
+    pub(crate) fn last_lines(&self) -> String {
+        match &*self.last_words {
+            "" => String::new(),
+            words => format!("; the last lines of its stderr: {words}"),
+        }
+    }
 }
 
 /// The state of a link.
@@ -380,11 +388,15 @@ pub(crate) enum Refusal {
     Room,
     /// The request is too large (413).
     Size,
+    /// What came is no JSON, by what the request says of it (415).
+    ContentType,
+    /// The request is of a session that is not here, or has ended (404).
+    Session,
 }
 
 impl Refusal {
     /// All of them, each at the place that its number names.
-    pub(crate) const ALL: [Refusal; 8] = [
+    pub(crate) const ALL: [Refusal; 10] = [
         Refusal::Key,
         Refusal::Host,
         Refusal::Origin,
@@ -393,6 +405,8 @@ impl Refusal {
         Refusal::Rate,
         Refusal::Room,
         Refusal::Size,
+        Refusal::ContentType,
+        Refusal::Session,
     ];
 
     /// How machines know it.
@@ -406,6 +420,8 @@ impl Refusal {
             Refusal::Rate => "rate",
             Refusal::Room => "room",
             Refusal::Size => "size",
+            Refusal::ContentType => "content_type",
+            Refusal::Session => "session",
         }
     }
 }

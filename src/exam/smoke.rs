@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::check::{Check, Mark};
 use super::examinee::{Answer, Answered, Examinee};
 use super::offer::{self, Listed, PROMPTS, RESOURCES, TEMPLATES, TOOLS};
-use crate::control::status::Remark;
+use crate::control::status::{Remark, ServerStatus};
 use crate::inspect::InspectError;
 use crate::local::RpcError;
 use crate::mcp::cloud;
@@ -22,10 +22,10 @@ pub(super) fn initialize(it: &Examinee<'_>, start: Start<'_>) -> Check {
     const ID: &str = "initialize";
     let Some((welcome, took)) = it.welcome() else {
         let why = start.err().map_or_else(|| "it was not seen to answer".to_owned(), ToString::to_string);
-        return Check::fail(ID, why + &last_words(it), remedy_of_start(it));
+        return Check::fail(ID, why + &it.of_status(ServerStatus::last_lines), remedy_of_start(it));
     };
     if let (Err(error), true) = (start, welcome.is_null()) {
-        return Check::fail(ID, error.to_string() + &last_words(it), remedy_of_start(it));
+        return Check::fail(ID, error.to_string() + &it.of_status(ServerStatus::last_lines), remedy_of_start(it));
     }
     judged(&welcome, took)
 }
@@ -51,14 +51,6 @@ fn judged(welcome: &Value, took: Duration) -> Check {
         );
     }
     Check::pass(ID, format!("answered after {}; the xiaozhi cloud waits {}", span(took), span(most)))
-}
-
-/// The last that it wrote to stderr before it ended, as the end of a sentence.
-fn last_words(it: &Examinee<'_>) -> String {
-    match it.of_status(|server| server.last_words.clone()).as_str() {
-        "" => String::new(),
-        words => format!("; the last lines of its stderr: {words}"),
-    }
 }
 
 fn remedy_of_start(it: &Examinee<'_>) -> &'static str {

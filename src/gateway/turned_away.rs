@@ -28,6 +28,12 @@ fn words(refusal: Refusal) -> &'static str {
         Refusal::Rate => "a request was refused (429): more come than `requestsPerSecond` of `gateway` allows",
         Refusal::Room => "a request was refused (503): there is no room for it, or nobody to serve it",
         Refusal::Size => "a request was refused (413): it is larger than `maxBody` of `gateway` allows",
+        Refusal::ContentType => {
+            "a request was refused (415): a message is a POST of application/json, not compressed, and this one says that it is something else"
+        }
+        Refusal::Session => {
+            "a request was refused (404): its session is not here, or has ended; its client has to begin anew (initialize)"
+        }
     }
 }
 
@@ -38,7 +44,9 @@ pub(super) fn note(refusal: Refusal, status: &Status) {
         status.tap().show(&[], |_| json!({"time": utc(), "kind": "refused", "why": words}).to_string());
     }
     // Whoever is let in somewhere is told why, and that is enough.
-    if matches!(refusal, Refusal::Rate | Refusal::Room | Refusal::Size) {
+    let is_let_in =
+        matches!(refusal, Refusal::Rate | Refusal::Room | Refusal::Size | Refusal::ContentType | Refusal::Session);
+    if is_let_in {
         return;
     }
     match count {
@@ -48,13 +56,16 @@ pub(super) fn note(refusal: Refusal, status: &Status) {
     }
 }
 
-/// Why a request was refused, as far as its answer's status tells; others of its kind are noted where they are refused.
-pub(super) fn by_status(status: StatusCode) -> Option<Refusal> {
+/// Why a request was refused, as far as its answer's status tells; others of its kind are noted where they are refused. `has_session`:
+/// whether it says of which session it is.
+pub(super) fn by_status(status: StatusCode, has_session: bool) -> Option<Refusal> {
     match status {
         StatusCode::UNAUTHORIZED => Some(Refusal::Key),
         StatusCode::TOO_MANY_REQUESTS => Some(Refusal::Rate),
         StatusCode::SERVICE_UNAVAILABLE => Some(Refusal::Room),
         StatusCode::PAYLOAD_TOO_LARGE => Some(Refusal::Size),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => Some(Refusal::ContentType),
+        StatusCode::NOT_FOUND if has_session => Some(Refusal::Session),
         _ => None,
     }
 }

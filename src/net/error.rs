@@ -246,7 +246,7 @@ pub(crate) enum TlsProblem {
     /// No trusted authority signed the certificate.
     #[error(
         "its certificate is signed by nobody this machine trusts; if a company proxy or an own CA is at work, name its \
-         PEM file in SSL_CERT_FILE or as the CA file in the config"
+         PEM file in SSL_CERT_FILE or as `caFile` in the config"
     )]
     UnknownIssuer,
     /// The certificate is out of date.
@@ -267,7 +267,7 @@ pub(crate) enum TlsProblem {
     /// The certificate is an authority's own, as `openssl req -x509` makes them.
     #[error(
         "its self-signed certificate is made as an authority's (CA:TRUE), which no server may show; make it with \
-         CA:FALSE, then name it in SSL_CERT_FILE or as the CA file in the config"
+         CA:FALSE, then name it in SSL_CERT_FILE or as `caFile` in the config"
     )]
     Authority,
     /// Another fault of the certificate.

@@ -73,6 +73,8 @@ pub(super) struct Process {
     ladder: Option<Ladder>,
     /// What the process did that we ended it for.
     fault: Option<Cow<'static, str>>,
+    /// Whether it was told to end while nothing was wrong with it.
+    is_told: bool,
 }
 
 enum Leader {
@@ -118,6 +120,7 @@ impl Process {
             wakers: Wakers::new(2),
             ladder: None,
             fault: None,
+            is_told: false,
         }
     }
 
@@ -206,7 +209,10 @@ impl Process {
     /// Begins the ladder, or goes to its last step. To be followed by a poll.
     pub(super) fn stop(&mut self, now: bool) {
         match &self.ladder {
-            None => self.climb(if now { Step::Kill } else { Step::Close }),
+            None => {
+                self.is_told = true;
+                self.climb(if now { Step::Kill } else { Step::Close });
+            }
             Some(ladder) if now && ladder.step != Step::Kill => self.climb(Step::Kill),
             Some(_) => {}
         }
@@ -385,7 +391,7 @@ impl Process {
             (Some(fault), _) if signalled => format!("{fault}, but went on running, and was stopped"),
             (None, Some(status)) if signalled => exit::words_of_stopped(*status),
             // One that we have told to end need not have got to its first word.
-            (_, Some(status)) if self.is_mute && self.ladder.is_none() => exit::words_of_mute(*status),
+            (_, Some(status)) if self.is_mute && !self.is_told => exit::words_of_mute(*status),
             (_, Some(status)) => exit::words(*status),
             (Some(fault), None) => fault.clone().into_owned(),
             (None, None) => "ended".to_owned(),

@@ -33,15 +33,21 @@ impl Follower {
 
     /// The next line in which this is.
     pub(crate) async fn until(&mut self, text: &str) -> String {
+        self.until_all(&[text]).await
+    }
+
+    /// The next line in which all of these are.
+    pub(crate) async fn until_all(&mut self, texts: &[&str]) -> String {
+        let what = texts.join(" and ");
         let search = async {
             loop {
-                let line = self.lines.next_line().await.unwrap().unwrap_or_else(|| panic!("it ended without {text}"));
-                if line.contains(text) {
+                let line = self.lines.next_line().await.unwrap().unwrap_or_else(|| panic!("it ended without {what}"));
+                if texts.iter().all(|text| line.contains(text)) {
                     return line;
                 }
             }
         };
-        within(text, search).await
+        within(&what, search).await
     }
 
     pub(crate) async fn exit(mut self) -> (i32, Vec<String>) {

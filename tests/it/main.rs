@@ -73,6 +73,8 @@ mod start;
 mod status;
 mod stdio_front;
 mod surroundings;
+#[cfg(target_os = "linux")]
+mod symptoms;
 mod tap;
 mod terminal;
 #[cfg(target_os = "linux")]

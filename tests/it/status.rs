@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -281,7 +282,7 @@ async fn a_cache_that_cannot_be_written_is_a_warning_until_it_can() {
 async fn a_full_disk_is_a_warning_until_there_is_room() {
     let (runtime, endpoint) = (Runtime::new(), FakeEndpoint::bind().await);
     let Some(disk) = SmallDisk::mount() else { return skip("a full disk: nothing can be mounted here") };
-    let at = disk.0.path();
+    let at = disk.path();
     // The cache is made, and then there is no room for anything in it.
     let cache = at.join("cache");
     fs::create_dir(&cache).unwrap();
@@ -298,10 +299,14 @@ async fn a_full_disk_is_a_warning_until_there_is_room() {
 }
 
 /// A disk with next to no room, as long as this lives. To mount one, one has to be root.
-struct SmallDisk(TempDir);
+pub(crate) struct SmallDisk(TempDir);
 
 impl SmallDisk {
-    fn mount() -> Option<Self> {
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub(crate) fn mount() -> Option<Self> {
         let at = tempfile::tempdir().unwrap();
         let mut mount = Command::new("mount");
         let mounted = mount.args(["-t", "tmpfs", "-o", "size=64k", "none"]).arg(at.path()).output();
