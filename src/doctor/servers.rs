@@ -223,9 +223,15 @@ impl Known<'_> {
             (FaultCode::ServerExited, _) => Fault {
                 code: Code::Fault(code),
                 what: words.to_owned(),
-                remedy: "do what its last words say; mcp-pipe logs SERVER has more of them while it runs".to_owned(),
+                remedy: format!(
+                    "do what its last words say; mcp-pipe logs {} has more of them while it runs",
+                    server.name
+                ),
             },
-            (code, _) => Fault::of(code, words),
+            (code, _) => {
+                let fault = Fault::of(code, words);
+                Fault { remedy: fault.remedy.replace("SERVER", &server.name), ..fault }
+            }
         }
     }
 
