@@ -143,7 +143,7 @@ impl Doctor<'_> {
             let lines = examined.iter().flat_map(|examined| &examined.log);
             stranger.spare(lines.filter_map(|logged| logged.line["event"].as_str()));
             stranger.spare(verdict.roots.iter().map(|root| root.code.as_str()));
-            let parts = self.parts(words((None, false)), examined.as_deref(), runs);
+            let parts = self.parts(words((None, false)), &facts, examined.as_deref(), runs);
             let text = bundle::of(&parts, &stranger);
             if wishes.print {
                 print(&text);
@@ -255,7 +255,7 @@ impl Doctor<'_> {
     }
 
     /// What a bundle is made of. `report`: what would be printed.
-    fn parts(&self, report: String, examined: Option<&Examined>, runs: bool) -> Vec<Part> {
+    fn parts(&self, report: String, facts: &Facts, examined: Option<&Examined>, runs: bool) -> Vec<Part> {
         let none = || "nothing is known of servers".to_owned();
         let status = examined.and_then(|examined| serde_json::to_string_pretty(&examined.report).ok()).ok_or_else(none);
         let log = examined.map(|examined| logged(&examined.log, &examined.report)).ok_or_else(none);
@@ -270,6 +270,10 @@ impl Doctor<'_> {
         };
         vec![
             Part::new("Report", Ok(report)),
+            Part::new(
+                "Versions and surroundings",
+                serde_json::to_string_pretty(facts).map_err(|error| error.to_string()),
+            ),
             Part::new("Config as it counts", self.shown.clone().ok_or_else(|| "it has mistakes".to_owned())),
             Part::new(whose, status),
             Part::new("Last words of the run before", last.ok_or_else(|| "none are kept".to_owned())),

@@ -290,49 +290,50 @@ pub fn run(
         Command::Validate { .. } | Command::Config { .. } | Command::Doctor(_) => Given::Nothing,
         Command::Login { .. } | Command::Logout { .. } => Given::Nothing,
     };
+    let runtime = limits::runtime().map_err(no_start)?;
+    // Before anything is written, for which the system may have a signal in store.
+    let signalled = {
+        let _inside = runtime.enter();
+        Signals::new().context("signals can't be handled")?
+    };
     let keeper = match around.keep.last.clone() {
         Some(last) => Keeper::begin(config.state_dir.as_ref(), &config.place, last, redactor),
         None => Keeper::default(),
     };
-    let done = run_noted(command, given, (config, reread), around, (redactor, &keeper));
+    let done = runtime.block_on(noted(command, given, (config, reread), around, signalled, (redactor, &keeper)));
+    // In the background: a name server that doesn't answer must not hold up the end.
+    runtime.shutdown_background();
     keeper.end(done.as_ref().err());
     done
 }
 
 /// Does what `command` says; its end is noted by whoever has called this.
-fn run_noted(
+async fn noted(
     command: Command,
     given: Given,
     (config, reread): (Config, Reread),
     around: Around,
+    signalled: Signals,
     (redactor, keeper): (&Redactor, &Keeper),
 ) -> Result<Exit, Failure> {
-    let runtime = limits::runtime().map_err(no_start)?;
-    let done = runtime.block_on(async {
-        // Before anything is written, for which the system may have a signal in store.
-        let signalled = Signals::new().context("signals can't be handled")?;
-        let stop = Stop::new();
-        let (orders, instructions) = Orders::channel();
-        let status = match &command {
-            Command::Tools { .. } | Command::Call { .. } => Status::of_one_look(redactor.clone()),
-            Command::Test { .. } | Command::Replay { .. } => Status::of_one_look(redactor.clone()),
-            Command::Run(_) | Command::Serve { .. } | Command::Stdio { .. } => Status::new(redactor.clone()),
-            Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => {
-                Status::new(redactor.clone())
-            }
-            Command::Sessions { .. } | Command::Tap { .. } | Command::LogLevel { .. } => Status::new(redactor.clone()),
-            Command::Validate { .. } | Command::Config { .. } | Command::Doctor(_) => Status::new(redactor.clone()),
-            Command::Login { .. } | Command::Logout { .. } => Status::new(redactor.clone()),
-        };
-        let ours = Handles { around, reread, orders: orders.clone(), instructions, status, stop: stop.clone() };
-        tokio::select! {
-            done = perform(command, given, config, ours) => done,
-            never = signals(signalled, &stop, &orders, keeper) => match never {},
+    let stop = Stop::new();
+    let (orders, instructions) = Orders::channel();
+    let status = match &command {
+        Command::Tools { .. } | Command::Call { .. } => Status::of_one_look(redactor.clone()),
+        Command::Test { .. } | Command::Replay { .. } => Status::of_one_look(redactor.clone()),
+        Command::Run(_) | Command::Serve { .. } | Command::Stdio { .. } => Status::new(redactor.clone()),
+        Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => {
+            Status::new(redactor.clone())
         }
-    });
-    // In the background: a name server that doesn't answer must not hold up the end.
-    runtime.shutdown_background();
-    done
+        Command::Sessions { .. } | Command::Tap { .. } | Command::LogLevel { .. } => Status::new(redactor.clone()),
+        Command::Validate { .. } | Command::Config { .. } | Command::Doctor(_) => Status::new(redactor.clone()),
+        Command::Login { .. } | Command::Logout { .. } => Status::new(redactor.clone()),
+    };
+    let ours = Handles { around, reread, orders: orders.clone(), instructions, status, stop: stop.clone() };
+    tokio::select! {
+        done = perform(command, given, config, ours) => done,
+        never = signals(signalled, &stop, &orders, keeper) => match never {},
+    }
 }
 
 /// Why there is no runtime, for people.

@@ -475,9 +475,15 @@ async fn a_bundle_has_no_secret_in_it_whatever_way_it_went() {
         for (n, secret) in all.iter().enumerate() {
             assert_eq!(is_betrayed(text, secret), None, "{what}: secret {n}, {secret}: {text}");
         }
-        for section in
-            ["## In it", "## Report", "## Config as it counts", "server-exited", "endpoint-refused", "## Log"]
-        {
+        for section in [
+            "## In it",
+            "## Report",
+            "## Versions and surroundings",
+            "## Config as it counts",
+            "server-exited",
+            "endpoint-refused",
+            "## Log",
+        ] {
             assert!(text.contains(section), "{what}: {section}: {text}");
         }
         assert!(text.len() < 1 << 20, "{}", text.len());
