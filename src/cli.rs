@@ -465,7 +465,7 @@ pub struct DoctorArgs {
     #[arg(long, value_name = "FILE")]
     pub bundle: Option<PathBuf>,
     /// Print what such a file would hold
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long, conflicts_with_all = ["json", "bundle"])]
     pub print: bool,
 }
 

@@ -42,7 +42,7 @@ use tracing::{debug, error, info, warn};
 pub(crate) use self::commands::{Asking, tell_waiting};
 pub(crate) use self::examined::{Examined, Logged, Running};
 use self::orders::Orders;
-pub(crate) use self::report::{Endpoint as SeenEndpoint, Report};
+pub(crate) use self::report::{Cause, Endpoint as SeenEndpoint, Report};
 use self::status::Status;
 pub(crate) use self::tapping::Tapping;
 pub(crate) use self::watching::Question;

@@ -115,16 +115,15 @@ impl Doctor<'_> {
     pub(crate) async fn examine(self, stop: Stop, serve: impl AsyncFnOnce(Config, Stop)) -> Result<Exit, Failure> {
         let wishes = self.wishes;
         let there = wishes.compare.map(compare::read).transpose()?;
-        // Before all the work: a person whose file is there already is told at once.
-        let mut file = wishes.bundle.filter(|_| !wishes.print).map(|path| create("--bundle", path)).transpose()?;
+        // Before all the work: a person whose file is there already is told at once. It is made once there is something to put in.
+        if let Some(path) = wishes.bundle.filter(|path| path.symlink_metadata().is_ok()) {
+            create("--bundle", path)?;
+        }
         let redactor = self.status.redactor().clone();
-        let awaited = match &self.config {
-            Some(config) => counted(config.servers.len(), "server"),
-            None => "this machine".to_owned(),
-        };
+        let awaited = || ("all checks".to_owned(), WITHIN);
         let looked = tokio::select! {
             looked = self.look(&stop, serve) => looked,
-            never = tell_waiting(|| (awaited.clone(), WITHIN)) => match never {},
+            never = tell_waiting(awaited) => match never {},
         };
         let Some(Looked { checks, mut facts, examined, runs }) = looked else {
             return Err(anyhow::Error::msg("stopped before everything was looked at").into());
@@ -138,18 +137,22 @@ impl Doctor<'_> {
             report::words(&verdict, looks) + &cleaned_lines(&compared.unwrap_or_default(), &redactor)
         };
         if wishes.print || wishes.bundle.is_some() {
-            let mut stranger = private::of(self.config.as_ref(), &self.findings, self.surroundings, redactor.clone());
-            // The names of events are ours.
+            let known = (&self.findings, self.asking.config.as_deref());
+            let mut stranger = private::of(self.config.as_ref(), known, self.surroundings, redactor.clone());
+            // The names of events, checks and codes are ours; and which host is asked has to be seen.
             let lines = examined.iter().flat_map(|examined| &examined.log);
             stranger.spare(lines.filter_map(|logged| logged.line["event"].as_str()));
             stranger.spare(verdict.roots.iter().map(|root| root.code.as_str()));
+            stranger.spare(verdict.checks.iter().map(|check| check.key.id));
+            stranger.spare(facts.addresses.keys().map(String::as_str));
             let parts = self.parts(words((None, false)), &facts, examined.as_deref(), runs);
             let text = bundle::of(&parts, &stranger);
             if wishes.print {
                 print(&text);
                 return Ok(exit);
             }
-            if let (Some(file), Some(path)) = (&mut file, wishes.bundle) {
+            if let Some(path) = wishes.bundle {
+                let mut file = create("--bundle", path)?;
                 file.write_all(text.as_bytes()).map_err(|error| unwritten("--bundle", path, &error))?;
             }
         }
@@ -184,11 +187,19 @@ impl Doctor<'_> {
         let newest = machine::newest(place.as_deref());
         let mut facts = machine::facts(place.as_deref(), self.surroundings);
         let runs = matches!(running, Running::One(_));
+        let is_started = matches!(running, Running::One(_) | Running::Several(_));
+        if is_started || self.wishes.client.is_some_and(Client::needs_no_endpoint) {
+            // It was started with another command line, such as --local or serve --listen.
+            checks.iter_mut().for_each(needs_no_endpoint);
+        }
         if let Running::One(examined) = &running {
             facts.daemon = Some(examined.report.who());
         }
         let Some(config) = &self.config else {
             checks.push(network::clock_of(&[], newest, SystemTime::now()));
+            if let Running::One(examined) = &running {
+                checks.extend(servers::causes(&examined.report));
+            }
             let examined = if let Running::One(examined) = running { Some(examined) } else { None };
             return Some(Looked { checks, facts, examined, runs });
         };
@@ -198,7 +209,15 @@ impl Doctor<'_> {
         };
         let endpoints = network::endpoints(config);
         let report = if let Running::One(examined) = &running { Some(&examined.report) } else { None };
-        let walks = join_all(endpoints.iter().map(|at| network::endpoint(at.clone(), report, self.wishes.dials)));
+        // Whoever holds a token keeps it: also one that hangs, and one that runs as somebody else.
+        let holders: Vec<Check> = endpoints
+            .iter()
+            .filter(|_| !runs)
+            .filter_map(|at| network::holder(at, config.cache_dir.as_deref()))
+            .collect();
+        let is_held = |name: &str| holders.iter().any(|check| check.key.target == name);
+        let dials = |name: &str| self.wishes.dials && matches!(running, Running::No) && !is_held(name);
+        let walks = join_all(endpoints.iter().map(|at| network::endpoint(at.clone(), report, dials(&at.name))));
         let remotes = config.servers.iter().filter_map(|server| match &server.reach {
             Reach::Remote(remote) => Some((server.name.clone(), remote.clone())),
             Reach::Command(_) | Reach::Comer(_) => None,
@@ -208,7 +227,7 @@ impl Doctor<'_> {
         let starts = async {
             match &running {
                 Running::No => self.start(config.clone(), stop, serve).await.map(Some),
-                Running::One(_) | Running::Mute(_) => Some(None),
+                Running::One(_) | Running::Several(_) | Running::Mute(_) => Some(None),
             }
         };
         let known = async {
@@ -228,7 +247,7 @@ impl Doctor<'_> {
             (Some((examined, started)), _) => (Some(Box::new(examined)), started),
             (None, Running::One(examined)) => (Some(examined), known),
             // Of a mcp-pipe that says nothing nothing is known but that.
-            (None, Running::No | Running::Mute(_)) => (None, known),
+            (None, Running::No | Running::Several(_) | Running::Mute(_)) => (None, known),
         };
         checks.push(network::clock_of(&walks, newest, SystemTime::now()));
         checks.extend(surroundings.unwrap_or_else(|_| Ok(vec![machine::hangs()])).unwrap_or_default());
@@ -248,8 +267,7 @@ impl Doctor<'_> {
                 self.wishes.client.into_iter().flat_map(|client| clients::needs(client, config, known.tools())),
             );
         }
-        let holders = endpoints.iter().filter(|_| !runs);
-        checks.extend(holders.filter_map(|at| network::holder(at, config.cache_dir.as_deref())));
+        checks.extend(holders);
         checks.extend(walks.into_iter().flat_map(|walked| walked.checks));
         Some(Looked { checks, facts, examined, runs })
     }
@@ -315,14 +333,19 @@ impl Doctor<'_> {
         let mut mistakes = Vec::new();
         for finding in findings {
             let problem = &finding.problem;
-            let key = Key::of(
-                if finding.severity == Severity::Error { "config.mistake" } else { "config.warning" },
-                problem.place.to_string(),
-            );
+            let id = match finding.severity {
+                Severity::Error if problem.code == Mistake::EndpointMissing => "config.endpoint",
+                Severity::Error => "config.mistake",
+                Severity::Warning => "config.warning",
+            };
+            let key = Key::of(id, problem.place.to_string());
             let (what, remedy) = (problem.what.clone(), problem.remedy.clone());
             let found = match finding.severity {
                 Severity::Error => {
-                    mistakes.push(key.clone());
+                    // Servers can be looked at without one.
+                    if problem.code != Mistake::EndpointMissing {
+                        mistakes.push(key.clone());
+                    }
                     let code = Code::Fault(FaultCode::ConfigMistake);
                     Found::Bad(Fault { code, what, remedy })
                 }
@@ -350,12 +373,25 @@ fn daemon(running: &Running) -> Found {
         Running::One(examined) => {
             Found::Good(format!("{}; it is asked, and nothing is started", examined.report.who()))
         }
+        Running::Several(which) => Found::Bad(Fault {
+            code: Code::DaemonTwice,
+            what: format!("several mcp-pipes run with this config: {which}"),
+            remedy: "end all but one; or name one: --control-socket PATH".to_owned(),
+        }),
         Running::Mute(why) => Found::Bad(Fault {
             code: Code::DaemonSilent,
             what: format!("a mcp-pipe runs with this config, and can't be asked: {why}"),
-            remedy: "if it hangs, end its process and start it again; several need --control-socket or --config"
-                .to_owned(),
+            remedy: "if it hangs, end its process and start it again".to_owned(),
         }),
+    }
+}
+
+/// Of a mistake that there is no endpoint: where servers are reached otherwise it is none.
+fn needs_no_endpoint(check: &mut Check) {
+    if let Found::Bad(Fault { code: Code::Fault(FaultCode::ConfigMistake), what, remedy }) = &mut check.found
+        && check.key.id == "config.endpoint"
+    {
+        check.found = Found::Odd { what: std::mem::take(what), remedy: std::mem::take(remedy) };
     }
 }
 
@@ -409,7 +445,7 @@ fn logged(log: &[Logged], report: &Report) -> String {
                 "{} {} {event} {servers} {}\n",
                 httpdate::fmt_http_date(time),
                 text("level"),
-                text("message")
+                plain::line(text("message"))
             ));
         }
     }

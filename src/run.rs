@@ -22,7 +22,7 @@ use crate::control::status::{OtherLevel, Status};
 use crate::control::summary::Summary;
 use crate::control::{self, Asking, Opening, Question, Tapping, health};
 use crate::doctor::{Doctor, Wishes};
-use crate::error::{Exit, Failure, Problems};
+use crate::error::{Code, Exit, Failure, Problems};
 use crate::exam::Exam;
 use crate::gateway::check_tls;
 use crate::gateway::listener::{ADMIN_AT_THE_START, AT_THE_START, Listener};
@@ -216,7 +216,17 @@ pub fn examine(
     {
         return Ok(Err(failure));
     }
-    let config = resolved.as_ref().ok().map(|resolved| resolved.config.clone());
+    // Where only an endpoint is missing, servers can be looked at as with --local.
+    let is_endpoint =
+        |problems: &Problems| problems.mistakes.iter().all(|mistake| mistake.code == Code::EndpointMissing);
+    let config = match resolved {
+        Ok(resolved) => Some(resolved.config.clone()),
+        Err(problems) if is_endpoint(problems) && problems.target.is_none() => {
+            let local = CommandLine { local: true, commands: Vec::new(), ..*line };
+            config::resolve(&local, surroundings).ok().map(|resolved| resolved.config)
+        }
+        Err(_) => None,
+    };
     let Around { guard, keep, .. } = around;
     let settings = surroundings.settings();
     let socket = config::control_socket(line.options, settings);

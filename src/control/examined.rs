@@ -14,7 +14,7 @@ use super::protocol::{Daemon, MAX_REPLY, Reply, Request};
 use super::report::{Report, Sight};
 use super::status::Status;
 use crate::config::ControlSocket;
-use crate::error::Failure;
+use crate::error::{Exit, Failure};
 use crate::logging::{Entry, Ring, View};
 use crate::mcp::handshake::VERSIONS;
 use crate::mcp::lists::MAX_PAGES;
@@ -44,7 +44,9 @@ pub(crate) enum Running {
     /// None, with the config that is asked about.
     No,
     One(Box<Examined>),
-    /// One does, or several do, and it can't be asked, for this reason.
+    /// Several do: which.
+    Several(String),
+    /// One does, and it can't be asked, for this reason.
     Mute(String),
 }
 
@@ -66,7 +68,11 @@ impl Asking<'_> {
                 let log = self.lines().await.unwrap_or_default();
                 report.map_or(Running::No, |report| Running::One(Box::new(Examined { report, log })))
             }
-            Err(Failure::Asking { exit: crate::error::Exit::NoDaemon, .. }) => Running::No,
+            Err(Failure::Asking { exit: Exit::NoDaemon, .. }) => Running::No,
+            Err(Failure::Asking { exit: Exit::Usage, what, .. }) => {
+                let which: Vec<&str> = what.lines().skip(1).map(str::trim).collect();
+                Running::Several(which.join("; "))
+            }
             Err(failure) => Running::Mute(failure.to_string().trim().trim_start_matches("mcp-pipe: ").to_owned()),
         }
     }

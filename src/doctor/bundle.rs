@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 
+use crate::secrecy::plain;
 use crate::secrecy::stranger::Stranger;
 use crate::words::size;
 
@@ -50,7 +51,8 @@ pub(super) fn of(parts: &[Part], stranger: &Stranger) -> String {
                 } else {
                     String::new()
                 };
-                let kept: String = kept.lines().map(|line| stranger.clean(line) + "\n").collect();
+                let kept: String =
+                    kept.lines().map(|line| format!("{}\n", plain::line(&stranger.clean(line)))).collect();
                 let _infallible = write!(body, "\n## {title}\n\n{kept}");
                 writeln!(manifest, "- {title}: {} lines{cut}", kept.lines().count())
             }

@@ -35,6 +35,11 @@ impl Client {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
+    /// Whether it starts mcp-pipe itself.
+    pub(super) fn needs_no_endpoint(self) -> bool {
+        self == Client::ClaudeDesktop
+    }
+
     /// Most tools that it takes.
     fn most(self) -> Option<usize> {
         match self {

@@ -13,6 +13,8 @@ pub(super) enum Code {
     ClockWrong,
     /// A mcp-pipe runs, and does not answer.
     DaemonSilent,
+    /// Several run with the same config.
+    DaemonTwice,
 }
 
 impl Code {
@@ -23,6 +25,7 @@ impl Code {
             Code::PortTaken => "port-taken",
             Code::ClockWrong => "clock-wrong",
             Code::DaemonSilent => "daemon-silent",
+            Code::DaemonTwice => "daemon-twice",
         }
     }
 }

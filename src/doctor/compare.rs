@@ -11,6 +11,7 @@ use super::facts::Facts;
 use crate::disk::read::{Accept, whole};
 use crate::error::{Exit, Failure};
 use crate::process::limits;
+use crate::secrecy::plain::bounded;
 use crate::words::{brief_path, listed};
 
 /// Largest report that is read, in bytes.
@@ -21,6 +22,10 @@ const CLOCK: u64 = 60;
 const SLOWER: (f64, f64) = (3.0, 2.0);
 /// Most members of a set that are shown.
 const SHOWN: usize = 8;
+
+/// Most differences that are told, and the longest of their texts, in characters.
+const MOST: usize = 100;
+const LONGEST: usize = 400;
 
 /// One thing that is different.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +54,15 @@ pub(super) fn read(path: &Path) -> Result<Facts, Failure> {
     };
     let text = whole(path, MAX_FILE, Accept::Files)
         .map_err(|error| unusable(&format!("can't be read: {}", limits::in_words(&error))))?;
+    // PowerShell's `>` writes UTF-16, and others begin a file with its mark.
+    let text = match text.as_slice() {
+        [0xff, 0xfe, rest @ ..] => {
+            let units: Vec<u16> = rest.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
+            String::from_utf16_lossy(&units).into_bytes()
+        }
+        [0xef, 0xbb, 0xbf, rest @ ..] => rest.to_vec(),
+        text => text.to_vec(),
+    };
     match serde_json::from_slice::<Report>(&text) {
         Ok(Report { schema: 1, facts }) => Ok(facts),
         Ok(_) => Err(unusable("is a report of a mcp-pipe whose form this one does not know")),
@@ -60,9 +74,9 @@ pub(super) fn read(path: &Path) -> Result<Facts, Failure> {
 pub(super) fn differences(here: &Facts, there: &Facts) -> Vec<Difference> {
     let mut all: Vec<(Topic, Difference)> = Vec::new();
     let mut add = |topic: Topic, what: String, here: &str, there: &str| {
-        if here != there {
+        if here != there && all.len() < MOST {
             let (here, there) = (named(here), named(there));
-            all.push((topic, Difference { what, here, there, likely: false }));
+            all.push((topic, Difference { what: bounded(&what, LONGEST), here, there, likely: false }));
         }
     };
     for name in keys(&here.programs, &there.programs) {
@@ -117,7 +131,7 @@ pub(super) fn differences(here: &Facts, there: &Facts) -> Vec<Difference> {
 
 /// For a person. `there`: what the other side is.
 pub(super) fn words(differences: &[Difference], there: &Facts) -> String {
-    let Facts { system, at, .. } = there;
+    let (system, at) = (bounded(&there.system, LONGEST), bounded(&there.at, LONGEST));
     let mut text = format!("\ncompared with the report of {at} ({system}): ");
     if differences.is_empty() {
         return text + "nothing is different\n";
@@ -187,8 +201,9 @@ fn join(set: &BTreeSet<String>) -> String {
     listed(set.iter().take(SHOWN).collect(), set.len())
 }
 
+/// A value as it is shown: the other side may have sent anything.
 fn named(text: &str) -> String {
-    if text.is_empty() { "none".to_owned() } else { text.to_owned() }
+    if text.is_empty() { "none".to_owned() } else { bounded(text, LONGEST) }
 }
 
 #[cfg(test)]

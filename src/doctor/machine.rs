@@ -60,6 +60,14 @@ pub(super) fn checks(config: &Config, runs: bool, redactor: &Redactor) -> Vec<Ch
         ("gateway", config.gateway.as_ref().map(|gateway| gateway.listen)),
         ("admin", config.admin.as_ref().map(|admin| admin.listen)),
     ];
+    if let [(_, Some(gateway)), (_, Some(admin))] = listeners
+        && gateway == admin
+        && gateway.port() != 0
+    {
+        let what = format!("the gateway has {admin} as well, and only one can listen there");
+        let remedy = "write another port for one of them (\"listen\")".to_owned();
+        add("listen.both", "admin", Found::Bad(Fault { code: Code::PortTaken, what, remedy }));
+    }
     for (name, listen) in listeners.into_iter().filter_map(|(name, listen)| Some((name, listen?))) {
         add(
             "listen.port",

@@ -23,6 +23,9 @@ const SOON: Duration = Duration::from_hours(14 * 24);
 /// Largest difference between two clocks that is not told.
 const SKEW: Duration = Duration::from_mins(1);
 
+/// A time that nobody's clock is behind by.
+const FAR: Duration = Duration::from_hours(20 * 365 * 24);
+
 /// An endpoint of the config.
 #[derive(Clone)]
 pub(super) struct Dialled {
@@ -64,9 +67,18 @@ pub(super) struct Walked {
     /// How far the other side's clock is from ours: ahead if positive, in seconds.
     pub(super) skew: Option<(String, i64)>,
     /// Whether a certificate seems to be of another time.
-    pub(super) untimely: bool,
+    pub(super) untimely: Option<Untimely>,
     /// Whose way it is, to which host, through which proxy, and to which addresses; nothing where none was gone.
     pub(super) to: Option<To>,
+}
+
+/// How the time of a certificate differs from ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Untimely {
+    /// It has expired: so it seems, too, where our clock is ahead.
+    Past,
+    /// It is not valid yet: so it seems, too, where our clock is behind.
+    Future,
 }
 
 /// Where a way leads.
@@ -90,7 +102,7 @@ pub(super) async fn endpoint(at: Dialled, report: Option<&Report>, dials: bool) 
     checks.push(Check::new(key(TOKEN), token(&endpoint, connected.is_some(), SystemTime::now())).after([clock()]));
     if let Some(told) = connected {
         checks.push(Check::new(key(CONNECTION), Found::Good(told.words.clone())));
-        return Walked { checks, skew: None, untimely: false, to: None };
+        return Walked { checks, skew: None, untimely: None, to: None };
     }
     let way = probe::endpoint(&endpoint, &link, WAY).await;
     let mut walked = steps(&way, &ENDPOINT, (&name, endpoint.host()), DialError::fault);
@@ -184,9 +196,8 @@ fn steps(way: &Way, ids: &Steps, (name, host): (&str, &str), code: impl Fn(&Dial
             (Some(at), _) if at < step => Found::Skipped(String::new()),
             _ => good,
         };
-        let untimely =
-            step == Step::Tls && matches!(found, Found::Bad(_)) && way.error.as_ref().is_some_and(is_untimely);
-        let clock = untimely.then(clock);
+        let untimely = way.error.as_ref().and_then(untimely).filter(|_| step == Step::Tls);
+        let clock = untimely.map(|_| clock());
         checks.push(Check::new(key(id), found).after([Key::of(CONFIG, "")]).after(before).after(clock));
     };
     if through.is_some() || failed == Some(Step::Proxy) {
@@ -223,7 +234,7 @@ fn steps(way: &Way, ids: &Steps, (name, host): (&str, &str), code: impl Fn(&Dial
             .and_then(|answer| answer.date)
             .map(|(theirs, ours)| (name.to_owned(), apart(theirs, ours)));
     }
-    let untimely = way.error.as_ref().is_some_and(is_untimely);
+    let untimely = way.error.as_ref().and_then(untimely);
     let addresses = way.addresses.iter().map(|address| address.ip().to_string()).collect();
     let to = To { name: name.to_owned(), host: host.to_owned(), proxy: way.proxy.clone(), addresses };
     Walked { checks, skew, untimely, to: Some(to) }
@@ -270,8 +281,10 @@ fn step(error: &DialError) -> Step {
 }
 
 /// Whether a certificate is of another time than that which this machine's clock shows.
-fn is_untimely(error: &DialError) -> bool {
-    matches!(error, DialError::Tls { problem: TlsProblem::Expired | TlsProblem::NotYetValid, .. })
+fn untimely(error: &DialError) -> Option<Untimely> {
+    let is_of = |wanted: &TlsProblem| matches!(error, DialError::Tls { problem, .. } if problem == wanted);
+    let past = is_of(&TlsProblem::Expired).then_some(Untimely::Past);
+    past.or_else(|| is_of(&TlsProblem::NotYetValid).then_some(Untimely::Future))
 }
 
 /// What the answer to a plain GET means. An endpoint that takes WebSocket alone answers 400, 404, 405 or 426, whatever the token is.
@@ -281,7 +294,7 @@ fn answered(Answer { status, words, .. }: &Answer) -> Found {
     match status {
         401 | 403 => bad(FaultCode::EndpointUnauthorized),
         502..=504 => bad(FaultCode::EndpointHttp),
-        200..=299 => odd(
+        101 | 200..=299 => odd(
             format!("answers a plain GET with HTTP {status}, as a page does"),
             "compare the address with the one in the endpoint's console; --dial tells for certain",
         ),
@@ -315,7 +328,9 @@ fn token(endpoint: &Endpoint, is_connected: bool, now: SystemTime) -> Found {
             Found::Bad(Fault { code, what, remedy: fresh.to_owned() })
         };
     }
-    if let Some(ahead) = since.and_then(|since| since.duration_since(now).ok()).filter(|ahead| *ahead > SKEW) {
+    // In milliseconds, as some write it, it would be far away.
+    let is_meant = |ahead: &Duration| *ahead > SKEW && *ahead < FAR;
+    if let Some(ahead) = since.and_then(|since| since.duration_since(now).ok()).filter(is_meant) {
         let what = format!("its token was issued {} from now, by this machine's clock", span(ahead));
         return Found::Odd { what, remedy: SET_CLOCK.to_owned() };
     }
@@ -332,8 +347,16 @@ pub(super) const SET_CLOCK: &str =
 /// Whether this machine's clock is right: by those of others, by tokens, and by the newest of our own files.
 pub(super) fn clock_of(walks: &[Walked], newest: Option<(String, SystemTime)>, now: SystemTime) -> Check {
     let skews = || walks.iter().filter_map(|walked| walked.skew.as_ref());
-    let far = skews().find(|(_, apart)| apart.unsigned_abs() > SKEW.as_secs());
-    let ahead = newest.and_then(|(file, at)| Some((file, at.duration_since(now).ok().filter(|ahead| *ahead > SKEW)?)));
+    // Of somebody whose clock stands before our newest file was written it is theirs that is wrong.
+    let is_sane = |apart: i64| {
+        let theirs = if apart < 0 { now.checked_sub(Duration::from_secs(apart.unsigned_abs())) } else { Some(now) };
+        newest.as_ref().is_none_or(|(_, at)| theirs.is_some_and(|theirs| theirs >= *at || *at > now))
+    };
+    let far = skews().find(|(_, apart)| apart.unsigned_abs() > SKEW.as_secs() && is_sane(*apart));
+    let is_behind = far.is_none_or(|(_, apart)| *apart > 0);
+    let fits = if is_behind { Untimely::Future } else { Untimely::Past };
+    let ahead =
+        newest.as_ref().and_then(|(file, at)| Some((file, at.duration_since(now).ok().filter(|ahead| *ahead > SKEW)?)));
     let what = match (far, &ahead) {
         (Some((name, apart)), _) => {
             let side = if *apart > 0 { "behind" } else { "ahead of" };
@@ -348,7 +371,7 @@ pub(super) fn clock_of(walks: &[Walked], newest: Option<(String, SystemTime)>, n
         (None, None) => None,
     };
     let found = match what {
-        Some(what) if walks.iter().any(|walked| walked.untimely) => {
+        Some(what) if walks.iter().any(|walked| walked.untimely == Some(fits)) => {
             let what = format!("{what}, so certificates seem to be of another time");
             Found::Bad(Fault { code: Code::ClockWrong, what, remedy: SET_CLOCK.to_owned() })
         }
@@ -423,12 +446,24 @@ mod tests {
         assert_eq!(roots(None), ["endpoint-tls"]);
         assert_eq!(roots(Some(("c.json".into(), now + Duration::from_hours(48)))), ["clock-wrong"]);
         assert_eq!(roots(Some(("c.json".into(), now - Duration::from_hours(48)))), ["endpoint-tls"]);
+        // A clock that is behind has no certificate expire.
+        let tls = DialError::Tls { peer: "h:1".into(), problem: TlsProblem::Expired };
+        let expired = steps(&way(Some(tls)), &ENDPOINT, ("e", "h"), DialError::fault);
+        let clock = |apart, newest: Duration| {
+            let other = Walked { checks: Vec::new(), skew: Some(("f".into(), apart)), untimely: None, to: None };
+            let walks =
+                [Walked { checks: expired.checks.clone(), skew: None, untimely: expired.untimely, to: None }, other];
+            matches!(clock_of(&walks, Some(("c.json".into(), now - newest)), now).found, Found::Bad(_))
+        };
+        let (day, week) = (Duration::from_hours(24), Duration::from_hours(7 * 24));
+        assert!(!clock(7200, day) && clock(-7200, day));
+        assert!(!clock(-10 * 86_400, week), "theirs stands before our own file");
     }
 
     #[test]
     fn a_clock_is_compared_with_those_of_others() {
         let now = SystemTime::now();
-        let walked = |apart| Walked { checks: Vec::new(), skew: Some(("e".into(), apart)), untimely: false, to: None };
+        let walked = |apart| Walked { checks: Vec::new(), skew: Some(("e".into(), apart)), untimely: None, to: None };
         let told = |apart| match clock_of(&[walked(apart)], None, now).found {
             Found::Good(what) | Found::Odd { what, .. } => what,
             other @ (Found::Bad(_) | Found::Skipped(_)) => panic!("{other:?}"),

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use crate::config::{AuthSpec, CommandSpec, Config, Findings, LinkSpec, Reach, Surroundings};
+use crate::config::{AuthSpec, CommandSpec, Config, Findings, LAUNCHERS, LinkSpec, Reach, Surroundings};
+use crate::disk::read::{Accept, whole};
 use crate::endpoint::Secret;
 use crate::secrecy::Redactor;
 use crate::secrecy::stranger::{Stranger, looks_secret};
@@ -41,32 +42,79 @@ const HARMLESS: &[&str] = &[
 ];
 
 /// Words in the names of variables whose values let somebody in.
-const TELLING: &[&str] = &["KEY", "TOKEN", "SECRET", "PASS", "PWD", "AUTH", "CRED", "COOKIE", "PRIVATE", "SIGN", "DSN"];
+const TELLING: &[&str] = &[
+    "KEY", "TOKEN", "SECRET", "PASS", "PWD", "AUTH", "CRED", "COOKIE", "PRIVATE", "SIGN", "DSN", "JWT", "SESSION",
+    "BEARER", "PSK", "PIN", "PW", "URL", "URI",
+];
+/// Largest config whose texts are looked for, in bytes.
+const MAX_CONFIG: u64 = 4 << 20;
 
-/// Knows all of that.
+/// Knows all of that. `file`: the config as it is written, of which some may not count just now, and all where it has mistakes.
 pub(super) fn of(
     config: Option<&Config>,
-    findings: &Findings,
+    (findings, file): (&Findings, Option<&Path>),
     surroundings: &Surroundings,
     redactor: Redactor,
 ) -> Stranger {
     let mut stranger = Stranger::new(redactor);
+    let written = file.and_then(|file| whole(file, MAX_CONFIG, Accept::Files).ok()).unwrap_or_default();
     let values = surroundings.dotenv.vars().map(|(_, value)| value.to_owned());
+    let values = values.chain(texts(&String::from_utf8_lossy(&written)));
     let private = config.into_iter().flat_map(of_config).chain(values).filter(|value| !is_plain(value));
     stranger.hide(private.map(Secret::new).chain(findings.secrets.iter().cloned()));
     let doubtful = surroundings.env.iter().filter(|(name, _)| {
         let name = name.to_string_lossy();
         !HARMLESS.contains(&&*name) && !name.starts_with("LC_") && !name.starts_with("XDG_")
     });
-    // Many a variable is a setting, whose words are in any text.
-    let is_private = |(name, value): &(std::borrow::Cow<'_, str>, String)| {
-        let name = name.to_uppercase();
-        !is_plain(value) && (looks_secret(value) || TELLING.iter().any(|word| name.contains(word)))
-    };
-    let doubtful = doubtful.map(|(name, value)| (name.to_string_lossy(), value.to_string_lossy().into_owned()));
-    stranger.hide(doubtful.filter(is_private).map(|(_, value)| Secret::new(value)));
-    stranger.spare(findings.names.iter().map(String::as_str));
+    for (name, value) in doubtful {
+        let (name, value) = (name.to_string_lossy().to_uppercase(), value.to_string_lossy().into_owned());
+        // Many a variable is a setting, whose words are in any text.
+        if !is_plain(&value) && (looks_secret(&value) || TELLING.iter().any(|word| name.contains(word))) {
+            let mut pieces = Vec::new();
+            of_address(&value, &mut pieces);
+            stranger.hide([value].into_iter().chain(pieces).map(Secret::new));
+        }
+    }
+    // Without these nobody knows what is meant; but a name may be a token in the wrong place.
+    stranger.spare(findings.names.iter().map(String::as_str).filter(|name| !looks_secret(name)));
+    stranger.spare(LAUNCHERS.iter().copied());
+    let servers = || config.into_iter().flat_map(|config| &config.servers);
+    for command in servers().filter_map(|server| server.reach.command()) {
+        let package = command.args.iter().find(|argument| !argument.starts_with('-'));
+        let package = package.filter(|name| LAUNCHERS.contains(&&*command.program) && !looks_secret(name));
+        stranger.spare([command.program.as_str()].into_iter().chain(package.map(String::as_str)));
+    }
     stranger
+}
+
+/// The texts and long numbers of a config that may be no JSON: all but the names of members.
+fn texts(written: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut rest = written;
+    while let Some(at) = rest.find(['"', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']) {
+        rest = &rest[at..];
+        let end = match rest.strip_prefix('"') {
+            Some(text) => {
+                let mut escaped = false;
+                let is_end = |c: char| {
+                    let ends = c == '"' && !escaped;
+                    escaped = c == '\\' && !escaped;
+                    ends
+                };
+                // A line end is forgotten quotes.
+                let end = text.find(is_end).unwrap_or(text.len()).min(text.find('\n').unwrap_or(text.len()));
+                (1 + end + 1).min(rest.len())
+            }
+            None => rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len()),
+        };
+        let (piece, behind) = rest.split_at(rest.ceil_char_boundary(end));
+        if !behind.trim_start().starts_with(':') {
+            let text = piece.trim_matches('"');
+            found.push(serde_json::from_str::<String>(piece).unwrap_or_else(|_| text.to_owned()));
+        }
+        rest = behind;
+    }
+    found
 }
 
 fn of_config(config: &Config) -> Vec<String> {
@@ -85,7 +133,7 @@ fn of_config(config: &Config) -> Vec<String> {
             Reach::Comer(_) => {}
         }
         all.extend(headers(&server.link));
-        all.extend(server.endpoint.iter().map(|endpoint| endpoint.reveal().to_string()));
+        server.endpoint.iter().for_each(|endpoint| of_address(&endpoint.reveal().to_string(), &mut all));
     }
     for endpoint in &config.endpoints {
         all.extend(headers(&endpoint.link));
@@ -96,13 +144,20 @@ fn of_config(config: &Config) -> Vec<String> {
 
 /// Its variables, and those of its arguments that may be anything.
 fn of_command(command: &CommandSpec, all: &mut Vec<String>) {
-    all.extend(
-        command.env.iter().filter(|(name, _)| !HARMLESS.contains(&&**name)).map(|(_, value)| value.reveal().to_owned()),
-    );
+    all.extend(command.env.iter().filter(|(name, _)| name != "PATH").map(|(_, value)| value.reveal().to_owned()));
+    // Whoever writes a whole command line there has its arguments in it.
+    all.extend(command.program.split_whitespace().skip(1).map(str::to_owned));
     for argument in &command.args {
-        match argument.split_once('=') {
+        match argument.split_once(['=', ':']) {
             Some((option, value)) if option.starts_with('-') => all.push(value.to_owned()),
-            None if argument.starts_with('-') => {}
+            // `-pWORD`: what is behind the letter.
+            None if argument.starts_with('-') => all.extend(
+                argument
+                    .strip_prefix('-')
+                    .and_then(|text| text.get(1..))
+                    .filter(|text| !text.starts_with('-') && !argument.starts_with("--"))
+                    .map(str::to_owned),
+            ),
             Some(_) | None => all.push(argument.clone()),
         }
     }
@@ -117,9 +172,10 @@ fn of_address(address: &str, all: &mut Vec<String>) {
     all.extend(pieces.map(str::to_owned));
 }
 
-/// Whether a value lets nobody in: a number, a word of a setting, or a file that is there.
+/// Whether a value lets nobody in: a small number, or files that are there.
 fn is_plain(value: &str) -> bool {
     let value = value.trim();
     let is_path = |text: &str| text.starts_with('/') && Path::new(text).exists();
-    value.is_empty() || value.parse::<f64>().is_ok() || value.split(':').all(is_path) || Path::new(value).is_file()
+    let is_short_number = value.len() < 6 && value.parse::<f64>().is_ok();
+    value.is_empty() || is_short_number || value.split(':').all(is_path) || Path::new(value).is_file()
 }

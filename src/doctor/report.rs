@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::check::{Judged, Root, Verdict};
 use super::facts::Facts;
+use super::network::CONNECTION;
 use crate::exam::Mark;
 use crate::marks::{self, Marked};
 use crate::secrecy::Redactor;
@@ -28,7 +29,11 @@ pub(super) fn words(verdict: &Verdict, looks: (Option<usize>, bool)) -> String {
     }
     let warnings = verdict.checks.iter().filter(|check| check.mark == Mark::Warn).count();
     if verdict.roots.is_empty() {
-        let more = if warnings == 0 { String::new() } else { format!("; {}", counted(warnings, "warning")) };
+        let mut more = if warnings == 0 { String::new() } else { format!("; {}", counted(warnings, "warning")) };
+        let is_undialled = |check: &&Judged| check.key.id == CONNECTION && check.mark == Mark::Skip;
+        if verdict.checks.iter().any(|check| is_undialled(&check)) {
+            more += "; endpoints were not dialled (--dial)";
+        }
         let _infallible = writeln!(text, "well: nothing keeps mcp-pipe from serving{more}");
     }
     text.push('\n');

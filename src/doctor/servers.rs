@@ -15,7 +15,7 @@ use super::{CONFIG, clients, network, program};
 use crate::config::{Config, Instances, Reach, ServerSpec};
 use crate::control::journal::FOR_HTTP;
 use crate::control::status::Status;
-use crate::control::{Asking, Examined, Logged, Report};
+use crate::control::{Asking, Cause, Examined, Logged, Report};
 use crate::error::FaultCode;
 use crate::inspect::remedy_for_silence;
 use crate::local::{Catalogue, Client, LocalError};
@@ -104,6 +104,19 @@ pub(super) async fn ask(
         (server.name.clone(), if is_silent { Started::Unflushed } else { started })
     };
     join_all(servers.iter().map(one)).await.into_iter().collect()
+}
+
+/// What a mcp-pipe that runs says is wrong, where nothing else is known of its config.
+pub(super) fn causes(report: &Report) -> Vec<Check> {
+    let one = |cause: &Cause| {
+        let (id, target) = match (&cause.server, &cause.endpoint) {
+            (Some(server), _) => (INITIALIZE, server.clone()),
+            (None, Some(endpoint)) => (network::CONNECTION, endpoint.clone()),
+            (None, None) => return None,
+        };
+        Some(Check::new(Key::of(id, target), Found::Bad(Fault::of(cause.code, &cause.message))))
+    };
+    report.causes.iter().filter(|cause| cause.is_error()).filter_map(one).collect()
 }
 
 /// What is known of all servers.
@@ -241,8 +254,19 @@ impl Known<'_> {
         match started {
             Started::Failed | Started::Unflushed => Vec::new(),
             Started::Late => {
-                let what = format!("has not listed its tools within {}", span(LIST));
-                vec![Check::new(key(TOOLS), Found::Odd { what, remedy: "mcp-pipe tools waits for longer".to_owned() })]
+                let took =
+                    self.examined.report.servers.iter().find(|told| told.name == name).and_then(|told| told.took());
+                let waited = (START + LIST).saturating_sub(took.unwrap_or_default());
+                let what = format!("answers initialize, and has not listed its tools within {} more", span(waited));
+                let found = if waited >= SLOW {
+                    Found::Bad(Fault::of(
+                        FaultCode::ServerHangs,
+                        &format!("{what}; see why it does not answer tools/list"),
+                    ))
+                } else {
+                    Found::Odd { what, remedy: "mcp-pipe tools waits for longer".to_owned() }
+                };
+                vec![Check::new(key(TOOLS), found)]
             }
             Started::Unlisted(error) => {
                 let fault = Fault::of(FaultCode::ServerRefuses, &error.to_string());

@@ -14,6 +14,12 @@ use super::{Redactor, Secret};
 const HIDDEN: &str = "…";
 /// Shortest part of a private text by which it is known again, in characters: shorter ones are parts of any word.
 const PART: usize = 6;
+/// The same of a text that is made of words.
+const LONG_PART: usize = 10;
+/// Shortest word that is left out.
+const SHORTEST: usize = 4;
+/// Longest scheme of an address.
+const LONGEST_SCHEME: usize = 8;
 /// Fewest letters and digits in a row that look like a secret, and fewest letters alone.
 const MIXED: usize = 8;
 const LONG: usize = 20;
@@ -23,8 +29,13 @@ const LONGEST: usize = 16 << 10;
 /// Knows what is private.
 pub(crate) struct Stranger {
     redactor: Redactor,
-    /// Parts of private texts, in lower case, and of their encodings as they are.
+    /// The same of all that is private besides: whole texts with blanks in them, and every spelling.
+    known: Redactor,
+    /// Parts of private texts and of their encodings, in lower case.
     parts: HashSet<Box<[u8]>>,
+    /// Longer parts of those that are made of words, and such texts as a whole.
+    long: HashSet<Box<[u8]>>,
+    words: HashSet<String>,
     /// Words of ours that are shown whatever is private: those without which nobody knows what a text is about.
     spared: HashSet<String>,
 }
@@ -32,17 +43,25 @@ pub(crate) struct Stranger {
 impl Stranger {
     /// `redactor`: knows the secrets.
     pub(crate) fn new(redactor: Redactor) -> Self {
-        Stranger { redactor, parts: HashSet::new(), spared: HashSet::new() }
+        let (known, spared) = (Redactor::default(), HashSet::new());
+        Stranger { redactor, known, parts: HashSet::new(), long: HashSet::new(), words: HashSet::new(), spared }
     }
 
-    /// Has these texts, and each part of them, left out.
+    /// Has these texts left out, and their parts. Of a text that is made of words alone, as a setting or the name of a package is, only long
+    /// parts count: short ones are in any text.
     pub(crate) fn hide(&mut self, texts: impl IntoIterator<Item = Secret>) {
         for text in texts {
             let text = text.reveal().trim();
+            let is_worded =
+                !looks_secret(text) && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_./@".contains(c));
+            let (length, kept) = if is_worded { (LONG_PART, &mut self.long) } else { (PART, &mut self.parts) };
             for spelled in [text.to_owned()].into_iter().chain(encodings(text)) {
-                parts(&spelled).for_each(|part| {
-                    self.parts.insert(part);
-                });
+                kept.extend(parts(&spelled, length));
+            }
+            if is_worded && text.len() >= SHORTEST {
+                self.words.insert(text.to_ascii_lowercase());
+            } else {
+                self.known.add([Secret::new(text)]);
             }
         }
     }
@@ -55,6 +74,7 @@ impl Stranger {
     /// A text as a stranger may have it.
     pub(crate) fn clean(&self, text: &str) -> String {
         let text = self.redactor.clean_all(text);
+        let text = self.known.clean(&text);
         let mut out = String::with_capacity(text.len());
         let mut word = String::new();
         for c in text.chars() {
@@ -71,11 +91,12 @@ impl Stranger {
     }
 
     fn word<'a>(&self, word: &'a str) -> Cow<'a, str> {
-        if word.len() < PART || self.spared.contains(word) {
+        if word.len() < SHORTEST || self.spared.contains(bare(word)) {
             return Cow::Borrowed(word);
         }
         if let Some((scheme, rest)) = word.split_once("://")
-            && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+            && scheme.len() <= LONGEST_SCHEME
+            && scheme.chars().all(|c| c.is_ascii_lowercase())
         {
             return Cow::Owned(self.address(scheme, rest));
         }
@@ -87,22 +108,31 @@ impl Stranger {
         let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
         let (authority, behind) = rest.split_at(end);
         let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-        let host = if self.is_private(host) || looks_secret(host) { HIDDEN } else { host };
+        let is_shown = self.spared.contains(host) || !(self.is_private(host) || looks_secret(host));
+        let host = if is_shown { host } else { HIDDEN };
         let behind = if behind.is_empty() || behind == "/" { behind } else { "/…" };
         format!("{scheme}://{host}{behind}")
     }
 
     /// Whether there is a part of something private in a word.
     fn is_private(&self, word: &str) -> bool {
-        word.to_ascii_lowercase().as_bytes().windows(PART).any(|part| self.parts.contains(part))
+        let lower = word.to_ascii_lowercase();
+        let has =
+            |known: &HashSet<Box<[u8]>>, length| lower.as_bytes().windows(length).any(|part| known.contains(part));
+        has(&self.parts, PART) || has(&self.long, LONG_PART) || self.words.contains(bare(&lower))
     }
 }
 
+/// A word without what stands around it in a sentence.
+fn bare(word: &str) -> &str {
+    word.trim_matches(|c: char| ".:!?=".contains(c))
+}
+
 /// The parts of a text, in lower case: who repeats a part may have changed that.
-fn parts(text: &str) -> impl Iterator<Item = Box<[u8]>> {
+fn parts(text: &str, length: usize) -> impl Iterator<Item = Box<[u8]>> {
     let lower = text.to_ascii_lowercase();
     let end = lower.len().min(LONGEST);
-    let all: Vec<Box<[u8]>> = lower.as_bytes()[..end].windows(PART).map(Box::from).collect();
+    let all: Vec<Box<[u8]>> = lower.as_bytes()[..end].windows(length).map(Box::from).collect();
     all.into_iter()
 }
 
@@ -152,7 +182,7 @@ mod tests {
 
     #[test]
     fn what_a_person_has_to_read_stays() {
-        let stranger = stranger(&["hunter2-correct-horse"]);
+        let stranger = stranger(&["hunter2-correct-horse", "mcp-server-fetch", "server", "production"]);
         for text in [
             "root cause command-not-found: calculator: command not found: uvx (searched PATH=/usr/local/bin:/usr/bin)",
             "2026-11-29T14:05:34.922Z WARN SERVER_EXITED exited with code 1; restart in 0.2 s",
@@ -182,6 +212,21 @@ mod tests {
                 let clean = stranger.clean(&text);
                 assert!(!clean.contains(&secret[6..14]), "{clean}");
             }
+        }
+    }
+
+    #[test]
+    fn a_text_of_words_goes_as_a_whole_and_in_long_parts_and_one_with_blanks_and_any_spelling_too() {
+        let stranger = stranger(&["bridgewater", "my cat is red 42 too", "p@ss/w0rd&!x"]);
+        for (text, want) in [
+            ("the bridge over water", "the bridge over water"),
+            ("it is bridgewater.", "it is …"),
+            ("bridgewate", "…"),
+            ("say my cat is red 42 too!", "say …!"),
+            ("p%40ss%2Fw0rd%26%21x", "…"),
+            ("bridgewaterkey://h", "…"),
+        ] {
+            assert_eq!(stranger.clean(text), want);
         }
     }
 

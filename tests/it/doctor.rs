@@ -99,6 +99,7 @@ async fn each_fault_is_one_root_with_its_code_and_its_target() {
     let of_tls =
         async |secured| Web::start_secure(Transport::Http, authority.secure(secured), page("404 Not Found")).await;
     let (good_tls, expired_tls) = (of_tls(Secured::default()).await, of_tls(expired).await);
+    let early_tls = of_tls(Secured { early: true, ..Secured::default() }).await;
     let (locked, busy) = (Web::start(page("401 Unauthorized")).await, Web::start(page("503 Unavailable")).await);
     let found = Web::start(page("404 Not Found")).await;
     let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -131,9 +132,8 @@ async fn each_fault_is_one_root_with_its_code_and_its_target() {
         config[key] = json!({"listen": taken.local_addr().unwrap().to_string()});
         Setup::new().config(&config)
     };
-    let clock = Setup::new()
-        .config(&trusting(&wss(&expired_tls)))
-        .prepared(|folder| from_the_future(folder, "mcp_config.json"));
+    let clock =
+        Setup::new().config(&trusting(&wss(&early_tls))).prepared(|folder| from_the_future(folder, "mcp_config.json"));
     let unflushed = "import sys\nfor line in sys.stdin:\n    \
         sys.stdout.write('{\"jsonrpc\":\"2.0\",\"id\":0,\"result\":{\"protocolVersion\":\"2024-11-05\",\"capabilities\":{},\"serverInfo\":{\"name\":\"x\",\"version\":\"1\"}}}\\n')\n";
     let mut late = fixture_entry(&["--silent"]);
@@ -551,4 +551,52 @@ async fn another_side_is_compared_with_and_the_likely_difference_comes_first() {
     assert!(words.out.contains("likely  the program of x: none; "), "{words:?}");
     let none = Asked::of(side(false).args(["doctor", "--compare", "mcp_config.json"]).output().await);
     assert!(none.code == 2 && none.err.contains("is no report of mcp-pipe doctor --json"), "{none:?}");
+}
+
+#[tokio::test]
+async fn a_missing_endpoint_hides_no_other_fault_and_is_none_where_servers_are_reached_otherwise() {
+    let runtime = Runtime::new();
+    let servers = config([("well", fixture_entry(&[])), ("x", json!({"command": "not-there-at-all"}))]);
+    let told = roots(&doctor(runtime.setup().config(&servers)).await);
+    let [missing, not_found] = &told[..] else { panic!("{told:?}") };
+    assert!(missing.starts_with("config-mistake MCP_ENDPOINT") && not_found == "command-not-found x", "{told:?}");
+    let well = config([("well", fixture_entry(&[]))]);
+    let daemon = runtime.setup().config(&well).args(["serve", "--listen", "127.0.0.1:0"]).start("info");
+    daemon.wait_for_event("ALL_UP").await;
+    let beside = async || {
+        let (mut command, _folder) = runtime.setup().args(["doctor", "--json"]).into_command();
+        Asked::of(command.current_dir(daemon.path()).output().await.unwrap())
+    };
+    let asked = beside().await;
+    assert_eq!(roots(&asked), [""; 0], "{asked:?}");
+    let second = {
+        let (command, folder) = runtime.setup().args(["serve", "--listen", "127.0.0.1:0"]).into_command();
+        let mut command = command;
+        command.current_dir(daemon.path()).stderr(std::process::Stdio::null()).kill_on_drop(true);
+        (command.spawn().unwrap(), folder)
+    };
+    let both = async { while roots(&beside().await) != ["daemon-twice "] {} };
+    within("both to be found", both).await;
+    drop(second);
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn nobody_is_dialled_whose_token_another_one_holds() {
+    let (runtime, endpoint) = (Runtime::new(), FakeEndpoint::bind().await);
+    let (daemon, mut conn) = running(&runtime, &endpoint).await;
+    // As another user would see it: its socket is not found, but the lock of the agent is.
+    let asking = async {
+        let (mut command, _folder) = runtime.setup().args(["doctor", "--json", "--dial"]).into_command();
+        let cache = daemon.path().join(".cache/mcp-pipe");
+        command.current_dir(daemon.path()).env("XDG_RUNTIME_DIR", _folder.path()).env("MCP_CACHE_DIR", cache);
+        Asked::of(command.output().await.unwrap())
+    };
+    let page = endpoint.answer("HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\n\r\n");
+    let (asked, ()) = tokio::join!(asking, page);
+    assert_eq!(endpoint.accepted(), 2, "one GET: {asked:?}");
+    let name = endpoint.url().split_once("?token=").unwrap().0.to_owned() + "?token=…";
+    assert_eq!(check(&asked, "endpoint.holder", &name).0, "WARN");
+    assert_eq!(check(&asked, "endpoint.connection", &name).0, "SKIP");
+    daemon.stop_closing([&mut conn]).await;
 }

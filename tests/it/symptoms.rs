@@ -352,12 +352,12 @@ fn of_ways() -> Vec<Row> {
             "this machine's clock is wrong",
             (
                 "mcp-pipe doctor",
-                "`root cause clock-wrong:`, and not the certificate that seems to be too old; `set the clock: timedatectl`",
+                "`root cause clock-wrong:`, and not the certificate that seems to be good only later; `set the clock: timedatectl`",
             ),
             1,
             async |wanted| {
-                let expired = Secured { expired: true, ..Secured::default() };
-                let (_web, _authority, config) = by_tls(expired, true).await;
+                let early = Secured { early: true, ..Secured::default() };
+                let (_web, _authority, config) = by_tls(early, true).await;
                 let setup = Setup::new().config(&config);
                 wanted.alone(setup.prepared(|folder| from_the_future(folder, "mcp_config.json"))).await
             },

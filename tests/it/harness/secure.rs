@@ -34,6 +34,8 @@ pub(crate) struct Secured {
     pub(crate) http2: bool,
     /// Its certificate has expired.
     pub(crate) expired: bool,
+    /// Its certificate is good from the year 2095 on.
+    pub(crate) early: bool,
     /// It wants a certificate of its clients.
     pub(crate) wants_certificate: bool,
 }
@@ -77,6 +79,9 @@ impl Authority {
         let mut params = CertificateParams::new(names).unwrap();
         if secured.expired {
             params.not_after = rcgen::date_time_ymd(2001, 1, 1);
+        }
+        if secured.early {
+            params.not_before = rcgen::date_time_ymd(2095, 1, 1);
         }
         let cert = params.signed_by(&key, &self.issuer).unwrap();
         let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
