@@ -60,7 +60,9 @@ pub(super) fn of(
     let written = file.and_then(|file| whole(file, MAX_CONFIG, Accept::Files).ok()).unwrap_or_default();
     let values = surroundings.dotenv.vars().map(|(_, value)| value.to_owned());
     let values = values.chain(texts(&String::from_utf8_lossy(&written)));
-    let private = config.into_iter().flat_map(of_config).chain(values).filter(|value| !is_plain(value));
+    let shown: Vec<&str> = config.into_iter().flat_map(programs).collect();
+    let private = config.into_iter().flat_map(of_config).chain(values);
+    let private = private.filter(|value| !is_plain(value) && !shown.contains(&value.as_str()));
     stranger.hide(private.map(Secret::new).chain(findings.secrets.iter().cloned()));
     let doubtful = surroundings.env.iter().filter(|(name, _)| {
         let name = name.to_string_lossy();
@@ -78,13 +80,30 @@ pub(super) fn of(
     // Without these nobody knows what is meant; but a name may be a token in the wrong place.
     stranger.spare(findings.names.iter().map(String::as_str).filter(|name| !looks_secret(name)));
     stranger.spare(LAUNCHERS.iter().copied());
-    let servers = || config.into_iter().flat_map(|config| &config.servers);
-    for command in servers().filter_map(|server| server.reach.command()) {
-        let package = command.args.iter().find(|argument| !argument.starts_with('-'));
-        let package = package.filter(|name| LAUNCHERS.contains(&&*command.program) && !looks_secret(name));
-        stranger.spare([command.program.as_str()].into_iter().chain(package.map(String::as_str)));
-    }
+    stranger.spare(shown);
     stranger
+}
+
+/// What servers are started by, and where a launcher does that, which package it is: what is wrong is mostly about these.
+fn programs(config: &Config) -> Vec<&str> {
+    let mut all = Vec::new();
+    for CommandSpec { program, args, .. } in config.servers.iter().filter_map(|server| server.reach.command()) {
+        let package = args.iter().find(|argument| !argument.starts_with('-'));
+        let package = package.filter(|_| LAUNCHERS.contains(&program.as_str()));
+        all.extend([program.as_str()].into_iter().chain(package.map(String::as_str)));
+    }
+    all.retain(|word| is_name(word));
+    all
+}
+
+/// Whether a text is a path or the name of a package, and no address or key: no part of it has letters and digits mixed, or is very long.
+fn is_name(text: &str) -> bool {
+    let is_word = |piece: &str| {
+        let digits = piece.bytes().filter(u8::is_ascii_digit).count();
+        piece.len() <= 24 && (piece.len() < 8 || digits <= 2)
+    };
+    text.chars().all(|c| c.is_ascii_alphanumeric() || "@/._-".contains(c))
+        && text.split(|c: char| !c.is_ascii_alphanumeric()).all(is_word)
 }
 
 /// The texts and long numbers of a config that may be no JSON: all but the names of members.
@@ -102,14 +121,15 @@ fn texts(written: &str) -> Vec<String> {
                     ends
                 };
                 // A line end is forgotten quotes.
-                let end = text.find(is_end).unwrap_or(text.len()).min(text.find('\n').unwrap_or(text.len()));
+                let end = text.find(is_end).unwrap_or(text.len());
+                let end = text[..end].find('\n').unwrap_or(end);
                 (1 + end + 1).min(rest.len())
             }
             None => rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len()),
         };
         let (piece, behind) = rest.split_at(rest.ceil_char_boundary(end));
         if !behind.trim_start().starts_with(':') {
-            let text = piece.trim_matches('"');
+            let text = piece.trim().trim_matches('"');
             found.push(serde_json::from_str::<String>(piece).unwrap_or_else(|_| text.to_owned()));
         }
         rest = behind;
@@ -178,4 +198,31 @@ fn is_plain(value: &str) -> bool {
     let is_path = |text: &str| text.starts_with('/') && Path::new(text).exists();
     let is_short_number = value.len() < 6 && value.parse::<f64>().is_ok();
     value.is_empty() || is_short_number || value.split(':').all(is_path) || Path::new(value).is_file()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_programs_and_packages_are_no_keys() {
+        for name in
+            ["npx", "/usr/bin/python3", "@modelcontextprotocol/server-filesystem", "mcp-server-time", "./run.sh"]
+        {
+            assert!(is_name(name), "{name}");
+        }
+        for other in ["git+https://user:pass@h/x", "sk-Ab12Cd34Ef56", "import x", "0123456789abcdef", "a?token=b"] {
+            assert!(!is_name(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn the_texts_of_a_config_are_found_also_where_it_is_none() {
+        let written = r#"{"mcpServers": {"x": {"env": {"KEY": "a \"quoted\" one", "PIN": 84739205718},, "args": ["b", "forgotten]
+}"#;
+        assert_eq!(texts(written), ["a \"quoted\" one", "84739205718", "b", "forgotten]"]);
+        for odd in ["", "\"", "\"\\", "\"é", "12é\"é\"é", "\"\\\"é"] {
+            texts(odd);
+        }
+    }
 }
