@@ -55,9 +55,12 @@ pub(super) struct Fault {
 }
 
 impl Fault {
-    /// A fault in words that say, behind a semicolon, what to do; where they don't, what is usual is.
+    /// A fault in words that say, behind a semicolon, what to do; where they don't, what is usual is. Of a server that has ended its last
+    /// words stand there.
     pub(super) fn of(code: FaultCode, words: &str) -> Self {
-        let remedy = words.split_once("; ").map_or(code.remedy(), |(_, remedy)| remedy);
+        let has_ended = matches!(code, FaultCode::ServerExited | FaultCode::ServerCrashLoop);
+        let advice = words.split_once("; ").filter(|_| !has_ended);
+        let remedy = advice.map_or(code.remedy(), |(_, remedy)| remedy);
         Fault { code: Code::Fault(code), what: words.to_owned(), remedy: remedy.to_owned() }
     }
 }

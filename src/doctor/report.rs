@@ -30,9 +30,8 @@ pub(super) fn words(verdict: &Verdict, looks: (Option<usize>, bool)) -> String {
     let warnings = verdict.checks.iter().filter(|check| check.mark == Mark::Warn).count();
     if verdict.roots.is_empty() {
         let mut more = if warnings == 0 { String::new() } else { format!("; {}", counted(warnings, "warning")) };
-        let is_undialled = |check: &&Judged| check.key.id == CONNECTION && check.mark == Mark::Skip;
-        if verdict.checks.iter().any(|check| is_undialled(&check)) {
-            more += "; endpoints were not dialled (--dial)";
+        if verdict.checks.iter().any(|check| check.key.id == CONNECTION && check.mark == Mark::Skip) {
+            more += "; not of every endpoint is it known whether it takes its token";
         }
         let _infallible = writeln!(text, "well: nothing keeps mcp-pipe from serving{more}");
     }

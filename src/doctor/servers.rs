@@ -233,14 +233,6 @@ impl Known<'_> {
                 let for_http = words.contains(FOR_HTTP);
                 Fault { code: Code::Fault(code), what, remedy: remedy_for_silence(&server.reach, for_http) }
             }
-            (FaultCode::ServerExited, _) => Fault {
-                code: Code::Fault(code),
-                what: words.to_owned(),
-                remedy: format!(
-                    "do what its last words say; mcp-pipe logs {} has more of them while it runs",
-                    server.name
-                ),
-            },
             (code, _) => {
                 let fault = Fault::of(code, words);
                 Fault { remedy: fault.remedy.replace("SERVER", &server.name), ..fault }

@@ -122,7 +122,9 @@ impl FaultCode {
             FaultCode::CommandNotFound => "install it, or correct command or cwd",
             FaultCode::CommandNotRunnable => "make it executable, or name its interpreter as command",
             FaultCode::LimitReached => "raise the limit that is named",
-            FaultCode::ServerExited => "nothing, unless it comes again; see mcp-pipe logs SERVER",
+            FaultCode::ServerExited => {
+                "do what its last words say, if it comes again; mcp-pipe logs SERVER has more of them"
+            }
             FaultCode::ServerCrashLoop => "see mcp-pipe logs SERVER, mend it, mcp-pipe restart SERVER",
             FaultCode::ServerNotReady => "raise startTimeout if it needs longer; else see mcp-pipe logs SERVER",
             FaultCode::ServerHangs => "mcp-pipe restart SERVER",

@@ -318,7 +318,10 @@ async fn beside_one_that_runs_nothing_is_started_or_dialled_and_nothing_drops() 
 #[tokio::test]
 async fn one_that_runs_is_asked_for_what_is_wrong_with_it() {
     let runtime = Runtime::new();
-    let mut config = config([("a", fixture_entry(&[])), ("b", json!({"command": "false"}))]);
+    let mut config = config([
+        ("a", fixture_entry(&[])),
+        ("b", json!({"command": "sh", "args": ["-c", "echo no licence >&2; exit 3"]})),
+    ]);
     config["gateway"] = json!({"listen": "127.0.0.1:0"});
     let daemon = runtime.setup().config(&config).start("info");
     let loops = async { while !runtime.ask(&["status"]).await.out.contains("server-crash-loop") {} };
@@ -326,6 +329,8 @@ async fn one_that_runs_is_asked_for_what_is_wrong_with_it() {
     let file = daemon.path().join("mcp_config.json");
     let asked = runtime.ask(&["doctor", "--json", "--config", file.to_str().unwrap()]).await;
     assert_eq!(roots(&asked), ["server-crash-loop b"], "{asked:?}");
+    let told: Value = serde_json::from_str(&asked.out).unwrap();
+    assert!(told["roots"][0]["remedy"].as_str().unwrap().contains("mcp-pipe restart b"), "{told:#}");
     daemon.stop().await;
 }
 
