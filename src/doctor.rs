@@ -125,9 +125,7 @@ impl Doctor<'_> {
             looked = self.look(&stop, serve) => looked,
             never = tell_waiting(awaited) => match never {},
         };
-        let Some(Looked { checks, mut facts, examined, runs }) = looked else {
-            return Err(anyhow::Error::msg("stopped before everything was looked at").into());
-        };
+        let Looked { checks, mut facts, examined, runs } = looked.map_err(anyhow::Error::from)?;
         let verdict = judge(checks.into_iter().map(|check| cleaned(check, &redactor)).collect());
         facts.roots = verdict.roots.iter().map(|root| root.code.as_str().to_owned()).collect();
         let exit = if verdict.roots.is_empty() { Exit::Success } else { Exit::Failed };
@@ -176,7 +174,7 @@ impl Doctor<'_> {
         Ok(exit)
     }
 
-    async fn look(&self, stop: &Stop, serve: impl AsyncFnOnce(Config, Stop)) -> Option<Looked> {
+    async fn look(&self, stop: &Stop, serve: impl AsyncFnOnce(Config, Stop)) -> Result<Looked, InspectError> {
         let mut checks = self.of_config();
         let running = match timeout(ASKED, self.asking.examine()).await {
             Ok(running) => running,
@@ -201,7 +199,7 @@ impl Doctor<'_> {
                 checks.extend(servers::causes(&examined.report));
             }
             let examined = if let Running::One(examined) = running { Some(examined) } else { None };
-            return Some(Looked { checks, facts, examined, runs });
+            return Ok(Looked { checks, facts, examined, runs });
         };
         let surroundings = {
             let (config, redactor) = (config.clone(), self.status.redactor().clone());
@@ -227,7 +225,7 @@ impl Doctor<'_> {
         let starts = async {
             match &running {
                 Running::No => self.start(config.clone(), stop, serve).await.map(Some),
-                Running::One(_) | Running::Several(_) | Running::Mute(_) => Some(None),
+                Running::One(_) | Running::Several(_) | Running::Mute(_) => Ok(None),
             }
         };
         let known = async {
@@ -269,7 +267,7 @@ impl Doctor<'_> {
         }
         checks.extend(holders);
         checks.extend(walks.into_iter().flat_map(|walked| walked.checks));
-        Some(Looked { checks, facts, examined, runs })
+        Ok(Looked { checks, facts, examined, runs })
     }
 
     /// What a bundle is made of. `report`: what would be printed.
@@ -299,31 +297,29 @@ impl Doctor<'_> {
         ]
     }
 
-    /// Starts the servers at an endpoint of our own, and ends them. `None`: it was told to stop before.
+    /// Starts the servers at an endpoint of our own, and ends them.
+    ///
+    /// # Errors
+    /// It was told to stop before, or there can be no such endpoint.
     async fn start(
         &self,
         mut config: Config,
         stop: &Stop,
         serve: impl AsyncFnOnce(Config, Stop),
-    ) -> Option<(Examined, HashMap<Arc<str>, Started>)> {
-        let mut seen = None;
+    ) -> Result<(Examined, HashMap<Arc<str>, Started>), InspectError> {
         for server in &mut config.servers {
             server.start_timeout = server.start_timeout.min(servers::START);
         }
         let wanted = config.servers.clone();
-        let ended = at_local_endpoint(config, stop, serve, async |client| {
+        at_local_endpoint(config, stop, serve, async |client| {
             let started = servers::ask(&client, &self.status, &wanted, &self.guard).await;
-            seen = Examined::here(&self.status, self.ring.as_ref()).map(|examined| (examined, started));
+            let examined = Examined::here(&self.status, self.ring.as_ref()).ok_or(InspectError::Stopped)?;
             // Whoever has been looked at is not waited for any longer.
             stop.advance();
             stop.advance();
-            Ok(())
+            Ok((examined, started))
         })
-        .await;
-        match ended {
-            Ok(()) | Err(InspectError::Stopped) => seen,
-            Err(_) => seen,
-        }
+        .await
     }
 
     /// What is to be said of the config.
