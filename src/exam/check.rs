@@ -24,23 +24,13 @@ pub(crate) enum Mark {
 }
 
 impl Mark {
-    /// How a person reads it.
+    /// How people and programs read it.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Mark::Pass => "PASS",
             Mark::Warn => "WARN",
             Mark::Fail => "FAIL",
             Mark::Skip => "SKIP",
-        }
-    }
-
-    /// How a program reads it.
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Mark::Pass => "pass",
-            Mark::Warn => "warn",
-            Mark::Fail => "fail",
-            Mark::Skip => "skip",
         }
     }
 

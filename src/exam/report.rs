@@ -21,7 +21,7 @@ pub(super) fn as_json(all: &[Examined], redactor: &Redactor) -> String {
                     let clean = |text: &str| Value::from(redactor.clean(text).into_owned());
                     let mut told = Map::new();
                     told.insert("id".into(), check.id.into());
-                    told.insert("status".into(), check.mark.as_str().into());
+                    told.insert("status".into(), check.mark.word().into());
                     told.insert("message".into(), clean(&check.message));
                     if let Some(remedy) = &check.remedy {
                         told.insert("remedy".into(), clean(remedy));
@@ -95,9 +95,9 @@ mod tests {
         assert!(!text.contains('\u{1b}') && !text.contains("k3y"), "{text}");
         let value: Value = serde_json::from_str(&text).unwrap_or_default();
         assert_eq!(value["schema"], 1);
-        assert_eq!(value["servers"][0]["checks"][0], json!({"id": "ping", "status": "pass", "message": "in 2 ms"}));
+        assert_eq!(value["servers"][0]["checks"][0], json!({"id": "ping", "status": "PASS", "message": "in 2 ms"}));
         assert_eq!(value["servers"][0]["checks"][1]["remedy"], "rename it");
-        assert_eq!(value["servers"][1]["checks"][0]["status"], "warn");
+        assert_eq!(value["servers"][1]["checks"][0]["status"], "WARN");
     }
 
     #[test]

@@ -115,7 +115,7 @@ impl Tested {
 
     /// The checks that neither passed nor were skipped, as `id status`.
     fn trouble(&self, server: &str) -> Vec<String> {
-        let odd = self.server(server).iter().filter(|check| check["status"] != "pass" && check["status"] != "skip");
+        let odd = self.server(server).iter().filter(|check| check["status"] != "PASS" && check["status"] != "SKIP");
         odd.map(|check| format!("{} {}", check["id"].as_str().unwrap(), check["status"].as_str().unwrap())).collect()
     }
 }
@@ -129,9 +129,9 @@ async fn a_server_that_does_what_clients_need_passes_each_check_of_both_suites()
         .iter()
         .map(|check| (check["id"].as_str().unwrap(), check["status"].as_str().unwrap()))
         .collect();
-    let passed = |ids: &[&'static str]| ids.iter().map(|id| (*id, "pass")).collect::<Vec<_>>();
+    let passed = |ids: &[&'static str]| ids.iter().map(|id| (*id, "PASS")).collect::<Vec<_>>();
     let mut want = passed(&["initialize", "tools"]);
-    want.extend([("prompts", "skip"), ("resources", "skip")]);
+    want.extend([("prompts", "SKIP"), ("resources", "SKIP")]);
     want.extend(passed(&["schemas", "names", "ping", "stdout", "unknown-method", "unknown-tool", "arguments"]));
     want.extend(passed(&["cancel", "parallel", "restart", "stop"]));
     assert_eq!(marks, want, "{}{}", tested.json, tested.stderr);
@@ -154,30 +154,30 @@ async fn each_thing_that_a_server_gets_wrong_is_the_one_check_that_fails() {
     let odd_name = list(json!({"name": "get.time", "inputSchema": {"type": "object"}}));
     let unknown = "mcp-pipe/no-such-method";
     let of_fixture: Vec<(&str, Vec<&str>, &str)> = vec![
-        ("garbage", vec!["--garbage"], "stdout fail"),
-        ("spread", vec!["--shape", "spread"], "stdout fail"),
-        ("unended", vec!["--shape", "unended"], "stdout fail"),
-        ("bad-schema", vec!["--answer", "tools/list", &bad_schema], "schemas fail"),
-        ("bad-output", vec!["--answer", "tools/list", &bad_output], "schemas fail"),
-        ("doubtful", vec!["--answer", "tools/list", &doubtful], "schemas warn"),
-        ("odd-name", vec!["--answer", "tools/list", &odd_name], "names warn"),
-        ("no-ping", vec!["--fail", "ping", "-32601"], "ping fail"),
-        ("other-code", vec!["--fail", unknown, "-32602"], "unknown-method warn"),
-        ("takes-methods", vec!["--answer", unknown, "{}"], "unknown-method fail"),
-        ("mute-method", vec!["--mute", unknown], "unknown-method fail"),
-        ("takes-tools", vec!["--answer", "tools/call", r#"{"content":[]}"#], "unknown-tool fail, arguments fail"),
-        ("twice", vec!["--duplicate"], "parallel fail"),
-        ("stays", vec!["--ignore-term"], "stop warn"),
+        ("garbage", vec!["--garbage"], "stdout FAIL"),
+        ("spread", vec!["--shape", "spread"], "stdout FAIL"),
+        ("unended", vec!["--shape", "unended"], "stdout FAIL"),
+        ("bad-schema", vec!["--answer", "tools/list", &bad_schema], "schemas FAIL"),
+        ("bad-output", vec!["--answer", "tools/list", &bad_output], "schemas FAIL"),
+        ("doubtful", vec!["--answer", "tools/list", &doubtful], "schemas WARN"),
+        ("odd-name", vec!["--answer", "tools/list", &odd_name], "names WARN"),
+        ("no-ping", vec!["--fail", "ping", "-32601"], "ping FAIL"),
+        ("other-code", vec!["--fail", unknown, "-32602"], "unknown-method WARN"),
+        ("takes-methods", vec!["--answer", unknown, "{}"], "unknown-method FAIL"),
+        ("mute-method", vec!["--mute", unknown], "unknown-method FAIL"),
+        ("takes-tools", vec!["--answer", "tools/call", r#"{"content":[]}"#], "unknown-tool FAIL, arguments FAIL"),
+        ("twice", vec!["--duplicate"], "parallel FAIL"),
+        ("stays", vec!["--ignore-term"], "stop WARN"),
     ];
     let of_script = [
-        ("nameless", "initialize fail"),
-        ("shy", "tools warn"),
-        ("endless", "tools fail"),
-        ("exits-on-method", "unknown-method fail"),
-        ("exits-on-arguments", "arguments fail"),
-        ("takes-anything", "arguments warn"),
-        ("exits-on-cancel", "cancel fail"),
-        ("other-tools", "restart fail"),
+        ("nameless", "initialize FAIL"),
+        ("shy", "tools WARN"),
+        ("endless", "tools FAIL"),
+        ("exits-on-method", "unknown-method FAIL"),
+        ("exits-on-arguments", "arguments FAIL"),
+        ("takes-anything", "arguments WARN"),
+        ("exits-on-cancel", "cancel FAIL"),
+        ("other-tools", "restart FAIL"),
     ];
     let mut servers = Vec::new();
     for (name, flags, _) in &of_fixture {
@@ -239,10 +239,10 @@ async fn a_server_that_is_silent_dies_or_cannot_start_costs_the_others_nothing_a
     ] {
         let message = tested.check(name, "initialize")["message"].as_str().unwrap().to_owned();
         assert!(message.contains(said), "{name}: {message}");
-        assert_eq!(tested.trouble(name), ["initialize fail"]);
+        assert_eq!(tested.trouble(name), ["initialize FAIL"]);
         assert_eq!(tested.check(name, "tools")["message"], "because it does not answer initialize");
     }
-    assert_eq!(tested.trouble("listless"), ["tools fail"], "{}", tested.json);
+    assert_eq!(tested.trouble("listless"), ["tools FAIL"], "{}", tested.json);
     assert!(tested.server("off").iter().all(|check| check["message"] == "because it is disabled in the config"));
 }
 
@@ -281,7 +281,7 @@ async fn no_tool_is_called_that_does_not_say_that_it_only_reads() {
     let (entry, _) = self::entry(folder.path(), "none", &json!([tool("writes", json!({}), json!([]))]));
     let tested = Tested::of(&config([("x", entry)]), &["--suite", "protocol"]).await;
     let cancel = tested.check("x", "cancel");
-    assert_eq!(cancel["status"], "skip");
+    assert_eq!(cancel["status"], "SKIP");
     assert!(cancel["message"].as_str().unwrap().contains("is marked readOnlyHint: true, and no other is called"));
 }
 
@@ -326,6 +326,6 @@ async fn a_remote_server_is_tested_as_far_as_that_makes_sense() {
             "because it is reached over HTTP, and is no process of this machine"
         );
     }
-    assert_eq!(tested.check("far", "parallel")["status"], "pass");
+    assert_eq!(tested.check("far", "parallel")["status"], "PASS");
     daemon.stop().await;
 }
