@@ -327,6 +327,8 @@ async fn in_turns(rows: &[Row], repository: &str) {
     file["mode"] = "sequential".into();
     file["endpoint"] = endpoint.url().into();
     let daemon = Setup::new().config(&file).start("debug");
+    // At once: a daemon waits for an upgrade for a shorter time than so many servers may need for their start.
+    let mut conn = endpoint.accept().await;
     for (name, _) in entries(rows) {
         let is_warm = |line: &Value| field(line, "event") == Some("SERVER_WARM") && field(line, "server") == Some(name);
         daemon.wait_for(&format!("{name} answers"), is_warm).await;
@@ -334,7 +336,6 @@ async fn in_turns(rows: &[Row], repository: &str) {
     let mut left: Vec<Has> = rows.iter().map(|row| row.has).collect();
     // All of them, and the fixture.
     for turn in 0..=rows.len() {
-        let mut conn = endpoint.accept().await;
         let listed = conn.handshake().await;
         let listed = names(&listed);
         let is_it = |has: &Has| match has {
@@ -359,6 +360,7 @@ async fn in_turns(rows: &[Row], repository: &str) {
         }
         daemon.signal(Signal::USR1);
         while conn.next().await.is_ok() {}
+        conn = endpoint.accept().await;
     }
 }
 

@@ -61,14 +61,16 @@ impl FakeEndpoint {
         within("somebody to dial the endpoint", self.accept_at_any_time()).await
     }
 
-    /// The same, however long it takes.
+    /// The same, however long it takes. Whoever had to wait for so long that they have gone away again will come back.
     pub(crate) async fn accept_at_any_time(&self) -> Conn {
-        let stream = self.accept_tcp().await;
-        let accepted = Instant::now();
-        let (target, mut conn) = upgrade(stream).await.unwrap();
-        conn.opened_at = accepted;
-        assert_eq!(target, format!("/mcp/?token={}", self.token), "the address is dialled as it was given");
-        conn
+        loop {
+            let stream = self.accept_tcp().await;
+            let accepted = Instant::now();
+            let Ok((target, mut conn)) = upgrade(stream).await else { continue };
+            conn.opened_at = accepted;
+            assert_eq!(target, format!("/mcp/?token={}", self.token), "the address is dialled as it was given");
+            return conn;
+        }
     }
 
     /// The next connection gets this HTTP status instead of an upgrade.
