@@ -6,6 +6,7 @@
 mod admin;
 mod auth;
 mod authorize;
+mod bounds;
 mod cache;
 mod check;
 mod command;
@@ -59,6 +60,7 @@ mod variables;
 mod windows;
 
 pub use admin::AdminSpec;
+pub use bounds::{Bounds, BreakerSpec, CacheSpec};
 pub(crate) use command::on_path;
 pub use control::{ControlSocket, Places, control_socket};
 pub use environment::Environment;
@@ -176,6 +178,8 @@ pub struct ServerSpec {
     pub instances: Instances,
     /// Which of the server's tools are published, and as what.
     pub tools: Arc<ToolPolicy>,
+    /// What bounds the harm of the server where it fails or is slow.
+    pub bounds: Bounds,
 }
 
 /// An endpoint, with the servers that it shows.
@@ -544,6 +548,7 @@ impl ServerSpec {
             keep_listed: true,
             instances: Instances::Shared,
             tools: Arc::default(),
+            bounds: Bounds::default(),
         }
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub use self::bar::Bar;
+pub use self::lane::Circuit;
 pub use self::note::{About, Note, What};
 pub use self::outcome::{CallMethod, CountedCall, Outcome};
 pub use self::peers::{NewPeer, PeerId, Sight, ViewId};
@@ -16,6 +17,7 @@ use crate::frame::Cut;
 use crate::mcp::envelope::{Envelope, Lost};
 
 pub(crate) mod bar;
+mod call_cache;
 mod changes;
 mod deadlines;
 mod desk;

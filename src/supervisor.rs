@@ -92,6 +92,11 @@ impl Common {
             }
         }
     }
+
+    /// Has those run that stand in for others, as nothing shows them.
+    async fn run_fallbacks(&self, servers: &[ServerSpec]) {
+        self.run_all(servers.iter().filter(|server| server.bounds.stands_in).map(|server| &server.name)).await;
+    }
 }
 
 /// Where a run is dialled from its start on, and what is told of it there.
@@ -189,6 +194,7 @@ pub(crate) async fn serve(
         front.open(listening, &wanted.servers, common, tasks).await;
     }
     supervisor.wanted.groups.clone().into_iter().for_each(|group| supervisor.begin(group));
+    supervisor.common.run_fallbacks(&supervisor.wanted.servers).await;
     let ended = CancellationToken::new();
     let (watching, over) = (ended.clone(), ended.clone());
     let obeyed = async {
@@ -296,6 +302,7 @@ impl Supervisor {
     /// Adds a server, which runs as soon as an endpoint is to show it.
     fn add(&mut self, spec: ServerSpec) {
         let status = self.common.status.add_server(&spec.name);
+        status.has_circuit(spec.bounds.breaker.is_some());
         let goal = self.helm.add(&spec, status.clone());
         self.common.entries.put(Entry { spec: Arc::new(spec), status, goal });
     }

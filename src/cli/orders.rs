@@ -39,6 +39,15 @@ Examples:
 
 Exit code: 0 it serves, 1 not (with the reason), 2 no such server or several mcp-pipes, 3 none runs";
 
+const RESET_EXAMPLES: &str = "\
+A server with a \"circuitBreaker\" gets no calls for a while after calls that got no answer. This lets it have them at once; so do start,
+restart and resume.
+
+Examples:
+  mcp-pipe reset calculator    returns when it gets calls again
+
+Exit code: 0 done, 1 not (with the reason), 2 no such server or several mcp-pipes, 3 none runs";
+
 const PIN_EXAMPLES: &str = "\
 Examples:
   mcp-pipe pin calculator          its turn begins as soon as nothing is under way, and does not end by itself
@@ -107,6 +116,12 @@ pub enum OrderCommand {
         /// Which server
         server: String,
     },
+    /// Tell a running mcp-pipe to ask a server again whose circuit is open
+    #[command(after_help = RESET_EXAMPLES)]
+    Reset {
+        /// Which server
+        server: String,
+    },
     /// Tell a running mcp-pipe to read its config again, and wait until that runs
     #[command(after_help = RELOAD_EXAMPLES)]
     Reload,
@@ -129,7 +144,7 @@ pub enum OrderCommand {
 }
 
 /// The names of these commands.
-pub(super) const NAMES: &[&str] = &["restart", "stop", "start", "pause", "resume", "reload", "pin", "next"];
+pub(super) const NAMES: &[&str] = &["restart", "stop", "start", "pause", "resume", "reset", "reload", "pin", "next"];
 
 impl OrderCommand {
     /// What the command is called.
@@ -140,6 +155,7 @@ impl OrderCommand {
             OrderCommand::Start { .. } => "start",
             OrderCommand::Pause { .. } => "pause",
             OrderCommand::Resume { .. } => "resume",
+            OrderCommand::Reset { .. } => "reset",
             OrderCommand::Reload => "reload",
             OrderCommand::Pin { .. } => "pin",
             OrderCommand::Next { .. } => "next",
@@ -154,6 +170,7 @@ impl OrderCommand {
             | OrderCommand::Start { server }
             | OrderCommand::Pause { server }
             | OrderCommand::Resume { server }
+            | OrderCommand::Reset { server }
             | OrderCommand::Pin { server, .. } => Some(server),
             OrderCommand::Next { on } => on.as_deref(),
             OrderCommand::Reload => None,
@@ -168,6 +185,7 @@ impl OrderCommand {
             OrderCommand::Start { server: name } => Order::Start { name },
             OrderCommand::Pause { server: name } => Order::Pause { name },
             OrderCommand::Resume { server: name } => Order::Resume { name },
+            OrderCommand::Reset { server: name } => Order::Reset { name },
             OrderCommand::Reload => Order::Reload,
             OrderCommand::Pin { server: name, off } => Order::Pin { name, off },
             OrderCommand::Next { on: endpoint } => Order::Next { endpoint },

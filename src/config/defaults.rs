@@ -42,6 +42,12 @@ pub(crate) const KEEP_LISTED: bool = true;
 pub(crate) const IDLE: Duration = Duration::from_secs(600);
 /// `maxInstances`.
 pub(crate) const MAX_INSTANCES: usize = 16;
+/// `circuitBreaker.failures`: one may be chance, and a person who waits gives up after a few.
+pub(crate) const BREAKER_FAILURES: usize = 5;
+/// `circuitBreaker.openFor`.
+pub(crate) const BREAKER_OPEN_FOR: Duration = Duration::from_secs(30);
+/// `cache.ttl`.
+pub(crate) const CALL_CACHE_TTL: Duration = Duration::from_secs(10);
 /// `gateway.listen`.
 pub(crate) const LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8765));
 /// Where figures and health are told: the port is the one that exporters of OpenTelemetry have.

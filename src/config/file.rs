@@ -47,6 +47,9 @@
 //! | `instances` | TS | `shared`, `per-peer` | `shared` | whether all endpoints that see a server share one process, or each has one of its own |
 //! | `idle` | TS | time | `10m` | with `per-peer`: how long a further process lives without a call or a subscription |
 //! | `maxInstances` | TS | number | 16 | with `per-peer`: the most processes of the server, the first included; at most 1000 |
+//! | `circuitBreaker` | S | object | none | when a server that gives no answers is asked no more for a while: see [`super::bounds`] |
+//! | `fallback` | S | name of a server | none | the server that takes the calls of this one while it is down, stopped, or its circuit is open; it is shown nowhere itself |
+//! | `cache` | S | object | none | which answers of tools are given again for a while: see [`super::bounds`] |
 //! | `toolBudget` | T | number | 8000 | estimated tokens above which a list of tools is warned about |
 //! | `cacheDir` | T | path | the user's cache | where it is remembered what servers said; `""` or `none`: nowhere |
 //! | `stateDir` | T | path | the user's state folder | where logins at remote servers are kept; `""` or `none`: nowhere |
@@ -63,6 +66,7 @@ use std::time::Duration;
 use jsonc_parser::ast::{Array, ObjectProp, Value};
 
 use super::admin::{self, AdminEntry};
+use super::bounds;
 use super::gateway::{self, GatewayEntry};
 use super::keys::Place;
 use super::missing::LAUNCHERS;
@@ -125,6 +129,7 @@ pub(crate) struct Entry {
     pub(crate) tools: ToolPolicy,
     /// The new names in `tools.rename`.
     pub(crate) given_names: Vec<Located<String>>,
+    pub(crate) bounds: bounds::Written,
     /// The texts in `endpoint` that are no address but the name of a named endpoint, or seem to be meant so.
     pub(crate) at: Vec<Located<String>>,
     /// The addresses in `endpoint` behind the first.
@@ -380,6 +385,7 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
         pin: None,
         tools: ToolPolicy::default(),
         given_names: Vec::new(),
+        bounds: bounds::Written::default(),
         at: Vec::new(),
         more: Vec::new(),
         shared: Shared::default(),
@@ -422,6 +428,7 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
             "enabled" => enabled = switch(r, false),
             "isActive" => active = switch(r, false),
             _ if shared(r, &key, prop, &path, &mut entry.shared) => {}
+            _ if entry.bounds.read(r, &key, value, &path) => {}
             _ if keys::names_servers(&key) && matches!(value, Value::Object(_)) => {
                 let at = if is_server(&outer.value) { "beside" } else { "in place of" };
                 let what = "is a whole list of servers inside of one";

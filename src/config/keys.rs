@@ -83,7 +83,14 @@ pub(crate) const SERVER: &[&str] = &[
     "isActive",
     "pin",
     "tools",
+    "circuitBreaker",
+    "fallback",
+    "cache",
 ];
+
+/// Keys of the `circuitBreaker` and of the `cache` of an entry.
+pub(crate) const CIRCUIT_BREAKER: &[&str] = &["failures", "openFor"];
+pub(crate) const CACHE: &[&str] = &["tools", "ttl"];
 
 /// Keys in the `tools` of an entry.
 pub(crate) const TOOLS: &[&str] = &["allow", "deny", "rename", "describe", "timeout", "maxResultBytes"];
@@ -129,6 +136,10 @@ pub(crate) enum Place {
     Server,
     /// In the `tools` of an entry.
     Tools,
+    /// In the `circuitBreaker` of an entry.
+    CircuitBreaker,
+    /// In the `cache` of an entry.
+    Cache,
     /// In a named endpoint.
     Endpoint,
     /// In the gateway.
@@ -167,7 +178,7 @@ pub(crate) enum Treatment {
     Mistake(&'static str),
 }
 
-use Place::{Admin, ApiKey, Endpoint, EndpointToken, Gateway, GatewayTls, Jwt, Server, Tools, Top};
+use Place::{Admin, ApiKey, Cache, CircuitBreaker, Endpoint, EndpointToken, Gateway, GatewayTls, Jwt, Server, Tools, Top};
 use Treatment::{Asking, Harmless, Honoured, Ignored, Meant, Mistake, Off, On};
 
 /// The keys of other programs. Keys that only one program has stand under its name, others by what they are about.
@@ -411,6 +422,12 @@ const FOREIGN: &[(Place, Treatment, &[&str])] = &[
     (GatewayTls, Meant("certFile"), &["cert", "certificate", "certPath", "cert_path", "certificateFile"]),
     (GatewayTls, Meant("keyFile"), &["key", "privateKey", "privateKeyFile", "keyPath", "key_path"]),
     (GatewayTls, Meant("clientCaFile"), &["caFile", "ca", "clientCa", "ca_file"]),
+    (CircuitBreaker, Harmless, NOTES),
+    (CircuitBreaker, Meant("failures"), &["failureThreshold", "threshold", "errors", "max_failures", "maxFailures"]),
+    (CircuitBreaker, Meant("openFor"), &["timeout", "resetTimeout", "recoveryTimeout", "cooldown", "for"]),
+    (Cache, Harmless, NOTES),
+    (Cache, Meant("ttl"), &["maxAge", "ttlMs", "ttlSeconds", "expires", "for"]),
+    (Cache, Meant("tools"), &["tool", "allow", "include"]),
     (Admin, Harmless, NOTES),
     (Admin, Mistake("write host and port as one: \"listen\": \"HOST:PORT\""), LISTENS),
 ];
@@ -837,7 +854,7 @@ pub(crate) fn foreign(r: &mut Reader<'_>, key: &str, prop: &ObjectProp<'_>, path
 fn is_strict(place: Place) -> bool {
     match place {
         Top | Server | Endpoint => false,
-        Tools | Gateway | ApiKey | Jwt | EndpointToken | GatewayTls | Admin => true,
+        Tools | CircuitBreaker | Cache | Gateway | ApiKey | Jwt | EndpointToken | GatewayTls | Admin => true,
     }
 }
 
@@ -956,6 +973,7 @@ fn elsewhere(place: Place) -> &'static [(&'static str, &'static [&'static str])]
         Tools => &[(IN_ENTRY, SERVER), (AT_TOP, TOP)],
         Endpoint => &[(IN_ENTRY, IN_NO_ENDPOINT), (AT_TOP, TOP)],
         Gateway => &[(IN_API_KEY, API_KEY), (IN_TOKEN, ENDPOINT_TOKEN), (IN_TLS, GATEWAY_TLS), (AT_TOP, TOP)],
+        CircuitBreaker | Cache => &[(IN_ENTRY, SERVER)],
         ApiKey | Jwt | EndpointToken | GatewayTls | Admin => &[(IN_GATEWAY, GATEWAY)],
     }
 }
@@ -966,6 +984,8 @@ fn ours(place: Place) -> impl Iterator<Item = &'static str> {
         Top => (TOP, SHARED),
         Server => (SERVER, SHARED),
         Tools => (TOOLS, &[]),
+        CircuitBreaker => (CIRCUIT_BREAKER, &[]),
+        Cache => (CACHE, &[]),
         Endpoint => (ENDPOINT, &[]),
         Gateway => (GATEWAY, &[]),
         ApiKey => (API_KEY, &[]),

@@ -131,6 +131,11 @@ pub(crate) fn of_servers(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> V
     all
 }
 
+/// The patterns of a list of tools that is no part of a policy.
+pub(crate) fn globs(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Vec<Glob> {
+    deny(r, value, path, &mut Written::default())
+}
+
 pub(crate) fn deny(r: &mut Reader<'_>, value: &Value<'_>, path: &str, written: &mut Written) -> Vec<Glob> {
     patterns(r, value, path, written).iter().map(|p| Glob::new(p)).collect()
 }

@@ -20,7 +20,7 @@ use super::state;
 use super::surroundings::Surroundings;
 use super::{
     AdminSpec, CommandSpec, Config, EndpointSpec, Environment, GatewaySpec, LeftOut, Reach, RemoteSpec, ServerSpec,
-    TlsSpec, admin, cache, defaults, gateway, instances, locate, misnamed, proxies, sharing, start, target, variables,
+    TlsSpec, admin, bounds, cache, defaults, gateway, instances, locate, misnamed, proxies, sharing, start, target, variables,
 };
 use crate::disk::joined;
 use crate::endpoint::{bare, is_in_braces, is_placeholder, is_variable};
@@ -336,7 +336,10 @@ fn servers(
     let (mut servers, mut entries, mut without) = (Vec::new(), Vec::new(), Vec::new());
     let mut endpoints = Endpoints::new(ctx, file);
     let mut sharers = Vec::new();
+    let fallbacks: Vec<String> =
+        chosen.iter().filter_map(|(_, _, entry)| entry.as_ref()?.bounds.fallback(ctx).map(str::to_owned)).collect();
     for (name, reach, entry) in chosen {
+        let stands_in = fallbacks.contains(&name);
         let shared = entry.map_or(&none, |entry| &entry.shared);
         let own = match entry {
             Some(entry) if !ctx.local => dial::of_entry(ctx, entry),
@@ -384,7 +387,17 @@ fn servers(
                 max_result: shared.max_result.or(top.max_result),
                 ..entry.map(|entry| entry.tools.clone()).unwrap_or_default()
             }),
+            bounds: entry.map(|entry| entry.bounds.bounds(ctx, stands_in)).unwrap_or_default(),
         };
+        if stands_in {
+            // Nothing shows it: what it takes comes by the server for which it stands in.
+            server.endpoint = None;
+            sharers.push(false);
+            let inherit = shared.inherit.as_ref().or(top.inherit.as_ref());
+            servers.push(variables::with_inherited(ctx, server, inherit));
+            entries.push(entry);
+            continue;
+        }
         let is_taken = endpoints.take(ctx, &mut server, entry, &own);
         if let (Own::Unsaid | Own::Blank, false) = (&own, is_taken) {
             match common.get_or_insert_with(|| dial::common(ctx, file)) {
@@ -418,6 +431,7 @@ fn servers(
         ctx.warning(&first.place, Code::NoEffect.says(what), "write it in the entries whose endpoints want it");
     }
     instances::check(ctx, &file.shared, &servers, &entries);
+    bounds::check(ctx, &servers, &entries);
     sharing::check(ctx, file, (&servers, &sharers), &entries, &endpoints.as_shown(&servers));
     if !ctx.local && !without.is_empty() {
         missing_endpoint(ctx, &without, config, entries.iter().any(Option::is_some));

@@ -22,11 +22,17 @@ const TRUTH: &str = r"^\s*([Tt][Rr][Uu][Ee]|1|[Yy][Ee][Ss]|[Oo][Nn]|[Ff][Aa][Ll]
 const FILE: &[&str] = &[include_str!("file.rs"), include_str!("named.rs"), include_str!("policy.rs")];
 const GATEWAY: &str = include_str!("gateway/written.rs");
 const ADMIN: &str = include_str!("admin.rs");
+const BOUNDS: &str = include_str!("bounds.rs");
 
 /// One of the gateway's tables: of its own keys, and of those of one of its `apiKeys`, of one of its `jwt`, of one of its `endpointTokens`, and of
 /// its `tls`.
 fn table_of_gateway(number: usize) -> &'static str {
     GATEWAY.split("//! In ").nth(number).unwrap_or_default()
+}
+
+/// The same in `bounds.rs`.
+fn table_of_bounds(number: usize) -> &'static str {
+    BOUNDS.split("//! Keys of ").nth(number + 1).unwrap_or_default()
 }
 
 /// The schema of the file.
@@ -262,7 +268,24 @@ fn of_server(key: &str) -> Value {
         "envFile" => json!({ "anyOf": [text(), defined("texts")] }),
         "disabled" | "enabled" | "isActive" | "pin" => defined("truth"),
         "tools" => json!({ "anyOf": [{ "type": "null" }, defined("tools"), defined("patterns")] }),
+        "circuitBreaker" => closed(keys::CIRCUIT_BREAKER, table_of_bounds(0), of_bounds),
+        "cache" => {
+            let mut cache = closed(keys::CACHE, table_of_bounds(1), of_bounds);
+            if let Some(members) = cache.as_object_mut() {
+                members.insert("required".to_owned(), json!(["tools"]));
+            }
+            cache
+        }
+        "fallback" => text(),
         _ => json!({}),
+    }
+}
+
+fn of_bounds(key: &str) -> Value {
+    match key {
+        "failures" => count(None),
+        "openFor" | "ttl" => defined("time"),
+        _ => json!({ "type": "array", "items": { "$ref": "#/$defs/pattern" }, "minItems": 1 }),
     }
 }
 

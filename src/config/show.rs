@@ -18,7 +18,7 @@ use super::shared::Inherit;
 use super::surroundings::Surroundings;
 use super::units::word;
 use super::{
-    AdminSpec, AuthSpec, ClientProof, EndpointSpec, GatewaySpec, Handshake, LinkSpec, Reach, RemoteTransport,
+    AdminSpec, AuthSpec, Bounds, BreakerSpec, CacheSpec, ClientProof, EndpointSpec, GatewaySpec, Handshake, LinkSpec, Reach, RemoteTransport,
     ServerSpec, defaults, gateway, instances,
 };
 use super::{cache, state};
@@ -427,6 +427,10 @@ impl Table<'_> {
         add("slim", json!(policy.slim), from("slim", None));
         add("timeout", policy.timeout.map_or(Value::Null, time), from("timeout", None));
         add("maxResultBytes", policy.max_result.map_or(Value::Null, bytes), from("maxResultBytes", None));
+        let Bounds { breaker, fallback, stands_in: _, cache } = &server.bounds;
+        add("circuitBreaker", breaker.map_or(Value::Null, of_breaker), from("circuitBreaker", None));
+        add("fallback", json!(fallback.as_deref()), from("fallback", None));
+        add("cache", cache.as_deref().map_or(Value::Null, of_cache), from("cache", None));
         rows
     }
 
@@ -492,6 +496,14 @@ fn time(time: Duration) -> Value {
 fn bytes(bytes: usize) -> Value {
     let text = size(bytes as u64).replace(' ', "");
     text.strip_suffix("bytes").map_or_else(|| json!(text), |_| json!(bytes))
+}
+
+fn of_breaker(BreakerSpec { failures, open_for }: BreakerSpec) -> Value {
+    json!({ "failures": failures, "openFor": time(open_for) })
+}
+
+fn of_cache(CacheSpec { tools, ttl }: &CacheSpec) -> Value {
+    json!({ "tools": patterns(tools), "ttl": time(*ttl) })
 }
 
 fn inherited(inherit: &Inherit) -> Value {

@@ -33,6 +33,8 @@ pub(super) const PRECISION: f64 = 0.2;
 pub(super) struct Figures {
     calls: AtomicU64,
     errors: AtomicU64,
+    /// How many of them were answered with what was answered before.
+    given_again: AtomicU64,
     /// What has become of calls, by their methods.
     outcomes: [Outcomes<AtomicU64>; CallMethod::ALL.len()],
     /// How long calls took, by their methods; there from the first call on.
@@ -255,6 +257,16 @@ impl Figures {
     pub(super) fn lost(&self, call: CountedCall<'_>, tools: &ToolPlaces) {
         self.count_call(call, tools.place(call.tool));
         self.count(true);
+    }
+
+    /// Counts a call that was answered with what was answered before; as one that was answered it is counted besides.
+    pub(super) fn given_again(&self) {
+        add(&self.given_again, 1);
+    }
+
+    /// How many those are.
+    pub(super) fn all_given_again(&self) -> u64 {
+        self.given_again.load(Ordering::Relaxed)
     }
 
     /// Counts a call that the server has not had, or whose answer nobody waits for: no call to `status`.

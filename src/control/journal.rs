@@ -12,13 +12,13 @@ use tracing::{debug, info, warn};
 
 use super::figures::ToolPlaces;
 use super::status::{
-    HowHalted, LastClose, LinkEntry, LinkState, LinkStatus, ServerEntry, ServerState, ServerStatus, Started, Which,
+    CircuitState, HowHalted, LastClose, LinkEntry, LinkState, LinkStatus, ServerEntry, ServerState, ServerStatus, Started, Which,
 };
 use crate::error::FaultCode;
 use crate::link::cause::Cause;
 use crate::logging::{Names, RETRIES};
 use crate::router::bar::argument;
-use crate::router::{CountedCall, Note};
+use crate::router::{Circuit, CountedCall, Note};
 use crate::words::span;
 
 /// Fewest lives of no use in a row that are a crash loop: one may be chance, and two a slow start of something else.
@@ -49,6 +49,8 @@ pub(crate) enum ServerNews<'a> {
     Silent { note: &'a Note<'a>, failed: bool },
     /// It says something again.
     Heard { note: &'a Note<'a>, serving: bool },
+    /// Whether it is asked where it gives no answers has changed.
+    Circuit { circuit: Circuit, note: &'a Note<'a> },
     /// Its life has ended. `last_words`: what the log says of its stderr, which does not repeat itself; `tail`: the last lines of that; `fault`: what kind of fault that is, where it was no process;
     /// `again`: how long until the next one, if one follows.
     Exited {
@@ -156,6 +158,11 @@ impl ServerEntry {
         self.figures.unserved(call, tools);
     }
 
+    /// Notes that a call was answered with what was answered before.
+    pub(crate) fn given_again(&self) {
+        self.figures.given_again();
+    }
+
     /// Notes which tools the server has listed.
     pub(crate) fn listed(&self, tools: &[&str], places: &mut ToolPlaces) {
         self.figures.listed(tools.iter().map(|name| (*name, self.clean(name).into())), places);
@@ -170,6 +177,7 @@ impl ServerNews<'_> {
             ServerNews::NotReady { .. } => Some(FaultCode::ServerNotReady),
             ServerNews::Refused { .. } => Some(FaultCode::ServerRefuses),
             ServerNews::Silent { failed: false, .. } => Some(FaultCode::ServerHangs),
+            ServerNews::Circuit { circuit: Circuit::Open { .. }, .. } => Some(FaultCode::CircuitOpen),
             ServerNews::Exited { fault, failures, .. } => Some(fault.unwrap_or(of_end(*failures))),
             ServerNews::Silent { failed: true, .. } // counted before
             | ServerNews::Started { .. }
@@ -178,6 +186,7 @@ impl ServerNews<'_> {
             | ServerNews::StillStarting { .. }
             | ServerNews::Ready { .. }
             | ServerNews::Heard { .. }
+            | ServerNews::Circuit { .. }
             | ServerNews::Replaced { .. }
             | ServerNews::StoppedByCommand { .. }
             | ServerNews::Stopped { .. }
@@ -254,6 +263,17 @@ impl ServerNews<'_> {
             ServerNews::Silent { note, failed: false } => {
                 warn!(event = "SERVER_SILENT", servers = ?servers(), "{}", of_silence(note, name));
             }
+            ServerNews::Circuit { circuit, note } => match circuit {
+                Circuit::Open { .. } => {
+                    let name = argument(name);
+                    warn!(
+                        target: RETRIES, event = "CIRCUIT_OPEN", servers = ?servers(),
+                        "{note}; mcp-pipe reset {name} has it asked at once"
+                    );
+                }
+                Circuit::HalfOpen => debug!(event = "CIRCUIT_HALF_OPEN", servers = ?servers(), "{note}"),
+                Circuit::Closed => info!(event = "CIRCUIT_CLOSED", servers = ?servers(), "{note}"),
+            },
             ServerNews::Heard { note, .. } => info!(event = "SERVER_HEARD", servers = ?servers(), "{note}"),
             ServerNews::Exited { pid, why, last_words, .. } if is_last => {
                 warn!(event = "SERVER_EXITED", server = %name, pid, why, "{why}{last_words}");
@@ -360,6 +380,13 @@ impl ServerStatus {
                     (Some(FaultCode::ServerHangs), clean(&of_silence(&note.timeless(), &self.name)));
                 self.becomes(ServerState::Silent, now);
             }
+            ServerNews::Circuit { circuit, .. } => {
+                self.circuit = Some(match *circuit {
+                    Circuit::Closed => CircuitState::Closed,
+                    Circuit::Open { failures, open_for } => CircuitState::Open { failures, until: now + open_for },
+                    Circuit::HalfOpen => CircuitState::HalfOpen,
+                });
+            }
             ServerNews::Heard { serving, .. } => {
                 self.clear();
                 self.becomes(if *serving { ServerState::Serving } else { ServerState::Starting }, now);
@@ -419,6 +446,7 @@ impl ServerStatus {
             | ServerNews::Ready { .. }
             | ServerNews::Refused { .. }
             | ServerNews::Silent { .. }
+            | ServerNews::Circuit { .. }
             | ServerNews::Heard { .. }
             | ServerNews::Halted
             | ServerNews::Begins => {}

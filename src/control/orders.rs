@@ -49,6 +49,11 @@ pub(crate) enum Order {
         /// Its name.
         name: String,
     },
+    /// What the server has failed at is to count no more.
+    Reset {
+        /// Its name.
+        name: String,
+    },
     /// The server's turn is to begin, and not to end.
     Pin {
         /// Its name.
@@ -208,6 +213,7 @@ impl Order {
             Order::Restart { name, connection: true } => format!("the new connection of {name}"),
             Order::Pause { name } => format!("{name} to be paused"),
             Order::Stop { name } => format!("the end of {name}"),
+            Order::Reset { name } => format!("{name} to be asked again"),
             Order::Pin { name, .. } => format!("the turn of {name}"),
             Order::Next { .. } => "the next turn".to_owned(),
             Order::Reload => "the new config to run".to_owned(),

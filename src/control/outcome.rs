@@ -141,6 +141,10 @@ fn of_server(command: ServerCommand, number: u64, server: &ServerStatus) -> Opti
         return None;
     }
     match command {
+        ServerCommand::Reset if server.circuit.is_none() => Some(Err(format!(
+            "{name}: has no circuit that could be open; \"circuitBreaker\" in its entry makes one"
+        ))),
+        ServerCommand::Reset => Some(Ok(format!("{name}: its circuit is closed, and it gets all calls"))),
         ServerCommand::Pause => Some(Ok(format!("{name}: paused, takes no calls"))),
         ServerCommand::Stop => {
             (server.state == ServerState::Stopped && server.further.is_empty()).then(|| Ok(format!("{name}: stopped")))
@@ -148,7 +152,11 @@ fn of_server(command: ServerCommand, number: u64, server: &ServerStatus) -> Opti
         ServerCommand::Start | ServerCommand::Resume | ServerCommand::Restart => match &server.state {
             ServerState::Serving | ServerState::Silent => Some(Ok(match command {
                 ServerCommand::Restart => format!("{name}: restarted, serves again"),
-                ServerCommand::Start | ServerCommand::Resume | ServerCommand::Pause | ServerCommand::Stop => {
+                ServerCommand::Start
+                | ServerCommand::Resume
+                | ServerCommand::Pause
+                | ServerCommand::Stop
+                | ServerCommand::Reset => {
                     format!("{name}: serves")
                 }
             })),
@@ -176,6 +184,8 @@ fn overtaken(command: ServerCommand, number: u64, server: &ServerStatus) -> Opti
         // One that runs and takes no calls has been started and restarted all the same.
         (ServerCommand::Start | ServerCommand::Restart, Wanted::Paused) => None,
         (ServerCommand::Resume, Wanted::Paused) => Some("paused"),
+        // Whatever is wanted besides, that has been done.
+        (ServerCommand::Reset, _) => None,
         (ServerCommand::Stop, Wanted::Stopped)
         | (ServerCommand::Pause, Wanted::Paused)
         | (ServerCommand::Start | ServerCommand::Resume | ServerCommand::Restart, Wanted::Running) => None,
@@ -186,7 +196,7 @@ fn overtaken(command: ServerCommand, number: u64, server: &ServerStatus) -> Opti
 fn unconnected(name: &str, command: ServerCommand, all: &Overview) -> String {
     let is_to_serve = match command {
         ServerCommand::Start | ServerCommand::Resume | ServerCommand::Restart => true,
-        ServerCommand::Pause | ServerCommand::Stop => false,
+        ServerCommand::Pause | ServerCommand::Stop | ServerCommand::Reset => false,
     };
     let links = links_of(name, None, all);
     let is_reached = links.iter().any(|link| link.state == LinkState::Connected);
@@ -210,6 +220,7 @@ fn late(name: &str, command: ServerCommand, within: Duration, all: &Overview) ->
     let also = down.map_or_else(String::new, |why| format!(" (its connection: {why})"));
     match command {
         ServerCommand::Stop => format!("{name}: its process has not ended within {within}"),
+        ServerCommand::Reset => format!("{name}: has not been asked again within {within}; see mcp-pipe status"),
         ServerCommand::Start | ServerCommand::Resume | ServerCommand::Restart | ServerCommand::Pause => {
             format!(
                 "{name}: has not answered initialize within {within}{also}; it goes on starting, see mcp-pipe logs {}",

@@ -15,7 +15,7 @@ use super::memory::Memory;
 use super::picture::Picture;
 use super::protocol::Daemon;
 use super::status::{
-    GatewayStatus, LinkState, LinkStatus, Mistake, OtherLevel, Overview, ServerKey, ServerState, ServerStatus,
+    CircuitState, GatewayStatus, LinkState, LinkStatus, Mistake, OtherLevel, Overview, ServerKey, ServerState, ServerStatus,
     ShownServer, Started, TokenStatus,
 };
 use super::wording;
@@ -99,6 +99,9 @@ pub(crate) struct Server {
     pub(crate) state: &'static str,
     /// For how long that has been so, in seconds.
     for_seconds: f64,
+    /// Whether it is asked: `closed`, `open` or `half-open`, where it has a circuit breaker.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    circuit: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fault: Option<FaultCode>,
     /// What is or was wrong.
@@ -241,7 +244,8 @@ impl Report {
         if only.is_some() && servers.is_empty() && links.is_empty() {
             return None;
         }
-        let mut causes: Vec<Cause> = servers.iter().filter_map(|server| Cause::of_server(server)).collect();
+        let of_server = |server: &&ServerStatus| [Cause::of_server(server), Cause::of_circuit(server)];
+        let mut causes: Vec<Cause> = servers.iter().flat_map(of_server).flatten().collect();
         causes.extend(links.iter().filter_map(|link| Cause::of_link(link, all, one)));
         causes.extend(all.mistakes.iter().map(Cause::of_mistake));
         causes.extend(all.gateway_fault.iter().map(|why| Cause::alone(FaultCode::GatewayUnchanged, why.to_string())));
@@ -415,6 +419,13 @@ impl Cause {
         Some(Cause { severity, server: Some(server.name.clone()), ..alone })
     }
 
+    /// That a server is not asked although it runs: where it doesn't, that is the cause.
+    fn of_circuit(server: &ServerStatus) -> Option<Self> {
+        let is_it = server.wanted != Wanted::Stopped && server.state == ServerState::Serving && server.is_cut_off();
+        let words = wording::of_circuit(server)?;
+        is_it.then(|| Cause { server: Some(server.name.clone()), ..Cause::alone(FaultCode::CircuitOpen, words) })
+    }
+
     fn of_link(link: &LinkStatus, all: &Overview, one: Option<ServerKey>) -> Option<Self> {
         let code = link.fault.filter(|_| all.needs(link, one) && all.reasons_of(link).is_empty())?;
         let LinkState::Down(message) = &link.state else { return None };
@@ -468,6 +479,7 @@ impl Server {
             wanted: server.wanted,
             state,
             for_seconds: seconds(now.saturating_duration_since(server.since)),
+            circuit: server.circuit.as_ref().map(CircuitState::as_str),
             fault: server.fault,
             why: (!server.why.is_empty()).then(|| server.why.clone()),
             words: wording::of_server(server, (counted, memory, last_line), &picture.overview, now),

@@ -42,6 +42,31 @@ pub(crate) enum ServerState {
 /// What is said of a server that is [`ServerState::Silent`].
 pub(super) const SILENT: &str = "it was called, and has said nothing for 5 minutes or more";
 
+/// Whether a server is asked that has a circuit breaker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum CircuitState {
+    Closed,
+    /// Not before `until`, as so many calls in a row got no answer.
+    Open {
+        failures: usize,
+        #[serde(with = "moment")]
+        until: Instant,
+    },
+    HalfOpen,
+}
+
+impl CircuitState {
+    /// How machines know it.
+    pub(super) fn as_str(&self) -> &'static str {
+        match self {
+            CircuitState::Closed => "closed",
+            CircuitState::Open { .. } => "open",
+            CircuitState::HalfOpen => "half-open",
+        }
+    }
+}
+
 /// What a link is doing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -113,6 +138,9 @@ pub(crate) struct ServerStatus {
     pub(super) restarts_by: Causes,
     /// How many of its last lives in a row were of no use.
     pub failures: u32,
+    /// Whether it is asked, where it has a circuit breaker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub circuit: Option<CircuitState>,
     /// Whether its present process has refused to be initialized.
     #[serde(skip)]
     pub(super) refused: bool,
@@ -189,6 +217,7 @@ impl ServerStatus {
             restarts: 0,
             restarts_by: Causes::new(),
             failures: 0,
+            circuit: None,
             refused: false,
             for_http: false,
             halted: None,
@@ -205,9 +234,14 @@ impl ServerStatus {
     /// Whether all is as it is wanted: the server answers, or somebody has said that it shall not run.
     pub(super) fn is_well(&self) -> bool {
         match self.wanted {
-            Wanted::Running | Wanted::Paused => self.state == ServerState::Serving,
+            Wanted::Running | Wanted::Paused => self.state == ServerState::Serving && !self.is_cut_off(),
             Wanted::Stopped => self.state == ServerState::Stopped,
         }
+    }
+
+    /// Whether its circuit is open.
+    pub(in crate::control) fn is_cut_off(&self) -> bool {
+        matches!(self.circuit, Some(CircuitState::Open { .. }))
     }
 
     /// What its last process wrote to stderr before it ended, as the end of a sentence: mostly that is the reason.
@@ -959,6 +993,13 @@ impl ServerEntry {
     /// Whether whoever looks on ends the run with the first fault.
     pub(crate) fn is_one_look(&self) -> bool {
         self.held.of.is_one_look
+    }
+
+    /// Notes whether the server has a circuit breaker.
+    pub(crate) fn has_circuit(&self, has: bool) {
+        self.change(|server| {
+            server.circuit = has.then(|| server.circuit.take().unwrap_or(CircuitState::Closed));
+        });
     }
 
     /// Notes what a person wants of the server.

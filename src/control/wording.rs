@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::figures::Counted;
 use super::memory::Memory;
-use super::status::{LinkState, LinkStatus, Overview, ServerState, ServerStatus, TurnState};
+use super::status::{CircuitState, LinkState, LinkStatus, Overview, ServerState, ServerStatus, TurnState};
 use crate::error::FaultCode;
 use crate::server::wanted::Wanted;
 use crate::words::{counted, listed, span};
@@ -35,6 +35,14 @@ pub(super) fn of_server(
         Wanted::Stopped if server.state == ServerState::Stopped => "stopped by command".to_owned(),
         Wanted::Stopped => "is being stopped by command".to_owned(),
     };
+    match server.circuit {
+        Some(CircuitState::Open { until, .. }) => {
+            let left = span(until.saturating_duration_since(now));
+            said += &format!("; its circuit is open, and it gets no calls for {left}");
+        }
+        Some(CircuitState::HalfOpen) => said += "; its circuit is half-open: the next call tries whether it answers",
+        Some(CircuitState::Closed) | None => {}
+    }
     let turns = all.links.iter().filter_map(|link| link.shown(server.key)?.turn);
     // A stopped server waits for nothing.
     for TurnState { current, pinned } in turns.filter(|turn| turn.current || server.wanted != Wanted::Stopped) {
@@ -71,6 +79,13 @@ pub(super) fn of_server(
         said += &format!("; {}", restarts(server));
     }
     said
+}
+
+/// Why a server gets no calls whose circuit is open.
+pub(super) fn of_circuit(server: &ServerStatus) -> Option<String> {
+    let Some(CircuitState::Open { failures, .. }) = server.circuit else { return None };
+    let calls = if failures == 1 { "a call".to_owned() } else { format!("{} in a row", counted(failures, "call")) };
+    Some(format!("{calls} got no answer, so it gets none for a while (circuitBreaker)"))
 }
 
 /// What the processes of a server are there for.

@@ -206,7 +206,7 @@ impl Gates {
         };
         let is_seen = |server: &&ServerSpec| {
             let of_them = whose.and_then(|whose| whose.servers);
-            of_them.is_none_or(|names| names.contains(&server.name))
+            !server.bounds.stands_in && of_them.is_none_or(|names| names.contains(&server.name))
         };
         let sharing = servers.first().map(|server| server.sharing).unwrap_or_default();
         let let_through = whose.filter(|whose| whose.tools.chooses()).map(|whose| {

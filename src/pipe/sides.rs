@@ -670,6 +670,14 @@ impl Sides {
                 let Some(side) = side else { return };
                 side.write(ServerNews::Heard { note, serving: side.serving });
             }
+            What::GivenAgain => {
+                let Some(side) = side else { return };
+                side.status.given_again();
+            }
+            What::Circuit(circuit) => {
+                let Some(side) = side else { return };
+                side.write(ServerNews::Circuit { circuit: *circuit, note });
+            }
             What::Cut { trace, .. } => {
                 let (Some(side), trace) = (side, *trace) else { return };
                 side.cut += 1;

@@ -23,11 +23,16 @@ const NO_WORK: &[&[u8]] = &[
     b"tasks/cancel",
 ];
 
+/// Whether a request is work for a server, and not only about it.
+pub(super) fn is_work(method: &[u8]) -> bool {
+    !(method.ends_with(b"/list") || NO_WORK.contains(&method))
+}
+
 impl Bar {
     /// Whether a request is refused.
     pub(super) fn refuses(self, method: &[u8]) -> bool {
         match self {
-            Bar::Paused => !(method.ends_with(b"/list") || NO_WORK.contains(&method)),
+            Bar::Paused => is_work(method),
             Bar::Stopped => true,
         }
     }

@@ -23,6 +23,7 @@
 //! server that speaks.
 
 mod alone;
+mod bounds;
 mod elsewhere;
 mod gates;
 mod instances;
@@ -49,6 +50,7 @@ use self::gates::Judged;
 use self::processes::Role;
 use self::tasks::Tasks;
 use self::view::{Awaited, View};
+use super::call_cache::CallCache;
 use super::deadlines::{Deadlines, Due};
 use super::desk::{Message, MessageFault, Received};
 use super::held::Held;
@@ -109,6 +111,12 @@ struct Hosted {
     silent: bool,
     /// What has become of the server once it is gone for good, in words that follow its name.
     farewell: &'static str,
+    /// The server that takes its calls while it can't, by name.
+    fallback: Option<Arc<str>>,
+    /// It is the fallback of others, which get these of its tools.
+    stands_in: Option<Arc<ToolPolicy>>,
+    /// Answers that are given again for a while.
+    cache: Option<Box<CallCache>>,
 }
 
 impl Hosted {
@@ -127,8 +135,12 @@ impl Hosted {
             start_timeout: spec.start_timeout,
             silent: false,
             farewell: if is_comer { LEFT } else { REMOVED },
+            fallback: None,
+            stands_in: None,
+            cache: None,
         }
         .with(spec.instances)
+        .bounded(spec)
     }
 
     /// The place of a server that is gone.
@@ -144,6 +156,9 @@ impl Hosted {
             start_timeout: Duration::ZERO,
             silent: true,
             farewell: REMOVED,
+            fallback: None,
+            stands_in: None,
+            cache: None,
         }
     }
 
@@ -153,6 +168,7 @@ impl Hosted {
         self.solo.set_handshake(spec.handshake);
         self.keep_listed = spec.keep_listed;
         self.start_timeout = spec.start_timeout;
+        self.bound(spec);
     }
 
     /// What the server last said of itself.
@@ -201,7 +217,8 @@ impl Hosted {
     /// When the server's handshake, lists or waiting messages want [`Router::on_tick`].
     fn next_tick(&self) -> Option<Instant> {
         let ready = self.lane.is_ready();
-        let lane = [self.lane.held.deadline(), self.lane.opening_due(), self.solo.reread.next_tick(ready)];
+        let Hosted { lane, solo, .. } = self;
+        let lane = [lane.held.deadline(), lane.opening_due(), lane.circuit_due(), solo.reread.next_tick(ready)];
         // Asked with each message, so a server that no view shows costs nothing for views.
         let of_views = if self.shown { [self.awaited_until(), self.shelf.next_tick(ready)] } else { [None; 2] };
         let own = super::earliest([super::earliest(lane), super::earliest(of_views)]);
@@ -393,6 +410,7 @@ impl Router for Hub {
         self.tasks.leave(peer);
         self.peers.leave(peer, out);
         self.deadlines.forget(peer);
+        self.servers.iter_mut().filter_map(|server| server.cache.as_mut()).for_each(|cache| cache.leave(peer));
         for server in 0..self.servers.len() {
             let lane = &mut self.servers[server].lane;
             lane.lasting.leave(peer);
@@ -467,6 +485,7 @@ impl Router for Hub {
         for (_, peer) in self.peers.alone_with(server) {
             peer.relayed = false;
         }
+        self.forget_answers(server);
         let member = &mut self.servers[server];
         (member.silent, member.read_since) = (false, None);
         member.lane.up(&mut self.peers, now, out);
@@ -474,6 +493,7 @@ impl Router for Hub {
     }
 
     fn on_server_down(&mut self, server: ServerIndex, gone: Gone<'_>, now: Instant, out: &mut dyn Out) {
+        let held = self.held_for_fallback(server);
         let member = &mut self.servers[server];
         member.solo.reread.server_down(server, &mut self.peers);
         member.lane.down(gone, &mut self.peers, now, out);
@@ -482,6 +502,7 @@ impl Router for Hub {
         self.tasks.forget(server);
         self.check_processes(server, now, out);
         self.on_absent(server, now, out);
+        self.pass_on_held(held, out);
         self.arm_viewers(server);
     }
 
@@ -499,7 +520,9 @@ impl Router for Hub {
         if bar == Some(Bar::Stopped) {
             self.miss_lists(server);
         }
+        let held = if bar == Some(Bar::Stopped) { self.held_for_fallback(server) } else { Vec::new() };
         self.servers[server].lane.barred(bar, &mut self.peers, out);
+        self.pass_on_held(held, out);
         if self.servers[server].lane.is_stopped() {
             self.answer_all_waiting(server, out);
         }
@@ -569,12 +592,12 @@ impl Router for Hub {
     fn on_server_lost(&mut self, server: ServerIndex, lost: Lost<'_>, text: &[u8], now: Instant, out: &mut dyn Out) {
         let lane = &mut self.servers[server].lane;
         lane.end_silence(now, out);
-        let lost = lane.on_lost(lost, text, &mut self.peers, out);
+        let lost = lane.on_lost(lost, text, &mut self.peers, now, out);
         self.on_lost(server, lost, now, out);
     }
 
     fn on_server_unanswered(&mut self, server: ServerIndex, id: &[u8], why: &str, now: Instant, out: &mut dyn Out) {
-        let lost = self.servers[server].lane.on_unanswered(id, why, &mut self.peers, out);
+        let lost = self.servers[server].lane.on_unanswered(id, why, &mut self.peers, now, out);
         self.on_lost(server, lost, now, out);
     }
 
@@ -593,7 +616,7 @@ impl Router for Hub {
 
     fn on_server_too_large(&mut self, server: ServerIndex, cut: Cut<'_>, now: Instant, out: &mut dyn Out) {
         self.servers[server].lane.end_silence(now, out);
-        let lost = self.servers[server].lane.on_too_large(cut, &mut self.peers, out);
+        let lost = self.servers[server].lane.on_too_large(cut, &mut self.peers, now, out);
         self.on_lost(server, lost, now, out);
     }
 

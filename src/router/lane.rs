@@ -1,6 +1,7 @@
 //! One server's side of a router: how far it is, what waits for it, and what is under way there.
 
 mod abandoned;
+mod breaker;
 mod era;
 mod handshake;
 
@@ -13,8 +14,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use self::abandoned::Abandoned;
+use self::breaker::Breaker;
+pub use self::breaker::Circuit;
 pub(super) use self::handshake::Opened;
-use super::bar::Bar;
+use super::bar::{Bar, is_work};
+use super::call_cache::Question;
 use super::desk::METHOD;
 use super::edits::Edits;
 use super::held::{Held, HeldMessage};
@@ -27,6 +31,7 @@ use super::silence::{Silence, SilenceStage};
 use super::task::Lasting;
 use super::wishes::Leftover;
 use super::{About, Arrangement, Gone, Note, Out, PeerId, ServerIndex, Start, What};
+use crate::config::BreakerSpec;
 use crate::frame::Cut;
 use crate::mcp::cloud::{self, HOLD};
 use crate::mcp::envelope::{self, Envelope, Lost};
@@ -156,6 +161,8 @@ pub(super) struct Terms {
     pub(super) what: Box<str>,
     /// The largest result, in bytes.
     pub(super) max_result: Option<usize>,
+    /// The question for which the answer is to be kept.
+    pub(super) question: Option<Question>,
     /// The search that the call is part of, where one server is asked after the other.
     pub(super) search: Option<Search>,
     /// The page of a list that the call reads, where lists pass through, and the list's version as [`Pages`] counts them.
@@ -198,8 +205,15 @@ impl Call {
         &self.text[self.id_len..self.id_len + usize::from(self.method_len)]
     }
 
+    /// The call goes to a server for which its answer is not kept.
+    pub(super) fn answer_is_of_another(&mut self) {
+        if let Some(terms) = &mut self.terms {
+            terms.question = None;
+        }
+    }
+
     /// The tool that is called; empty if none is.
-    fn tool(&self) -> &[u8] {
+    pub(super) fn tool(&self) -> &[u8] {
         let from = self.id_len + usize::from(self.method_len);
         &self.text[from..from + usize::from(self.tool_len)]
     }
@@ -217,7 +231,10 @@ impl Call {
 
     /// Bytes that are kept for the call.
     fn size(&self) -> usize {
-        let of_terms = |terms: &Terms| terms.what.len() + terms.search.as_ref().map_or(0, super::search::Search::size);
+        let of_terms = |terms: &Terms| {
+            let search = terms.search.as_ref().map_or(0, super::search::Search::size);
+            terms.what.len() + search + terms.question.as_ref().map_or(0, Question::size)
+        };
         self.text.len() + self.terms.as_deref().map_or(0, of_terms)
     }
 
@@ -291,6 +308,10 @@ pub(super) struct Lane {
     pub(super) busy: bool,
     /// Why the server takes no calls, if a person has said so.
     bar: Option<Bar>,
+    /// Whether the server is asked where it gives no answers; always without.
+    breaker: Option<Box<Breaker>>,
+    /// The server has had a life that ended, or could not begin, and has not been ready since.
+    has_failed: bool,
     /// The server's present life is of the modern era.
     is_modern: bool,
     /// For whom a server of the modern era was told that the next requests are.
@@ -326,6 +347,8 @@ impl Lane {
             silence: Silence::None,
             busy: false,
             bar: None,
+            breaker: None,
+            has_failed: false,
             is_modern: false,
             told: None,
             came: false,
@@ -337,6 +360,7 @@ impl Lane {
     pub(super) fn further(&self, index: ServerIndex, peer: PeerId) -> Lane {
         let mut lane = Lane::new(index, self.name.clone(), self.max_frame);
         (lane.whose, lane.bar) = (Whose::One(peer), self.bar);
+        lane.break_by(self.breaker.as_ref().map(|breaker| breaker.spec()));
         lane.add_viewer(peer);
         lane
     }
@@ -349,6 +373,47 @@ impl Lane {
     /// From now on, answers of the server may be so large, in bytes.
     pub(super) fn set_max_frame(&mut self, max_frame: usize) {
         self.max_frame = max_frame;
+    }
+
+    /// From now on, this says when the server is not asked.
+    pub(super) fn break_by(&mut self, spec: Option<BreakerSpec>) {
+        match (&mut self.breaker, spec) {
+            (Some(breaker), Some(spec)) => breaker.set(spec),
+            (_, spec) => self.breaker = spec.map(|spec| Box::new(Breaker::new(spec))),
+        }
+    }
+
+    /// When [`Lane::tick`] wants to be called because of the circuit.
+    pub(super) fn circuit_due(&self) -> Option<Instant> {
+        self.breaker.as_ref()?.due()
+    }
+
+    /// Something has become of the circuit.
+    fn tell_circuit(&self, news: Option<Circuit>, out: &mut dyn Out) {
+        if let Some(circuit) = news {
+            out.note(Note::of(self.index, What::Circuit(circuit)));
+        }
+    }
+
+    /// The server has answered a call.
+    #[inline]
+    pub(super) fn call_answered(&mut self, call: &Call, out: &mut dyn Out) {
+        if let Some(breaker) = self.breaker.as_mut().filter(|_| is_work(call.method())) {
+            let news = breaker.answered();
+            self.tell_circuit(news, out);
+        }
+    }
+
+    /// A call, or several for the same reason, got no answer of the server, but this.
+    pub(super) fn call_failed(&mut self, outcome: Outcome, now: Instant, out: &mut dyn Out) {
+        let Some(breaker) = &mut self.breaker else { return };
+        let news = match outcome {
+            Outcome::Timeout | Outcome::ServerDown => breaker.failed(now),
+            // Something has come.
+            Outcome::Ok | Outcome::ToolError | Outcome::RpcError | Outcome::TooLarge => breaker.answered(),
+            Outcome::Cancelled | Outcome::Refused => None,
+        };
+        self.tell_circuit(news, out);
     }
 
     /// A peer sees the server from now on.
@@ -459,6 +524,9 @@ impl Lane {
     /// From now on the server takes no calls, or takes them again. What waits for the server and is refused is answered.
     pub(super) fn barred(&mut self, bar: Option<Bar>, peers: &mut Peers, out: &mut dyn Out) {
         self.bar = bar;
+        // Whoever commands something of the server wants it to be asked.
+        let news = self.breaker.as_mut().and_then(|breaker| breaker.reset());
+        self.tell_circuit(news, out);
         let Some(bar) = bar else { return };
         for held in self.held.take_those(|method| bar.refuses(method)) {
             self.refuse_held(&held, Outcome::Refused, bar.words(&self.name), peers, out);
@@ -490,22 +558,46 @@ impl Lane {
     }
 
     /// Whether the server could have a call now.
-    pub(super) fn takes_calls(&self) -> bool {
-        self.is_ready() && !self.busy && self.bar.is_none()
+    pub(super) fn takes_calls(&self, now: Instant) -> bool {
+        let is_open = || self.breaker.as_ref().is_some_and(|breaker| breaker.refuses(now).is_some());
+        self.is_ready() && !self.busy && self.bar.is_none() && !is_open()
+    }
+
+    /// Whether another server may have its calls: it is stopped, down, starting again, refuses to be initialized, or its circuit is open.
+    pub(super) fn is_out(&self, now: Instant) -> bool {
+        let is_open = || self.breaker.as_ref().is_some_and(|breaker| breaker.refuses(now).is_some());
+        let is_down = match self.state {
+            ServerSide::Refusing { .. } => true,
+            ServerSide::Down { .. } | ServerSide::Initializing { again: false, .. } | ServerSide::Greeted => self.has_failed,
+            ServerSide::Initializing { again: true, .. } | ServerSide::Ready => false,
+        };
+        self.is_stopped() || is_down || is_open()
+    }
+
+    /// The server is ready.
+    pub(super) fn recovered(&mut self) {
+        self.has_failed = false;
     }
 
     /// Requests under way at the server are answered, and nothing more is sent until the server is up again.
     fn end_life(&mut self, gone: Gone<'_>, peers: &mut Peers, now: Instant, out: &mut dyn Out) {
         self.state = ServerSide::Down { why: gone.why.into(), retry_at: Some(now + gone.retry_in) };
+        self.has_failed = true;
         self.silence = Silence::None;
         self.lasting.clear();
         self.abandoned.clear();
         self.kept = 0;
+        let mut has_cut = false;
         for (_, flight) in std::mem::take(&mut self.flights) {
             if let Flight::Call(call) = flight {
+                has_cut |= is_work(call.method());
                 let why = format!("not answered: server \"{}\" {}", self.name, gone.why);
                 self.fail(call, Outcome::ServerDown, why, peers, out);
             }
+        }
+        if has_cut && !self.is_stopped() {
+            // One end, however much it has cut off.
+            self.call_failed(Outcome::ServerDown, now, out);
         }
         if gone.retry_in > HOLD {
             // The server comes back too late for the requests that wait.
@@ -702,6 +794,9 @@ impl Lane {
         if is_call(call.method()) {
             self.opening.serve();
         }
+        if let Some(breaker) = self.breaker.as_mut().filter(|_| is_work(call.method())) {
+            breaker.sent(id);
+        }
         self.silence.called(call.method(), call.since);
         self.kept += call.size();
         self.flights.insert(id, Flight::Call(call));
@@ -721,6 +816,7 @@ impl Lane {
         if let Some(Flight::Call(call)) = self.remove_flight(oldest) {
             let message = format!("server \"{}\" has not answered for {} s", self.name, STALE.as_secs());
             peers.refuse(call.peer, call.id(), UNAVAILABLE, message, out);
+            self.call_failed(Outcome::Timeout, request.now, out);
             self.note_lost(&call, Outcome::Timeout, out);
         }
         true
@@ -750,6 +846,11 @@ impl Lane {
             self.decline(call, Outcome::Refused, bar.words(&self.name), peers, out);
             return false;
         }
+        let breaker = self.breaker.as_ref().filter(|_| is_work(request.method));
+        if let Some(refusal) = breaker.and_then(|breaker| breaker.refuses(request.now)) {
+            self.decline(call, Outcome::Refused, refusal.words(&self.name), peers, out);
+            return false;
+        }
         let longest = request.now + HOLD;
         let deadline = call.terms.as_ref().and_then(|terms| terms.deadline);
         let until = deadline.map_or(longest, |deadline| deadline.min(longest));
@@ -764,6 +865,9 @@ impl Lane {
             ServerSide::Initializing { .. } | ServerSide::Greeted | ServerSide::Ready => Outcome::Refused,
         };
         self.decline(call, outcome, why, peers, out);
+        if is_work(request.method) {
+            self.call_failed(outcome, request.now, out);
+        }
         false
     }
 
@@ -783,12 +887,19 @@ impl Lane {
         }
     }
 
-    /// Answers requests that have waited for too long.
+    /// Answers requests that have waited for too long, and lets one try where none did for a time.
     pub(super) fn tick(&mut self, peers: &mut Peers, now: Instant, out: &mut dyn Out) {
+        let outcome = if self.is_stopped() { Outcome::Refused } else { Outcome::ServerDown };
+        let mut are_late = false;
         while let Some((waited, held)) = self.held.expired(now) {
-            let outcome = if self.is_stopped() { Outcome::Refused } else { Outcome::ServerDown };
             self.refuse_held(&held, outcome, self.excuse(waited), peers, out);
+            are_late = true;
         }
+        if are_late {
+            self.call_failed(outcome, now, out);
+        }
+        let news = self.breaker.as_mut().and_then(|breaker| breaker.tick(now));
+        self.tell_circuit(news, out);
     }
 
     /// Why a request that waited for so long has got no answer.
@@ -856,6 +967,9 @@ impl Lane {
             }
         };
         self.abandoned.add(id, call.peer, call.since);
+        if let Some(breaker) = &mut self.breaker {
+            breaker.withdrawn(id);
+        }
         Some(call)
     }
 
@@ -874,12 +988,15 @@ impl Lane {
             held.note_unserved(About::Server(self.index), Outcome::Cancelled, out);
         }
         self.lasting.link_down(peer);
-        let Lane { flights, kept, abandoned, index, .. } = self;
+        let Lane { flights, kept, abandoned, index, breaker, .. } = self;
         // Answers to these calls would come too late for anybody; a server that is told so can stop working on them.
         flights.retain(|id, flight| match flight {
             Flight::Call(call) if call.peer == peer => {
                 *kept -= call.size();
                 abandoned.add(*id, peer, call.since);
+                if let Some(breaker) = breaker {
+                    breaker.withdrawn(*id);
+                }
                 if call.is_cancellable() {
                     let reason = "the endpoint's connection was lost";
                     out.to_server(*index, &[&reply::cancelled(id.to_string().as_bytes(), reason)]);
@@ -1055,12 +1172,13 @@ impl Lane {
         &mut self,
         cut: Cut<'_>,
         peers: &mut Peers,
+        now: Instant,
         out: &mut dyn Out,
     ) -> Option<(Flight, String)> {
         let seen = envelope::scan_cut(cut);
         let id = seen.id.filter(|id| *id != b"null");
         let why = (Outcome::TooLarge, self.oversize(cut.size));
-        let lost = id.and_then(|id| self.answer_lost(id, seen.method, why, peers, out));
+        let lost = id.and_then(|id| self.answer_lost(id, seen.method, why, peers, now, out));
         out.note(Note::of(self.index, What::TooLarge { size: cut.size, answered: lost.is_some() }));
         let limit = self.max_frame;
         instead(lost.flatten(), || {
@@ -1075,12 +1193,13 @@ impl Lane {
         lost: Lost<'_>,
         text: &[u8],
         peers: &mut Peers,
+        now: Instant,
         out: &mut dyn Out,
     ) -> Option<(Flight, String)> {
         let Lost { id, method, why } = lost;
         let did = if why.is_misreading() { "sent" } else { "answered with" };
         let message = format!("server \"{}\" {did} something that is not JSON-RPC ({why})", self.name);
-        let lost = self.answer_lost(id, method, (Outcome::RpcError, message), peers, out);
+        let lost = self.answer_lost(id, method, (Outcome::RpcError, message), peers, now, out);
         if lost.is_some() {
             out.note(Note::of(self.index, What::Unreadable { why: why.to_string() }));
         } else if !text.is_empty() {
@@ -1099,10 +1218,11 @@ impl Lane {
         id: &[u8],
         why: &str,
         peers: &mut Peers,
+        now: Instant,
         out: &mut dyn Out,
     ) -> Option<(Flight, String)> {
         let message = format!("server \"{}\" {why}", self.name);
-        instead(self.fail_flight(id, (Outcome::ServerDown, message), peers, out).flatten(), || {
+        instead(self.fail_flight(id, (Outcome::ServerDown, message), peers, now, out).flatten(), || {
             format!("gave no answer to initialize: it {why}")
         })
     }
@@ -1123,10 +1243,11 @@ impl Lane {
         is_request: bool,
         why: (Outcome, String),
         peers: &mut Peers,
+        now: Instant,
         out: &mut dyn Out,
     ) -> Option<Option<(Flight, String)>> {
         if !is_request {
-            return self.fail_flight(id, why, peers, out);
+            return self.fail_flight(id, why, peers, now, out);
         }
         out.to_server(self.index, &[&reply::error(id, INVALID_REQUEST, why.1)]);
         Some(None)
@@ -1139,11 +1260,15 @@ impl Lane {
         id: &[u8],
         (outcome, message): (Outcome, String),
         peers: &mut Peers,
+        now: Instant,
         out: &mut dyn Out,
     ) -> Option<Option<(Flight, String)>> {
         let flight = self.take_flight(id)?.1;
         match flight {
             Flight::Call(call) => {
+                if is_work(call.method()) {
+                    self.call_failed(outcome, now, out);
+                }
                 self.fail(call, outcome, message, peers, out);
                 Some(None)
             }

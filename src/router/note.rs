@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{CountedCall, PeerId, ServerIndex};
+use super::{Circuit, CountedCall, PeerId, ServerIndex};
 use crate::tools::size::Size;
 use crate::words::{counted, listed, span};
 
@@ -216,6 +216,10 @@ pub enum What<'a> {
         /// The length of the silence.
         lasted: Duration,
     },
+    /// A call was answered with what the peer had got for the same before.
+    GivenAgain,
+    /// Whether a server is asked that gives no answers has changed.
+    Circuit(Circuit),
     /// How a server stands at an endpoint that sees it in turns.
     Seated {
         /// The server.
@@ -361,6 +365,8 @@ impl fmt::Display for Note<'_> {
                 write!(f, "was called {} ago ({method}){SINCE}", span(*lasted))
             }
             What::Heard { lasted } => write!(f, "says something again, after {}", span(*lasted)),
+            What::GivenAgain => f.write_str("answered a call with what was answered before (cache)"),
+            What::Circuit(circuit) => circuit.fmt(f),
             What::Seated { current, pinned, .. } => {
                 f.write_str(if *current { "has its turn" } else { "waits for its turn" })?;
                 f.write_str(if *pinned { ", and is pinned" } else { "" })

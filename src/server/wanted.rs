@@ -32,6 +32,8 @@ pub(crate) enum ServerCommand {
     Pause,
     /// The server is to run no longer.
     Stop,
+    /// What it has failed at so far is to count no more: what waits for it to be well is to be tried now.
+    Reset,
 }
 
 /// What is to become of a server: the sum of all commands about it.
@@ -85,6 +87,7 @@ impl Goal {
             ServerCommand::Pause => (Wanted::Paused, self.fresh),
             // What is stopped and then started is another process, even where nobody has looked in between.
             ServerCommand::Stop => (Wanted::Stopped, number),
+            ServerCommand::Reset => (self.wanted, self.fresh),
         };
         Goal { wanted, number, fresh }
     }
@@ -116,12 +119,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const COMMANDS: [ServerCommand; 5] = [
+    const COMMANDS: [ServerCommand; 6] = [
         ServerCommand::Start,
         ServerCommand::Resume,
         ServerCommand::Restart,
         ServerCommand::Pause,
         ServerCommand::Stop,
+        ServerCommand::Reset,
     ];
 
     #[test]

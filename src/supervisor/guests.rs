@@ -65,7 +65,7 @@ impl Guests {
     /// What is shown to guests of one server, or of all.
     fn shown_of(&self, server: Option<&str>, servers: &[ServerSpec]) -> Shown {
         let sharing = servers.first().map(|server| server.sharing).unwrap_or_default();
-        let is_seen = |spec: &&ServerSpec| server.is_none_or(|name| *spec.name == *name);
+        let is_seen = |spec: &&ServerSpec| server.map_or(!spec.bounds.stands_in, |name| *spec.name == *name);
         let seen = servers.iter().filter(is_seen).map(|spec| (spec.name.clone(), spec.tools.clone()));
         Shown {
             servers: seen.collect(),

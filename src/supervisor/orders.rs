@@ -81,6 +81,7 @@ impl Helm {
     pub(super) fn change(&mut self, spec: &ServerSpec, is_another: bool) {
         let Some(subject) = self.servers.iter_mut().find(|subject| subject.name == spec.name) else { return };
         subject.endpoint.clone_from(&spec.endpoint);
+        subject.status.has_circuit(spec.bounds.breaker.is_some());
         (subject.start_timeout, subject.connect_timeout) = (spec.start_timeout, spec.link.connect_timeout);
         if is_another {
             let goal = subject.goal.borrow().renewed();
@@ -128,6 +129,7 @@ impl Helm {
             Order::Resume { name } => self.command(&name, ServerCommand::Resume),
             Order::Pause { name } => self.command(&name, ServerCommand::Pause),
             Order::Stop { name } => self.command(&name, ServerCommand::Stop),
+            Order::Reset { name } => self.command(&name, ServerCommand::Reset),
             Order::Restart { name, connection: false } if self.subject(&name).is_some() => {
                 self.command(&name, ServerCommand::Restart)
             }
@@ -195,7 +197,7 @@ impl Helm {
         }
         let within = match command {
             ServerCommand::Start | ServerCommand::Resume | ServerCommand::Restart => subject.start_timeout + ENDING,
-            ServerCommand::Pause | ServerCommand::Stop => ENDING,
+            ServerCommand::Pause | ServerCommand::Stop | ServerCommand::Reset => ENDING,
         };
         Ok(Given { until: Until::Server { name: subject.name.clone(), command, number: goal.number }, within })
     }
@@ -351,6 +353,7 @@ fn told(command: ServerCommand) -> &'static str {
         ServerCommand::Restart => "is to be restarted",
         ServerCommand::Pause => "is to take no calls",
         ServerCommand::Stop => "is to stop",
+        ServerCommand::Reset => "is to be asked again, whatever it has failed at",
     }
 }
 

@@ -130,9 +130,14 @@ pub(super) fn plan(old: &Wanted, new: &Wanted, stale: &BTreeSet<PathBuf>, stoppe
     let waited_for = adjusted(|before, server| before.start_timeout != server.start_timeout);
     let listed = adjusted(|before, server| before.keep_listed != server.keep_listed);
     let shared = adjusted(|before, server| before.instances != server.instances);
+    let bounded = adjusted(|before, server| before.bounds != server.bounds);
     plan.tell(["has another startTimeout", "have another startTimeout"], waited_for);
     plan.tell(["has another keepListed", "have another keepListed"], listed);
     plan.tell(["is shared otherwise", "are shared otherwise"], shared);
+    plan.tell(
+        ["has another circuitBreaker, fallback or cache", "have another circuitBreaker, fallback or cache"],
+        bounded,
+    );
     plan.tell(["has another entry, and stays stopped", "have other entries, and stay stopped"], names(&stay));
     for group in &old.groups {
         let key = GroupKey::of(group);
@@ -230,8 +235,10 @@ pub(super) fn plan(old: &Wanted, new: &Wanted, stale: &BTreeSet<PathBuf>, stoppe
 
 /// What becomes of the gateway, and of clients on stdio.
 fn plan_gateway(plan: &mut Plan, old: &Wanted, new: &Wanted, stale: &BTreeSet<PathBuf>) {
-    let shown =
-        |wanted: &Wanted| wanted.servers.iter().map(|it| (it.name.clone(), it.tools.clone())).collect::<Vec<_>>();
+    let shown = |wanted: &Wanted| {
+        let shown = wanted.servers.iter().filter(|it| !it.bounds.stands_in);
+        shown.map(|it| (it.name.clone(), it.tools.clone())).collect::<Vec<_>>()
+    };
     let files = new
         .gateway
         .as_ref()
@@ -337,14 +344,14 @@ impl Plan {
 
 /// What a server's process gets.
 fn gets(server: &ServerSpec) -> impl PartialEq + use<'_> {
-    (&server.reach, server.max_frame, server.handshake, server.era)
+    (&server.reach, server.max_frame, server.handshake, server.era, server.bounds.stands_in)
 }
 
 /// Whether two entries start the same program, in other surroundings, and are the same in all else.
 fn is_same_command(before: &ServerSpec, server: &ServerSpec) -> bool {
     let (Reach::Command(old), Reach::Command(new)) = (&before.reach, &server.reach) else { return false };
     let parts = |command: &CommandSpec| (command.program.clone(), command.args.clone(), command.cwd.clone());
-    let rest = |server: &ServerSpec| (server.max_frame, server.handshake, server.era);
+    let rest = |server: &ServerSpec| (server.max_frame, server.handshake, server.era, server.bounds.stands_in);
     parts(old) == parts(new) && rest(before) == rest(server)
 }
 
@@ -385,7 +392,7 @@ fn treats(before: &Group, group: &Group) -> String {
 
 /// What we do with a server.
 fn treated(server: &ServerSpec) -> impl PartialEq {
-    (server.start_timeout, server.keep_listed, server.instances)
+    (server.start_timeout, server.keep_listed, server.instances, server.bounds.clone())
 }
 
 /// Where a server is served, and how that is dialled.

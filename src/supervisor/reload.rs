@@ -261,6 +261,7 @@ impl Supervisor {
             sleep(FLOOR).await;
         }
         begun.into_iter().for_each(|group| self.begin(group));
+        self.common.run_fallbacks(&new.servers).await;
         let mut wrong = None;
         if gateway {
             let Supervisor { common, front, tasks, .. } = self;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::context::Context;
-use super::super::{Handshake, Instances, LinkSpec, Reach, ServerSpec, Sharing, defaults};
+use super::super::{Bounds, Handshake, Instances, LinkSpec, Reach, ServerSpec, Sharing, defaults};
 use super::written::{EndpointTokenEntry, Source};
 use super::{Texts, fault, of_file, sha256};
 use crate::error::Code;
@@ -92,6 +92,7 @@ impl ServerSpec {
             pin: defaults::PIN,
             keep_listed: false,
             instances: Instances::Shared,
+            bounds: Bounds::default(),
             tools: Arc::default(),
         }
     }

@@ -184,6 +184,12 @@ impl Page<'_> {
                 states.map(move |(at, state)| (ServerIs { server: &server.name, state }, f64::from(u8::from(at == is))))
             }),
         )?;
+        let circuits = servers.iter().filter(|server| server.circuit.is_some());
+        self.gauges(
+            "server_circuit_open",
+            "1 while a server with a circuit breaker is not asked, as it gave no answers.",
+            circuits.map(|server| (OfServer { server: &server.name }, f64::from(u8::from(server.is_cut_off())))),
+        )?;
         self.gauges(
             "server_failed_lives",
             "How many lives of a server in a row were of no use.",
@@ -204,6 +210,11 @@ impl Page<'_> {
             "calls",
             "Calls by server, method, tool and what became of them.",
             of_servers.chain(calls("", &snapshot.besides.unplaced, &unplaced)),
+        )?;
+        self.counters(
+            "cached_answers",
+            "Calls that were answered with what the same client had got for the same before.",
+            servers.iter().map(|server| (OfServer { server: &server.name }, server.figures.all_given_again())),
         )?;
         self.durations(&servers)?;
         let carried: Vec<_> = servers.iter().map(|server| server.figures.traffic.read()).collect();

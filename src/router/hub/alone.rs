@@ -23,6 +23,7 @@
 mod handshake;
 mod reread;
 
+use super::bounds::Before;
 use super::*;
 use crate::config::Handshake;
 use crate::mcp::cloud::HOLD;
@@ -126,6 +127,16 @@ impl Hub {
             let Hub { peers, servers, .. } = self;
             return servers[server].lane.decline(&Call::new(request), Outcome::Refused, SHUTTING_DOWN, peers, out);
         }
+        let tool = request.tool();
+        let question = match self.answer_again(server, request, &tool, out) {
+            Before::Answered => return,
+            Before::Unasked => None,
+            Before::Forgotten(question) => Some(question),
+        };
+        let (server, question) = match self.stand_in(server, request, &tool) {
+            Some(other) => (other, None),
+            None => (server, question),
+        };
         let Some(server) = self.process_for(server, request, out) else { return };
         let Hub { peers, servers, .. } = self;
         let lane = &mut servers[server].lane;
@@ -146,7 +157,8 @@ impl Hub {
         }
         let Hub { peers, servers, .. } = self;
         let lane = &mut servers[server].lane;
-        let mut call = Call::new(request);
+        let mut call = Call::of_tool(request, &tool);
+        call.terms = question.map(|question| Box::new(Terms { question: Some(question), ..Terms::default() }));
         if !lane.has_room(request, &call, peers, out) || !lane.admits(request, &call, peers, out) {
             return self.arm_further(server);
         }

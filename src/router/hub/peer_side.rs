@@ -6,6 +6,7 @@ use std::ops::Range;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::bounds::Before;
 use super::*;
 use crate::mcp::object;
 use crate::mcp::reply::{INVALID_PARAMS, METHOD_NOT_FOUND};
@@ -233,6 +234,11 @@ impl Hub {
         let mut call = Call::of_tool(request, if kind == ListKind::Tools { own.as_bytes() } else { b"" });
         if kind == ListKind::Tools {
             call.terms = view.policy(server).and_then(|policy| terms(policy, &own, &name, now));
+            match self.answer_again(server, request, own.as_bytes(), out) {
+                Before::Answered => return,
+                Before::Unasked => {}
+                Before::Forgotten(question) => call.terms.get_or_insert_default().question = Some(question),
+            }
         }
         self.dispatch(server, request, call, (*own != *name).then_some((range, &*own)), out);
     }
@@ -410,6 +416,14 @@ impl Hub {
         edit: Option<(Range<usize>, &[u8])>,
         out: &mut dyn Out,
     ) -> Option<ServerIndex> {
+        let mut call = call;
+        let server = match self.stand_in(server, request, call.tool()) {
+            Some(other) => {
+                call.answer_is_of_another();
+                other
+            }
+            None => server,
+        };
         let server = self.process_for(server, request, out)?;
         let Hub { servers, peers, deadlines, .. } = self;
         let lane = &mut servers[server].lane;
@@ -481,7 +495,14 @@ impl Hub {
         );
         let lasted = now.saturating_duration_since(call.since);
         out.note(Note::of(server, What::Cut { what, lasted, ends: false, trace: call.trace() }));
-        self.servers[server].lane.fail(call, Outcome::Timeout, message, &mut self.peers, out);
+        let Hub { servers, peers, .. } = self;
+        let lane = &mut servers[server].lane;
+        // The limit of a search says nothing of the server: it need not know what is asked.
+        if call.terms.as_ref().is_none_or(|terms| terms.search.is_none()) {
+            lane.call_failed(Outcome::Timeout, now, out);
+        }
+        lane.fail(call, Outcome::Timeout, message, peers, out);
+        self.arm(server);
         self.search_for_strays(server, now, out);
     }
 }

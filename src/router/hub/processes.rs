@@ -62,6 +62,9 @@ impl Hosted {
             start_timeout: self.start_timeout,
             silent: false,
             farewell: self.farewell,
+            fallback: None,
+            stands_in: None,
+            cache: None,
         }
     }
 }

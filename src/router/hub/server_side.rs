@@ -72,13 +72,19 @@ impl Hub {
                     self.on_page_of(server, reading, Err((code, &message)), now, out);
                 }
             },
-            Some((number, Flight::Call(call))) if self.peers.is_alone(call.peer) => {
+            Some((number, Flight::Call(mut call))) if self.peers.is_alone(call.peer) => {
+                self.servers[server].lane.call_answered(&call, out);
+                if let (Some(result), Outcome::Ok, None) = (result, Outcome::of_answer(e), task::created(frame, e)) {
+                    let question = call.terms.as_mut().and_then(|terms| terms.question.take());
+                    self.keep_answer(server, call.peer, question, result, now);
+                }
                 self.call_answered_alone(server, (number, &call), (frame, e), now, out);
                 self.note_answer(server, call.peer, now, out);
             }
             Some((number, Flight::Call(mut call))) => {
-                let mut limit = None;
-                if let Some(terms) = call.terms.take() {
+                self.servers[server].lane.call_answered(&call, out);
+                let (mut limit, mut question) = (None, None);
+                if let Some(mut terms) = call.terms.take() {
                     if let Some(deadline) = terms.deadline {
                         self.deadlines.remove_call(server, number, deadline);
                     }
@@ -89,6 +95,7 @@ impl Hub {
                         return self.search_on(call, search, now, out);
                     }
                     limit = terms.max_result;
+                    question = terms.question.take();
                 }
                 self.servers[server].lane.keep_task(number, &call, frame, e);
                 let text = self.publish_task(server, (frame, e), &call, limit);
@@ -99,6 +106,12 @@ impl Hub {
                 // The result of a task is cut when the endpoint asks for it.
                 let limit = limit.filter(|_| task::created(frame, e).is_none());
                 let cut = limit.zip(result).and_then(|(max, result)| cut_result(result, max));
+                if Outcome::of_answer(e) == Outcome::Ok
+                    && task::created(frame, e).is_none()
+                    && let Some(result) = cut.as_deref().or(result)
+                {
+                    self.keep_answer(server, call.peer, question, result, now);
+                }
                 if let (Some(cut), Some(result)) = (&cut, e.result.clone()) {
                     let mut edits = Edits::default();
                     edits.replace(result, cut);
@@ -176,6 +189,7 @@ impl Hub {
     pub(super) fn on_ready(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
         let Hub { servers, peers, .. } = self;
         let lane = &mut servers[server].lane;
+        lane.recovered();
         lane.keep_hello(peers, out);
         peers.send_subscriptions(lane, out);
         self.touch(server);
@@ -395,6 +409,7 @@ impl Hub {
         let method = e.method.clone().map_or(&b""[..], |r| &frame[r]);
         let lists = changed_lists(method);
         if !lists.is_empty() {
+            self.forget_answers(server);
             self.tell_list_changed(server, frame, lists, now, out);
             if self.is_merged(server) {
                 lists.iter().for_each(|kind| self.on_list_changed(server, *kind, now, out));
