@@ -82,13 +82,13 @@ pub trait Out {
 /// process that was there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arrangement {
-    /// A process like the first is to run, for this peer alone; if one is still ending in its place, when that is gone. Next
+    /// A process like the first is to run, for this peer alone or for all; if one is still ending in its place, when that is gone. Next
     /// [`Router::on_server_up`] is called.
     Start {
         /// The server whose first process it is like.
         first: ServerIndex,
-        /// Whose it is.
-        peer: PeerId,
+        /// Whose it is; all peers' if `None`.
+        peer: Option<PeerId>,
     },
     /// The process is to end, and another one to be started at once: next [`Router::on_server_up`] is called. The reason goes on from
     /// "is started anew: ".

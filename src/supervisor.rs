@@ -302,7 +302,7 @@ impl Supervisor {
     /// Adds a server, which runs as soon as an endpoint is to show it.
     fn add(&mut self, spec: ServerSpec) {
         let status = self.common.status.add_server(&spec.name);
-        status.has_circuit(spec.bounds.breaker.is_some());
+        status.configured(&spec);
         let goal = self.helm.add(&spec, status.clone());
         self.common.entries.put(Entry { spec: Arc::new(spec), status, goal });
     }

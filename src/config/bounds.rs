@@ -5,7 +5,7 @@
 //!
 //! | key | value | default | meaning |
 //! |---|---|---|---|
-//! | `failures` | number | 5 | so many calls in a row that got no answer, as the server was down or the `timeout` of the call was over, and it is asked no more |
+//! | `failures` | number | `5` | so many calls in a row that got no answer, as the server was down or the `timeout` of the call was over, and it is asked no more |
 //! | `openFor` | time | `30s` | for how long it is not asked; then one call tries whether it answers again |
 //!
 //! Keys of `cache`:
@@ -21,14 +21,11 @@ use std::time::Duration;
 use jsonc_parser::ast::Value;
 
 use super::context::Context;
-use super::file::Entry;
 use super::keys::{self, Place as Where};
-use super::options::Target;
 use super::reader::{Located, Reader};
-use super::{ServerSpec, defaults, policy, units};
+use super::{defaults, policy, units};
 use crate::error::Code;
 use crate::tools::Glob;
-use crate::words::{brief, closest};
 
 /// What bounds the harm of one server. Without anything by default.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -79,6 +76,11 @@ impl Written {
             _ => return false,
         }
         true
+    }
+
+    /// The name of the fallback as it is written.
+    pub(crate) fn written_fallback(&self) -> Option<&Located<String>> {
+        self.fallback.as_ref()
     }
 
     /// The name of the fallback, as far as there is one in such a run: whoever looks at servers one by one sees what each does itself.
@@ -141,39 +143,4 @@ fn cache(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Option<CacheSpec>
         r.mistake(value, path, Code::MissingKey.says(what), "name those that only read: \"tools\": [\"get_*\"]");
     }
     Some(spec)
-}
-
-/// Notes what is wrong with fallbacks, by all servers that run. `entries` are those of `servers`, in the same order.
-pub(crate) fn check(ctx: &mut Context<'_>, servers: &[ServerSpec], entries: &[Option<&Entry>]) {
-    // Whoever runs one server of many has no use for the others.
-    let all = ctx.line.target == Target::All;
-    for (server, entry) in servers.iter().zip(entries).filter(|_| all) {
-        let Some(entry) = entry else { continue };
-        if server.bounds.stands_in {
-            let written = [&entry.shared.endpoint].into_iter().flatten().chain(&entry.at).chain(&entry.more);
-            for Located { place, .. } in written {
-                let what = Code::NoEffect.says("does nothing, as the server is the fallback of another one and shown nowhere");
-                ctx.warning(place, what, "remove it, or name another server as the fallback");
-            }
-        }
-        let Some(Located { value: name, place }) = &entry.bounds.fallback else { continue };
-        let there = |name: &str| servers.iter().find(|other| *other.name == *name);
-        let (what, remedy) = match there(name) {
-            _ if **name == *server.name => ("is the server itself".to_owned(), "name another one".to_owned()),
-            None => {
-                let names = || servers.iter().map(|other| &*other.name).filter(|other| *other != &*server.name);
-                let hint = closest(name, names()).map(|meant| format!("did you mean {meant}?"));
-                (
-                    format!("names {}, and no server runs that is called so", brief(name)),
-                    hint.unwrap_or_else(|| "name one of mcpServers".to_owned()),
-                )
-            }
-            Some(other) if other.bounds.fallback.is_some() => (
-                format!("names {}, which has a fallback itself", brief(name)),
-                "name that one, as calls are passed on once".to_owned(),
-            ),
-            Some(_) => continue,
-        };
-        ctx.mistake(place, Code::WrongValue.says(what), remedy);
-    }
 }

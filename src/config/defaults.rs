@@ -76,6 +76,10 @@ pub(crate) const MAX_CONNECTIONS_PER_ADDRESS: usize = 256;
 pub(crate) const CAPABILITY_URL: bool = false;
 /// `slim`.
 pub(crate) const SLIM: bool = false;
+/// `replicas`.
+pub(crate) const REPLICAS: usize = 1;
+/// `sticky`.
+pub(crate) const STICKY: bool = false;
 /// `pin`.
 pub(crate) const PIN: bool = false;
 /// `inheritEnv`.
@@ -199,6 +203,8 @@ mod tests {
             ("maxInstances", text(&MAX_INSTANCES)),
             ("slim", text(&SLIM)),
             ("pin", text(&PIN)),
+            ("replicas", text(&REPLICAS)),
+            ("sticky", text(&STICKY)),
             ("inheritEnv", text(&matches!(INHERIT_ENV, Inherit::All))),
             ("mode", text(&word(&Mode::default()))),
             ("naming", text(&word(&Naming::default()))),
@@ -250,6 +256,33 @@ mod tests {
         }
     }
 
+    /// Those of the keys that bound the harm of a server.
+    fn of_bounds() -> Vec<(&'static str, Written)> {
+        vec![
+            ("circuitBreaker.failures", Written::Text(BREAKER_FAILURES.to_string())),
+            ("circuitBreaker.openFor", Written::Time(BREAKER_OPEN_FOR)),
+            ("cache.ttl", Written::Time(CALL_CACHE_TTL)),
+        ]
+    }
+
+    #[test]
+    fn the_tables_of_what_bounds_a_server_tell_its_keys_and_their_defaults() {
+        let source = (include_str!("bounds.rs"), "//! | `");
+        for (text, begin) in [source, (include_str!("../../docs/BOUNDS.md"), "| `")] {
+            let cells =
+                |line: &'static str| line.split('|').map(|cell| cell.trim().trim_matches('`')).collect::<Vec<_>>();
+            let rows: Vec<Vec<&str>> = text.lines().filter(|line| line.starts_with(begin)).map(cells).collect();
+            for key in keys::CIRCUIT_BREAKER.iter().chain(keys::CACHE) {
+                assert!(rows.iter().any(|cells| cells[1] == *key), "{key} in the table that begins {begin}");
+            }
+            for (key, default) in of_bounds() {
+                let key = key.rsplit('.').next().unwrap_or_default();
+                let told = rows.iter().find(|cells| cells[1] == key).map(|cells| cells[3]);
+                assert!(told.is_some_and(|told| default.is(told)), "{key}: {told:?} in the table that begins {begin}");
+            }
+        }
+    }
+
     const TABLES: [(&str, &str); 2] = [(include_str!("file.rs"), "//! | `"), (include_str!("../../README.md"), "| `")];
 
     /// The rows of a table of keys: the key, and what stands for its default.
@@ -288,7 +321,7 @@ mod tests {
         for key in described {
             let known = match key.strip_prefix("gateway.") {
                 Some(key) => of_gateway().iter().any(|(of, _)| *of == key),
-                None => all().iter().any(|(of, _)| *of == key),
+                None => all().iter().chain(&of_bounds()).any(|(of, _)| *of == key),
             };
             assert!(known, "{key}");
         }

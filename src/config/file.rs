@@ -47,6 +47,8 @@
 //! | `instances` | TS | `shared`, `per-peer` | `shared` | whether all endpoints that see a server share one process, or each has one of its own |
 //! | `idle` | TS | time | `10m` | with `per-peer`: how long a further process lives without a call or a subscription |
 //! | `maxInstances` | TS | number | 16 | with `per-peer`: the most processes of the server, the first included; at most 1000 |
+//! | `replicas` | S | number | 1 | how many processes of the server there are, which share its work; at most 64 |
+//! | `sticky` | S | `true`/`false` | false | with `replicas`: whether an endpoint or a client stays with the process that did its work first |
 //! | `circuitBreaker` | S | object | none | when a server that gives no answers is asked no more for a while: see [`super::bounds`] |
 //! | `fallback` | S | name of a server | none | the server that takes the calls of this one while it is down, stopped, or its circuit is open; it is shown nowhere itself |
 //! | `cache` | S | object | none | which answers of tools are given again for a while: see [`super::bounds`] |
@@ -130,6 +132,8 @@ pub(crate) struct Entry {
     /// The new names in `tools.rename`.
     pub(crate) given_names: Vec<Located<String>>,
     pub(crate) bounds: bounds::Written,
+    pub(crate) replicas: Option<Located<usize>>,
+    pub(crate) sticky: Option<Located<bool>>,
     /// The texts in `endpoint` that are no address but the name of a named endpoint, or seem to be meant so.
     pub(crate) at: Vec<Located<String>>,
     /// The addresses in `endpoint` behind the first.
@@ -386,6 +390,8 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
         tools: ToolPolicy::default(),
         given_names: Vec::new(),
         bounds: bounds::Written::default(),
+        replicas: None,
+        sticky: None,
         at: Vec::new(),
         more: Vec::new(),
         shared: Shared::default(),
@@ -428,6 +434,8 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
             "enabled" => enabled = switch(r, false),
             "isActive" => active = switch(r, false),
             _ if shared(r, &key, prop, &path, &mut entry.shared) => {}
+            "replicas" => entry.replicas = r.located(value, &path, |r, v, p| r.parsed(v, p, units::replicas)),
+            "sticky" => entry.sticky = r.located(value, &path, Reader::boolean),
             _ if entry.bounds.read(r, &key, value, &path) => {}
             _ if keys::names_servers(&key) && matches!(value, Value::Object(_)) => {
                 let at = if is_server(&outer.value) { "beside" } else { "in place of" };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::context::Context;
 use super::file::Entry;
 use super::shared::Shared;
-use super::{Handshake, ServerSpec, Share, defaults};
+use super::{Handshake, Reach, ServerSpec, Share, defaults};
 use crate::error::{Code, Place};
 use crate::words::brief;
 
@@ -16,6 +16,17 @@ pub enum Instances {
     Shared,
     /// Each has a process of its own.
     PerPeer(PerPeer),
+    /// Several processes that are alike, each for all of them.
+    Replicas(Replicas),
+}
+
+/// Processes of a server that are alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Replicas {
+    /// How many there are: two or more.
+    pub number: usize,
+    /// Whether a peer stays with the one that did its work first.
+    pub sticky: bool,
 }
 
 /// The bounds of a server of which each peer has a process of its own.
@@ -36,9 +47,12 @@ pub(crate) fn values(own: &Shared, top: &Shared) -> (Share, Duration, usize) {
 }
 
 /// What counts for one server.
-pub(crate) fn of(own: &Shared, top: &Shared) -> Instances {
+pub(crate) fn of(own: &Shared, top: &Shared, entry: Option<&Entry>) -> Instances {
     let (share, idle, most) = values(own, top);
+    let number = entry.and_then(|entry| entry.replicas.as_ref()).map_or(defaults::REPLICAS, |replicas| replicas.value);
+    let sticky = entry.and_then(|entry| entry.sticky.as_ref()).map_or(defaults::STICKY, |sticky| sticky.value);
     match share {
+        Share::Shared if number > 1 => Instances::Replicas(Replicas { number, sticky }),
         Share::Shared => Instances::Shared,
         Share::PerPeer => Instances::PerPeer(PerPeer { idle, most }),
     }
@@ -55,7 +69,8 @@ pub(crate) fn check(ctx: &mut Context<'_>, top: &Shared, servers: &[ServerSpec],
     for (server, entry) in servers.iter().zip(entries) {
         let Some(entry) = entry else { continue };
         let said = [&entry.shared, top];
-        if server.instances == Instances::Shared {
+        check_replicas(ctx, server, entry);
+        if !matches!(server.instances, Instances::PerPeer(_)) {
             for (key, place) in bounds(&entry.shared) {
                 let what = format!("does nothing, as all endpoints share the one process of {}", brief(&server.name));
                 let remedy = format!("write \"instances\": \"per-peer\" beside it, or remove {key}");
@@ -69,11 +84,39 @@ pub(crate) fn check(ctx: &mut Context<'_>, top: &Shared, servers: &[ServerSpec],
             ctx.mistake(place, Code::Contradiction.says(what), remedy);
         }
     }
-    if !servers.is_empty() && servers.iter().all(|server| server.instances == Instances::Shared) {
+    if !servers.is_empty() && servers.iter().all(|server| !matches!(server.instances, Instances::PerPeer(_))) {
         for (key, place) in bounds(top) {
             let what = "does nothing, as all servers that run have one process for all endpoints";
             let remedy = format!("write \"instances\": \"per-peer\" in the entry of a server, or remove {key}");
             ctx.warning(place, Code::NoEffect.says(what), remedy);
         }
     }
+}
+
+/// Notes what contradicts several processes that are alike.
+fn check_replicas(ctx: &mut Context<'_>, server: &ServerSpec, entry: &Entry) {
+    let name = brief(&server.name);
+    let Some(replicas) = entry.replicas.as_ref().filter(|replicas| replicas.value > 1) else {
+        if let Some(sticky) = entry.sticky.as_ref().filter(|sticky| sticky.value) {
+            let what = format!("does nothing, as {name} is one process for all");
+            ctx.warning(&sticky.place, Code::NoEffect.says(what), "write \"replicas\": 3 beside it, or remove it");
+        }
+        return;
+    };
+    let (what, remedy) = match (&server.reach, server.instances, server.handshake) {
+        (Reach::Remote(_) | Reach::Comer(_), ..) => {
+            ("is for servers that are started, and this one is reached at its url", "remove it".to_owned())
+        }
+        (_, Instances::PerPeer(_), _) => (
+            "gives all endpoints several processes, and \"instances\": \"per-peer\" gives each one of its own",
+            format!("remove one of the two for {name}"),
+        ),
+        (_, _, Handshake::Relay) => (
+            "has several processes, the first of which answers all handshakes, and \"handshake\": \"relay\" has each go to the \
+             server itself",
+            format!("remove one of the two for {name}"),
+        ),
+        _ => return,
+    };
+    ctx.mistake(&replicas.place, Code::Contradiction.says(what), remedy);
 }

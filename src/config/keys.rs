@@ -83,6 +83,8 @@ pub(crate) const SERVER: &[&str] = &[
     "isActive",
     "pin",
     "tools",
+    "replicas",
+    "sticky",
     "circuitBreaker",
     "fallback",
     "cache",
@@ -178,7 +180,9 @@ pub(crate) enum Treatment {
     Mistake(&'static str),
 }
 
-use Place::{Admin, ApiKey, Cache, CircuitBreaker, Endpoint, EndpointToken, Gateway, GatewayTls, Jwt, Server, Tools, Top};
+use Place::{
+    Admin, ApiKey, Cache, CircuitBreaker, Endpoint, EndpointToken, Gateway, GatewayTls, Jwt, Server, Tools, Top,
+};
 use Treatment::{Asking, Harmless, Honoured, Ignored, Meant, Mistake, Off, On};
 
 /// The keys of other programs. Keys that only one program has stand under its name, others by what they are about.

@@ -20,7 +20,8 @@ use super::state;
 use super::surroundings::Surroundings;
 use super::{
     AdminSpec, CommandSpec, Config, EndpointSpec, Environment, GatewaySpec, LeftOut, Reach, RemoteSpec, ServerSpec,
-    TlsSpec, admin, bounds, cache, defaults, gateway, instances, locate, misnamed, proxies, sharing, start, target, variables,
+    TlsSpec, admin, cache, defaults, fallback, gateway, instances, locate, misnamed, proxies, sharing, start, target,
+    variables,
 };
 use crate::disk::joined;
 use crate::endpoint::{bare, is_in_braces, is_placeholder, is_variable};
@@ -380,7 +381,7 @@ fn servers(
             sharing,
             pin: entry.map_or(defaults::PIN, sharing::is_pinned),
             keep_listed: shared.keep_listed.or(top.keep_listed).unwrap_or(defaults::KEEP_LISTED),
-            instances: instances::of(shared, top),
+            instances: instances::of(shared, top, entry),
             tools: Arc::new(ToolPolicy {
                 slim: shared.slim.or(top.slim).unwrap_or(defaults::SLIM),
                 timeout: shared.timeout.or(top.timeout),
@@ -431,7 +432,7 @@ fn servers(
         ctx.warning(&first.place, Code::NoEffect.says(what), "write it in the entries whose endpoints want it");
     }
     instances::check(ctx, &file.shared, &servers, &entries);
-    bounds::check(ctx, &servers, &entries);
+    fallback::check(ctx, &servers, &entries);
     sharing::check(ctx, file, (&servers, &sharers), &entries, &endpoints.as_shown(&servers));
     if !ctx.local && !without.is_empty() {
         missing_endpoint(ctx, &without, config, entries.iter().any(Option::is_some));

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::auth;
 use super::keys;
-use super::units::{MOST_INSTANCES, word};
+use super::units::{MOST_INSTANCES, MOST_REPLICAS, word};
 use super::{EraChoice, Mode, Names, Naming, Share};
 use clap::ValueEnum;
 
@@ -277,6 +277,8 @@ fn of_server(key: &str) -> Value {
             cache
         }
         "fallback" => text(),
+        "replicas" => count(Some(MOST_REPLICAS)),
+        "sticky" => defined("truth"),
         _ => json!({}),
     }
 }

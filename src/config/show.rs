@@ -18,8 +18,8 @@ use super::shared::Inherit;
 use super::surroundings::Surroundings;
 use super::units::word;
 use super::{
-    AdminSpec, AuthSpec, Bounds, BreakerSpec, CacheSpec, ClientProof, EndpointSpec, GatewaySpec, Handshake, LinkSpec, Reach, RemoteTransport,
-    ServerSpec, defaults, gateway, instances,
+    AdminSpec, AuthSpec, Bounds, BreakerSpec, CacheSpec, ClientProof, EndpointSpec, GatewaySpec, Handshake, Instances,
+    LinkSpec, Reach, RemoteTransport, Replicas, ServerSpec, defaults, gateway, instances,
 };
 use super::{cache, state};
 use crate::error::{Place, Problems};
@@ -427,6 +427,12 @@ impl Table<'_> {
         add("slim", json!(policy.slim), from("slim", None));
         add("timeout", policy.timeout.map_or(Value::Null, time), from("timeout", None));
         add("maxResultBytes", policy.max_result.map_or(Value::Null, bytes), from("maxResultBytes", None));
+        let (replicas, sticky) = match server.instances {
+            Instances::Replicas(Replicas { number, sticky }) => (number, sticky),
+            Instances::Shared | Instances::PerPeer(_) => (defaults::REPLICAS, defaults::STICKY),
+        };
+        add("replicas", json!(replicas), from("replicas", None));
+        add("sticky", json!(sticky), from("sticky", None));
         let Bounds { breaker, fallback, stands_in: _, cache } = &server.bounds;
         add("circuitBreaker", breaker.map_or(Value::Null, of_breaker), from("circuitBreaker", None));
         add("fallback", json!(fallback.as_deref()), from("fallback", None));

@@ -13,6 +13,7 @@ use crate::secrecy::Redactor;
 
 mod admin;
 mod auth;
+mod bounds;
 mod credentials;
 mod endpoint;
 mod endpoint_tokens;

@@ -17,6 +17,8 @@ const LARGEST_FRAME: usize = 1 << 30;
 /// Shortest turn: each begins with a new connection, on which the endpoint has to initialize, read the lists and make a call.
 const SHORTEST_TURN: Duration = Duration::from_secs(10);
 
+/// Largest `replicas`: no machine of those that this runs on has more processors for one server.
+pub(crate) const MOST_REPLICAS: usize = 64;
 /// Most processes of one server: each is a program with its own memory and descriptors, and a slip must not fill the machine.
 pub(crate) const MOST_INSTANCES: usize = 1000;
 
@@ -184,6 +186,19 @@ pub(crate) fn instances(text: &str) -> Result<usize, Wrong> {
         Ok(number) if (1..=MOST_INSTANCES).contains(&number) => Ok(number),
         Ok(_) | Err(_) => {
             Err(Wrong::new(format!("that is no whole number from 1 to {MOST_INSTANCES}"), "write it like 16"))
+        }
+    }
+}
+
+/// How many processes of a server may be alike.
+///
+/// # Errors
+/// Why the text is no such number, with an example.
+pub(crate) fn replicas(text: &str) -> Result<usize, Wrong> {
+    match text.trim().parse() {
+        Ok(number) if (1..=MOST_REPLICAS).contains(&number) => Ok(number),
+        Ok(_) | Err(_) => {
+            Err(Wrong::new(format!("that is no whole number from 1 to {MOST_REPLICAS}"), "write it like 3"))
         }
     }
 }

@@ -12,7 +12,8 @@ use tracing::{debug, info, warn};
 
 use super::figures::ToolPlaces;
 use super::status::{
-    CircuitState, HowHalted, LastClose, LinkEntry, LinkState, LinkStatus, ServerEntry, ServerState, ServerStatus, Started, Which,
+    CircuitState, HowHalted, LastClose, LinkEntry, LinkState, LinkStatus, ServerEntry, ServerState, ServerStatus,
+    Started, Which,
 };
 use crate::error::FaultCode;
 use crate::link::cause::Cause;
@@ -132,11 +133,13 @@ impl ServerEntry {
     /// The same without a word in the log.
     pub(crate) fn note(&self, news: ServerNews<'_>) {
         // What is wrong with a further process is told in the log.
-        let cause = news.cause().filter(|_| self.which == Which::First);
+        let cause = news.cause().filter(|_| matches!(self.which, Which::First | Which::Replica));
         self.change_because(cause, |server| {
             let (clean, now) = (|text: &str| self.clean(text), Instant::now());
             match self.which {
+                Which::First if server.others_serve() => server.follow_first(&news, clean, now),
                 Which::First => server.follow(&news, clean, now),
+                Which::Replica => server.follow_replica(&news, clean, now),
                 Which::OfPeer => server.follow_further(&news, false, clean, now),
                 Which::OfEra => server.follow_further(&news, true, clean, now),
             }
@@ -423,6 +426,67 @@ impl ServerStatus {
                 self.becomes(ServerState::Starting, now);
             }
         }
+    }
+
+    /// Whether processes serve that are like the first.
+    fn others_serve(&self) -> bool {
+        self.replicas.is_some() && self.state == ServerState::Serving && !self.further.is_empty()
+    }
+
+    /// What follows from news of the first process while others like it serve: the server goes on, whatever becomes of that one.
+    fn follow_first(&mut self, news: &ServerNews<'_>, clean: impl Fn(&str) -> String, now: Instant) {
+        match news {
+            ServerNews::Started { pid, program, fetcher } => {
+                let fetcher = fetcher.map(&clean);
+                self.process = Some(Started { pid: *pid, program: clean(program), fetcher, at: now, of_era: false });
+            }
+            ServerNews::Exited { fault, failures, tail, .. } => {
+                self.process = None;
+                self.last_words = clean(end_of(tail));
+                self.count_restart(fault.unwrap_or(of_end(*failures)));
+            }
+            ServerNews::NotStarted { fault, .. } => {
+                self.process = None;
+                self.count_restart(*fault);
+            }
+            ServerNews::Ready { .. } | ServerNews::StillStarting { .. } | ServerNews::NotReady { .. } => {}
+            ServerNews::Refused { .. }
+            | ServerNews::Contacted { .. }
+            | ServerNews::Came { .. }
+            | ServerNews::Silent { .. }
+            | ServerNews::Circuit { .. }
+            | ServerNews::Heard { .. }
+            | ServerNews::Replaced { .. }
+            | ServerNews::StoppedByCommand { .. }
+            | ServerNews::Stopped { .. }
+            | ServerNews::Halted
+            | ServerNews::Begins => self.follow(news, clean, now),
+        }
+    }
+
+    /// What follows from news of a process that is like the first: whether it is there, and whether the server serves by it.
+    fn follow_replica(&mut self, news: &ServerNews<'_>, clean: impl Fn(&str) -> String, now: Instant) {
+        match news {
+            ServerNews::Ready { .. } if !matches!(self.state, ServerState::Serving | ServerState::Stopped) => {
+                self.clear();
+                self.becomes(ServerState::Serving, now);
+            }
+            ServerNews::Exited { why, fault, failures, again, .. } => {
+                self.follow_further(news, false, &clean, now);
+                let (fault, why) = (fault.unwrap_or(of_end(*failures)), clean(why));
+                self.count_restart(fault);
+                if self.process.is_none() && self.further.is_empty() && self.state == ServerState::Serving {
+                    self.ends(fault, &why, now, *again);
+                }
+            }
+            _ => self.follow_further(news, false, clean, now),
+        }
+    }
+
+    /// Counts the end of one of several processes that are alike, after which another one follows.
+    fn count_restart(&mut self, fault: FaultCode) {
+        self.restarts += 1;
+        *self.restarts_by.entry(fault.as_str()).or_default() += 1;
     }
 
     /// What follows from news of a further process: whether it is there. What is wrong with one is told in the log. `of_era`: it is the one for

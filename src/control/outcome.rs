@@ -141,9 +141,9 @@ fn of_server(command: ServerCommand, number: u64, server: &ServerStatus) -> Opti
         return None;
     }
     match command {
-        ServerCommand::Reset if server.circuit.is_none() => Some(Err(format!(
-            "{name}: has no circuit that could be open; \"circuitBreaker\" in its entry makes one"
-        ))),
+        ServerCommand::Reset if server.circuit.is_none() => {
+            Some(Err(format!("{name}: has no circuit that could be open; \"circuitBreaker\" in its entry makes one")))
+        }
         ServerCommand::Reset => Some(Ok(format!("{name}: its circuit is closed, and it gets all calls"))),
         ServerCommand::Pause => Some(Ok(format!("{name}: paused, takes no calls"))),
         ServerCommand::Stop => {

@@ -15,8 +15,8 @@ use super::memory::Memory;
 use super::picture::Picture;
 use super::protocol::Daemon;
 use super::status::{
-    CircuitState, GatewayStatus, LinkState, LinkStatus, Mistake, OtherLevel, Overview, ServerKey, ServerState, ServerStatus,
-    ShownServer, Started, TokenStatus,
+    CircuitState, GatewayStatus, LinkState, LinkStatus, Mistake, OtherLevel, Overview, ServerKey, ServerState,
+    ServerStatus, ShownServer, Started, TokenStatus,
 };
 use super::wording;
 use crate::error::FaultCode;

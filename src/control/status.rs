@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::figures::{Besides, Causes, Figures, Traffic};
 use super::orders::Known;
 use super::tap::Tap;
-use crate::config::LeftOut;
+use crate::config::{Instances, LeftOut, ServerSpec};
 use crate::endpoint::Endpoint;
 use crate::error::{FaultCode, Problem};
 use crate::logging::Names;
@@ -138,6 +138,9 @@ pub(crate) struct ServerStatus {
     pub(super) restarts_by: Causes,
     /// How many of its last lives in a row were of no use.
     pub failures: u32,
+    /// How many processes of it are wanted that are alike, where that is more than one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<usize>,
     /// Whether it is asked, where it has a circuit breaker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub circuit: Option<CircuitState>,
@@ -217,6 +220,7 @@ impl ServerStatus {
             restarts: 0,
             restarts_by: Causes::new(),
             failures: 0,
+            replicas: None,
             circuit: None,
             refused: false,
             for_http: false,
@@ -678,6 +682,8 @@ pub(super) enum Which {
     OfPeer,
     /// The one for clients of MCP 2026-07-28.
     OfEra,
+    /// One that is like the first, and for the same peers.
+    Replica,
 }
 
 /// The same of one link.
@@ -960,6 +966,11 @@ impl ServerEntry {
         ServerEntry { which: Which::OfPeer, ..self.clone() }
     }
 
+    /// The same entry, for another process of the server that is like the first.
+    pub(crate) fn replica(&self) -> Self {
+        ServerEntry { which: Which::Replica, ..self.clone() }
+    }
+
     /// The same entry, for the process that is for clients of MCP 2026-07-28.
     pub(crate) fn of_era(&self) -> Self {
         ServerEntry { which: Which::OfEra, ..self.clone() }
@@ -995,10 +1006,15 @@ impl ServerEntry {
         self.held.of.is_one_look
     }
 
-    /// Notes whether the server has a circuit breaker.
-    pub(crate) fn has_circuit(&self, has: bool) {
+    /// Notes what the config says of the server, as far as that is shown.
+    pub(crate) fn configured(&self, spec: &ServerSpec) {
         self.change(|server| {
-            server.circuit = has.then(|| server.circuit.take().unwrap_or(CircuitState::Closed));
+            let breaker = spec.bounds.breaker;
+            server.circuit = breaker.map(|_| server.circuit.take().unwrap_or(CircuitState::Closed));
+            server.replicas = match spec.instances {
+                Instances::Replicas(replicas) => Some(replicas.number),
+                Instances::Shared | Instances::PerPeer(_) => None,
+            };
         });
     }
 

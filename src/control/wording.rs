@@ -90,6 +90,9 @@ pub(super) fn of_circuit(server: &ServerStatus) -> Option<String> {
 
 /// What the processes of a server are there for.
 fn why_several(server: &ServerStatus) -> &'static str {
+    if server.replicas.is_some() {
+        return "which share its work";
+    }
     let of_peers = server.further.iter().any(|process| !process.of_era);
     match server.further.iter().any(|process| process.of_era) {
         true if of_peers => "one for each endpoint that uses it, and one for clients of MCP 2026-07-28",
@@ -118,7 +121,13 @@ fn doing(server: &ServerStatus, last_line: Option<&str>, now: Instant) -> String
         ServerState::Serving if server.fault == Some(FaultCode::ServerHangs) => {
             format!("serving, but {}", server.why)
         }
-        ServerState::Serving => format!("serving for {since}"),
+        ServerState::Serving => match server.replicas {
+            Some(wanted) if server.further.len() + usize::from(server.process.is_some()) < wanted => {
+                let there = server.further.len() + usize::from(server.process.is_some());
+                format!("serving for {since}, by {there} of {wanted} replicas")
+            }
+            Some(_) | None => format!("serving for {since}"),
+        },
         ServerState::Silent => format!("silent: {}", server.why),
         ServerState::Stopped => "stopped".to_owned(),
         ServerState::Refusing(_) => format!("{}{}", server.why, next(server.retry_at, now)),

@@ -32,9 +32,7 @@ pub(super) struct Meeting {
 impl Token {
     /// The tokens of a config. `before`: those that counted before.
     pub(super) fn all_of(spec: &GatewaySpec, servers: &[ServerSpec], before: &[Token]) -> Vec<Token> {
-        let is_ours = |server: &&ServerSpec| {
-            !server.bounds.stands_in && spec.endpoint_servers.contains(&server.name)
-        };
+        let is_ours = |server: &&ServerSpec| !server.bounds.stands_in && spec.endpoint_servers.contains(&server.name);
         let ours = servers.iter().filter(is_ours);
         let ours: Vec<_> = ours.map(|server| (server.name.clone(), server.tools.clone())).collect();
         let sharing = servers.first().map(|server| server.sharing).unwrap_or_default();

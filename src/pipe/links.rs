@@ -1,5 +1,6 @@
 //! What waits for the endpoints of a pipe, and what is noted about each.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -153,6 +154,8 @@ pub(super) struct Links {
     pub(super) unwritten: Bits,
     /// The endpoints that see each server, by their places.
     viewers: Vec<Vec<usize>>,
+    /// The first process of each that is like another one, and seen by the same endpoints.
+    replicas: BTreeMap<ServerIndex, ServerIndex>,
 }
 
 impl Links {
@@ -190,8 +193,19 @@ impl Links {
         }
     }
 
+    /// A process like this first one is to run for a peer alone from now on, or for all that see the first.
+    pub(super) fn assign(&mut self, server: ServerIndex, first: ServerIndex, peer: Option<PeerId>) {
+        match peer {
+            Some(peer) => self.give(server, peer),
+            None => {
+                self.take_away(server);
+                self.replicas.insert(server, first);
+            }
+        }
+    }
+
     /// A process runs for a peer alone from now on.
-    pub(super) fn give(&mut self, server: ServerIndex, peer: PeerId) {
+    fn give(&mut self, server: ServerIndex, peer: PeerId) {
         self.take_away(server);
         let Some(place) = self.place(peer) else { return };
         self.viewers_mut(server).push(place);
@@ -200,6 +214,7 @@ impl Links {
 
     /// A process runs for no peer any more.
     pub(super) fn take_away(&mut self, server: ServerIndex) {
+        self.replicas.remove(&server);
         for place in std::mem::take(self.viewers_mut(server)) {
             self.each[place].own.retain(|own| *own != server);
         }
@@ -228,6 +243,7 @@ impl Links {
 
     /// The places of the endpoints that see a server.
     fn viewers(&self, server: ServerIndex) -> &[usize] {
+        let server = self.replicas.get(&server).copied().unwrap_or(server);
         self.viewers.get(server).map_or(&[], Vec::as_slice)
     }
 

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tracing::{debug, enabled, info, warn};
 
 use crate::catalogue::{Catalogue, Memory};
-use crate::config::{Reach, Room, ServerSpec};
+use crate::config::{Instances, Reach, Room, ServerSpec};
 use crate::control::figures::{Besides, ToolPlaces, Waiting};
 use crate::control::journal::{LinkNews, ServerNews};
 use crate::control::status::{Remark, ServerEntry, TurnState};
@@ -200,7 +200,11 @@ impl Side {
 
     /// The notes on a further process of this server, whose first process has this place.
     pub(super) fn further(&self, first: ServerIndex, now: Instant) -> Self {
-        let side = Side::new(self.spec.clone(), self.status.further(), self.goal.0.clone(), now);
+        let status = match self.spec.instances {
+            Instances::Replicas(_) => self.status.replica(),
+            Instances::Shared | Instances::PerPeer(_) => self.status.further(),
+        };
+        let side = Side::new(self.spec.clone(), status, self.goal.0.clone(), now);
         Side { first: Some(first), ..side }
     }
 
@@ -765,13 +769,13 @@ impl Out for Sides {
         let leaving = self.each.get_mut(server).map(|side| (&mut side.leaving, &mut side.ending));
         match (what, leaving) {
             // The process there has not ended yet.
-            (Arrangement::Start { peer, .. }, Some((leaving @ Some(_), _))) => {
+            (Arrangement::Start { first, peer }, Some((leaving @ Some(_), _))) => {
                 *leaving = Some(Leaving::Another);
-                return self.links.give(server, peer);
+                return self.links.assign(server, first, peer);
             }
             (Arrangement::Start { first, peer }, Some((None, _)) | None) => {
                 self.put(server, self.each[first].further(first, self.each[first].since));
-                self.links.give(server, peer);
+                self.links.assign(server, first, peer);
             }
             // The router takes it for gone by now, and its lane is another peer's.
             (Arrangement::Replace(_), Some((_, ending))) => *ending = true,

@@ -157,7 +157,9 @@ mod tests {
         let of = |params: &str| Question::of(params.as_bytes(), b"t");
         assert_eq!(of(r#"{"name":"a"}"#), of(r#"{"name":"b","arguments":{},"_meta":{"progressToken":1}}"#));
         assert_ne!(of(r#"{"name":"a","arguments":{"x":1}}"#), of(r#"{"name":"a","arguments":{"x":2}}"#));
-        for other in [r#"{"name":"a","task":{}}"#, r#"{"arguments":{}}"#, "[]", "", r#"{"name":"a","inputResponses":{}}"#] {
+        for other in
+            [r#"{"name":"a","task":{}}"#, r#"{"arguments":{}}"#, "[]", "", r#"{"name":"a","inputResponses":{}}"#]
+        {
             assert_eq!(of(other), None, "{other}");
         }
         assert_ne!(Question::of(br#"{"name":"a"}"#, b"t"), Question::of(br#"{"name":"a"}"#, b"u"));
@@ -177,7 +179,10 @@ mod tests {
         assert_eq!(cache.find(a, &question("{}"), now + Duration::from_secs(10)), None);
         cache.keep(b, question("{}"), b"{}", now);
         cache.leave(a);
-        assert_eq!((cache.find(a, &question("{}"), now), cache.find(b, &question("{}"), now)), (None, Some(&b"{}"[..])));
+        assert_eq!(
+            (cache.find(a, &question("{}"), now), cache.find(b, &question("{}"), now)),
+            (None, Some(&b"{}"[..]))
+        );
         cache.clear();
         assert_eq!((cache.find(b, &question("{}"), now), cache.bytes), (None, 0));
     }

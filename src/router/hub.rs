@@ -31,6 +31,7 @@ mod membership;
 pub(super) mod peer_side;
 mod processes;
 mod published;
+mod replicas;
 mod server_side;
 mod tasks;
 #[cfg(test)]
@@ -211,7 +212,8 @@ impl Hosted {
 
     /// Whether the endpoint sees what the server has.
     fn is_listed(&self) -> bool {
-        self.keep_listed || self.lane.is_initialized()
+        // Of several that are alike, another one may be there.
+        self.keep_listed || self.lane.is_initialized() || matches!(self.role, Role::Several(_))
     }
 
     /// When the server's handshake, lists or waiting messages want [`Router::on_tick`].
@@ -223,7 +225,7 @@ impl Hosted {
         let of_views = if self.shown { [self.awaited_until(), self.shelf.next_tick(ready)] } else { [None; 2] };
         let own = super::earliest([super::earliest(lane), super::earliest(of_views)]);
         match &self.role {
-            Role::Shared | Role::Further(_) => own,
+            Role::Shared | Role::Further(_) | Role::Several(_) | Role::Replica(_) => own,
             Role::First(pool) => super::earliest([own, pool.next_tick()]),
         }
     }
@@ -398,7 +400,7 @@ impl Router for Hub {
     fn join(&mut self, new: NewPeer) -> PeerId {
         let sight = new.sight.filter(|sight| self.is_there(*sight)).unwrap_or(self.whole);
         let peer = self.peers.join(new, sight);
-        for server in self.seen_in(sight) {
+        for server in self.seen_by(peer) {
             self.servers[server].lane.add_viewer(peer);
         }
         peer
@@ -410,7 +412,14 @@ impl Router for Hub {
         self.tasks.leave(peer);
         self.peers.leave(peer, out);
         self.deadlines.forget(peer);
-        self.servers.iter_mut().filter_map(|server| server.cache.as_mut()).for_each(|cache| cache.leave(peer));
+        for server in &mut self.servers {
+            if let Some(cache) = &mut server.cache {
+                cache.leave(peer);
+            }
+            if let Role::Several(replicas) = &mut server.role {
+                replicas.leave(peer);
+            }
+        }
         for server in 0..self.servers.len() {
             let lane = &mut self.servers[server].lane;
             lane.lasting.leave(peer);
@@ -489,11 +498,12 @@ impl Router for Hub {
         let member = &mut self.servers[server];
         (member.silent, member.read_since) = (false, None);
         member.lane.up(&mut self.peers, now, out);
+        self.fill_up(server, out);
         self.arm_viewers(server);
     }
 
     fn on_server_down(&mut self, server: ServerIndex, gone: Gone<'_>, now: Instant, out: &mut dyn Out) {
-        let held = self.held_for_fallback(server);
+        let held = self.held_for_others(server);
         let member = &mut self.servers[server];
         member.solo.reread.server_down(server, &mut self.peers);
         member.lane.down(gone, &mut self.peers, now, out);
@@ -520,7 +530,7 @@ impl Router for Hub {
         if bar == Some(Bar::Stopped) {
             self.miss_lists(server);
         }
-        let held = if bar == Some(Bar::Stopped) { self.held_for_fallback(server) } else { Vec::new() };
+        let held = if bar == Some(Bar::Stopped) { self.held_for_others(server) } else { Vec::new() };
         self.servers[server].lane.barred(bar, &mut self.peers, out);
         self.pass_on_held(held, out);
         if self.servers[server].lane.is_stopped() {

@@ -365,6 +365,20 @@ impl Lane {
         lane
     }
 
+    /// For another process of the server of which this is the first, for the same peers.
+    pub(super) fn replica(&self, index: ServerIndex) -> Lane {
+        let mut lane = Lane::new(index, self.name.clone(), self.max_frame);
+        (lane.bar, lane.has_many, lane.is_for_any) = (self.bar, true, self.is_for_any);
+        lane.viewers.clone_from(&self.viewers);
+        lane.break_by(self.breaker.as_ref().map(|breaker| breaker.spec()));
+        lane
+    }
+
+    /// How much is under way here, or waits; and how much there has been.
+    pub(super) fn load(&self) -> (usize, u64) {
+        (self.flights.len() + self.held.len(), self.last_id)
+    }
+
     /// The server has dialled in by itself.
     pub(super) fn come(self) -> Lane {
         Lane { came: true, ..self }
@@ -460,6 +474,11 @@ impl Lane {
     /// Whether the server has to suit several peers.
     pub(super) fn has_many(&self) -> bool {
         self.has_many
+    }
+
+    /// The server has to suit several peers from now on, whether or not there are so many.
+    pub(super) fn open_to_many(&mut self) {
+        self.has_many = true;
     }
 
     /// The server has to suit several peers of any kind from now on, whether or not there are so many.
@@ -568,7 +587,9 @@ impl Lane {
         let is_open = || self.breaker.as_ref().is_some_and(|breaker| breaker.refuses(now).is_some());
         let is_down = match self.state {
             ServerSide::Refusing { .. } => true,
-            ServerSide::Down { .. } | ServerSide::Initializing { again: false, .. } | ServerSide::Greeted => self.has_failed,
+            ServerSide::Down { .. } | ServerSide::Initializing { again: false, .. } | ServerSide::Greeted => {
+                self.has_failed
+            }
             ServerSide::Initializing { again: true, .. } | ServerSide::Ready => false,
         };
         self.is_stopped() || is_down || is_open()

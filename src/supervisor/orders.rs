@@ -81,7 +81,7 @@ impl Helm {
     pub(super) fn change(&mut self, spec: &ServerSpec, is_another: bool) {
         let Some(subject) = self.servers.iter_mut().find(|subject| subject.name == spec.name) else { return };
         subject.endpoint.clone_from(&spec.endpoint);
-        subject.status.has_circuit(spec.bounds.breaker.is_some());
+        subject.status.configured(spec);
         (subject.start_timeout, subject.connect_timeout) = (spec.start_timeout, spec.link.connect_timeout);
         if is_another {
             let goal = subject.goal.borrow().renewed();

@@ -10,6 +10,7 @@ mod harness;
 mod agent;
 mod auth;
 mod auto;
+mod bounds;
 mod calculator;
 mod config_mistakes;
 mod conformance;

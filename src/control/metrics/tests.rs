@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::config::{Bounds, BreakerSpec, ServerSpec};
 use crate::control::figures::ToolPlaces;
 use crate::control::journal::{LinkEnd, LinkNews, ServerNews, Then};
 use crate::control::status::{Caller, Refusal, TokenCount};
@@ -40,6 +41,9 @@ fn the_format_is_the_one_that_is_wanted_most() {
 fn busy() -> (Status, impl Sized) {
     let status = Status::new([Secret::new("ab1cd2e")].into_iter().collect());
     let server = status.add_server("calc \"1\"\nab1cd2e");
+    let breaker = Some(BreakerSpec { failures: 1, open_for: SOON });
+    let bounds = Bounds { breaker, ..Bounds::default() };
+    server.configured(&ServerSpec { bounds, ..ServerSpec::sample("calc", "", &[]) });
     let link = status.add_link(&"wss://h/mcp/?token=ab1cd2e".parse().unwrap(), None);
     let mut tools = ToolPlaces::default();
     server.listed(&["add", "ab1cd2e"], &mut tools);

@@ -43,8 +43,8 @@ impl Hub {
     /// The server that takes a call of a tool in place of one that can't, where it has that tool. `tool`: its own name.
     #[inline]
     pub(super) fn stand_in(&mut self, server: ServerIndex, request: &Request<'_>, tool: &[u8]) -> Option<ServerIndex> {
-        let Hosted { fallback: Some(name), lane, .. } = &self.servers[server] else { return None };
-        if request.method != b"tools/call" || !lane.is_out(request.now) {
+        let Hosted { fallback: Some(name), .. } = &self.servers[server] else { return None };
+        if request.method != b"tools/call" || !self.is_out(server, request.now) {
             return None;
         }
         let tool = str::from_utf8(tool).ok().filter(|tool| !tool.is_empty())?;
@@ -117,10 +117,11 @@ impl Hub {
         }
     }
 
-    /// Takes the messages that wait for a server with a fallback.
-    pub(super) fn held_for_fallback(&mut self, server: ServerIndex) -> Vec<HeldMessage> {
-        let Hosted { fallback, lane, .. } = &mut self.servers[server];
-        if fallback.is_some() { lane.held.take_all().collect() } else { Vec::new() }
+    /// Takes the messages that wait for a process that is gone, and that another one may take.
+    pub(super) fn held_for_others(&mut self, server: ServerIndex) -> Vec<HeldMessage> {
+        let Hosted { fallback, lane, role, .. } = &mut self.servers[server];
+        let has_others = fallback.is_some() || matches!(role, Role::Several(_) | Role::Replica(_));
+        if has_others { lane.held.take_all().collect() } else { Vec::new() }
     }
 }
 

@@ -35,7 +35,7 @@ impl Hub {
     /// Removes a server whose process is gone. What was asked of it is answered with an error; peers that have it alone see
     /// nothing from now on, and the others see what is left. Nothing names its index afterwards.
     pub fn remove_server(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
-        if let Role::Further(first) = self.servers[server].role {
+        if let Role::Further(first) | Role::Replica(first) = self.servers[server].role {
             return self.remove_process((server, first), now, out);
         }
         self.end_further(server, now, out);

@@ -353,6 +353,15 @@ impl Hub {
     /// Passes the level on to a server that logs, as one of its peers may want another. Where a peer has the server for itself,
     /// its own request passes through.
     pub(super) fn pass_level(&mut self, server: ServerIndex, out: &mut dyn Out) {
+        let first = self.first_of(server);
+        if let Role::Several(_) = self.servers[first].role {
+            // Each of them does the work of all peers.
+            return self.alike(first).for_each(|server| {
+                if !self.servers[server].lane.busy {
+                    self.tell_level(server, out);
+                }
+            });
+        }
         let lane = &self.servers[server].lane;
         if lane.busy {
             return; // told once it reads again

@@ -11,6 +11,7 @@
 //! place is another peer's, so nothing of one peer can reach another.
 
 use super::instances::{Pool, Room};
+use super::replicas::Replicas;
 use super::*;
 use crate::config::Instances;
 use crate::router::Arrangement;
@@ -32,6 +33,10 @@ pub(super) enum Role {
     First(Box<Pool>),
     /// It is a further one, beside this first.
     Further(ServerIndex),
+    /// It is the first of several that are alike, and each of which is for all peers.
+    Several(Box<Replicas>),
+    /// It is another one of these, beside this first.
+    Replica(ServerIndex),
 }
 
 impl Hosted {
@@ -46,25 +51,27 @@ impl Hosted {
         (self.role, self.lane.whose) = match instances {
             Instances::Shared => (Role::Shared, Whose::All),
             Instances::PerPeer(bounds) => (Role::First(Box::new(Pool::new(index, bounds))), Whose::Free),
+            Instances::Replicas(spec) => (Role::Several(Box::new(Replicas::new(spec))), Whose::All),
         };
+        if let Role::Several(_) = self.role {
+            // What one peer makes of it must not hold for the work of others.
+            self.lane.open_to_many();
+        }
     }
 
     /// A further process of this server, for a peer.
     fn further(&self, index: ServerIndex, peer: PeerId) -> Self {
+        Hosted { lane: self.lane.further(index, peer), role: Role::Further(self.lane.index), ..self.beside(index) }
+    }
+
+    /// What a process beside this first one has in any case.
+    pub(super) fn beside(&self, index: ServerIndex) -> Self {
         Hosted {
-            lane: self.lane.further(index, peer),
-            solo: Solo::new(Handshake::Answer),
-            shelf: Shelf::new(None),
             keep_listed: true,
-            shown: false,
-            read_since: None,
-            role: Role::Further(self.lane.index),
             start_timeout: self.start_timeout,
-            silent: false,
             farewell: self.farewell,
-            fallback: None,
-            stands_in: None,
-            cache: None,
+            silent: false,
+            ..Hosted::vacant(index)
         }
     }
 }
@@ -74,8 +81,8 @@ impl Hub {
     /// The first process of the server of which this is a process.
     pub(super) fn first_of(&self, server: ServerIndex) -> ServerIndex {
         match self.servers[server].role {
-            Role::Shared | Role::First(_) => server,
-            Role::Further(first) => first,
+            Role::Shared | Role::First(_) | Role::Several(_) => server,
+            Role::Further(first) | Role::Replica(first) => first,
         }
     }
 
@@ -83,7 +90,7 @@ impl Hub {
     fn pool(&self, server: ServerIndex) -> Option<&Pool> {
         match &self.servers[self.first_of(server)].role {
             Role::First(pool) => Some(pool),
-            Role::Shared | Role::Further(_) => None,
+            Role::Shared | Role::Further(_) | Role::Several(_) | Role::Replica(_) => None,
         }
     }
 
@@ -91,7 +98,7 @@ impl Hub {
         let first = self.first_of(server);
         match &mut self.servers[first].role {
             Role::First(pool) => Some(pool),
-            Role::Shared | Role::Further(_) => None,
+            Role::Shared | Role::Further(_) | Role::Several(_) | Role::Replica(_) => None,
         }
     }
 
@@ -99,19 +106,23 @@ impl Hub {
     pub(super) fn own(&self, peer: PeerId, server: ServerIndex) -> Option<ServerIndex> {
         match &self.servers[server].role {
             Role::First(pool) => pool.of(peer),
-            Role::Shared | Role::Further(_) => None,
+            Role::Shared | Role::Further(_) | Role::Several(_) | Role::Replica(_) => None,
         }
     }
 
-    /// The further processes that peers have of a server.
+    /// The further processes of a server: those that peers have, and those that are like it.
     pub(super) fn further_of(&self, server: ServerIndex) -> Vec<ServerIndex> {
-        self.pool(server).into_iter().flat_map(Pool::further).collect()
+        let owned = self.pool(server).into_iter().flat_map(Pool::further);
+        owned.chain(self.replicas_of(server).iter().copied()).collect()
     }
 
-    /// The further processes that a peer has of these servers.
+    /// The further processes of these servers that may work for a peer.
     pub(super) fn own_among(&self, peer: PeerId, servers: &[ServerIndex]) -> Vec<ServerIndex> {
-        let own = |server: &ServerIndex| self.own(peer, *server).filter(|own| own != server);
-        servers.iter().filter_map(own).collect()
+        let own = |server: &ServerIndex| {
+            let own = self.own(peer, *server).filter(|own| own != server);
+            own.into_iter().chain(self.replicas_of(*server).iter().copied())
+        };
+        servers.iter().flat_map(own).collect()
     }
 
     /// The process of a server that a peer may tell something which is no work; `None` if the peer has none. A first process that
@@ -145,7 +156,9 @@ impl Hub {
         out: &mut dyn Out,
     ) -> Option<ServerIndex> {
         match &self.servers[server].role {
-            Role::Shared => Some(server),
+            // What is asked of one of several by its place is about that one.
+            Role::Shared | Role::Replica(_) => Some(server),
+            Role::Several(_) => Some(self.replica_for(server, request)),
             Role::First(_) | Role::Further(_) => self.process_among(self.first_of(server), request, out),
         }
     }
@@ -198,7 +211,7 @@ impl Hub {
     /// Sets the deadline of a further process anew, as something may be due sooner now. The first one's is set with each message.
     #[inline]
     pub(super) fn arm_further(&mut self, server: ServerIndex) {
-        if let Role::Further(_) = self.servers[server].role {
+        if let Role::Further(_) | Role::Replica(_) = self.servers[server].role {
             self.arm(server);
         }
     }
@@ -245,7 +258,7 @@ impl Hub {
         if let Some(pool) = self.pool_mut(first) {
             pool.give(server, peer, now);
         }
-        out.arrange(server, Arrangement::Start { first, peer });
+        out.arrange(server, Arrangement::Start { first, peer: Some(peer) });
         self.arm(server);
         self.arm(first);
     }
@@ -281,7 +294,7 @@ impl Hub {
     }
 
     /// A process has ended, or is heard no more.
-    fn forget_life(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
+    pub(super) fn forget_life(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
         self.deadlines.retain_calls(|of, _| of != server);
         self.tasks.forget(server);
         self.search_for_strays(server, now, out);
@@ -294,7 +307,7 @@ impl Hub {
     /// A peer uses a process, which keeps it.
     #[inline]
     pub(super) fn note_use(&mut self, server: ServerIndex, peer: PeerId, now: Instant) {
-        if let Role::Shared = self.servers[server].role {
+        if !matches!(self.servers[server].role, Role::First(_) | Role::Further(_)) {
             return;
         }
         if let Some(pool) = self.pool_mut(server) {
@@ -306,7 +319,7 @@ impl Hub {
     /// A process has answered a peer.
     #[inline]
     pub(super) fn note_answer(&mut self, server: ServerIndex, peer: PeerId, now: Instant, out: &mut dyn Out) {
-        if let Role::Shared = self.servers[server].role {
+        if !matches!(self.servers[server].role, Role::First(_) | Role::Further(_)) {
             return;
         }
         self.note_use(server, peer, now);
@@ -383,7 +396,12 @@ impl Hub {
         let further = self.further_of(server);
         self.servers[server].set_instances(Instances::Shared);
         for process in further {
-            self.end_process(process, now, out);
+            match self.servers[process].role {
+                Role::Replica(_) => self.end_replica(process, now, out),
+                Role::Shared | Role::First(_) | Role::Further(_) | Role::Several(_) => {
+                    self.end_process(process, now, out);
+                }
+            }
         }
         self.arm(server);
     }
@@ -395,8 +413,10 @@ impl Hub {
         now: Instant,
         out: &mut dyn Out,
     ) {
-        if let Some(pool) = self.pool_mut(first) {
-            pool.remove(server);
+        match &mut self.servers[first].role {
+            Role::First(pool) => pool.remove(server),
+            Role::Several(replicas) => replicas.remove(server),
+            Role::Shared | Role::Further(_) | Role::Replica(_) => {}
         }
         // What is asked of it by now is nothing, as it was to end; nor is it anybody's.
         self.servers[server].lane.ended(ENDED, &mut self.peers, now, out);
@@ -461,7 +481,20 @@ impl Hub {
                 }
                 self.replace(server, SHARED_OTHERWISE, now, out);
             }
-            (Role::Shared, Instances::Shared) | (Role::Further(_), _) => {}
+            (Role::Several(_), Instances::Replicas(spec)) => self.change_replicas(server, spec, now, out),
+            (Role::Several(_), Instances::Shared) => self.end_further(server, now, out),
+            (Role::Shared, Instances::Replicas(_)) => {
+                self.servers[server].set_instances(instances);
+                if self.servers[server].lane.started.is_some() {
+                    self.fill_up(server, out);
+                }
+            }
+            // From one extreme to the other: by way of what is between.
+            (Role::Several(_), Instances::PerPeer(_)) | (Role::First(_), Instances::Replicas(_)) => {
+                self.change_instances(server, Instances::Shared, now, out);
+                self.change_instances(server, instances, now, out);
+            }
+            (Role::Shared, Instances::Shared) | (Role::Further(_) | Role::Replica(_), _) => {}
         }
         self.arm(server);
     }

@@ -200,7 +200,7 @@ impl Hub {
             }
         }
         self.answer_all_waiting(server, out);
-        self.release(server, out);
+        self.release_all(server, out);
         self.reread(server, now, out);
         self.settle(server, now, out);
     }

@@ -1,9 +1,11 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod bounds;
 mod elsewhere;
 mod modern;
 mod odd;
 mod processes;
+mod replicas;
 mod tasks;
 
 use std::collections::BTreeSet;

@@ -45,10 +45,16 @@ impl fmt::Display for Circuit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// How many calls in a row got no answer.
-    Closed { failures: usize },
-    Open { until: Instant },
+    Closed {
+        failures: usize,
+    },
+    Open {
+        until: Instant,
+    },
     /// `trial`: the call that tries, if one is under way.
-    HalfOpen { trial: Option<u64> },
+    HalfOpen {
+        trial: Option<u64>,
+    },
 }
 
 /// See the module's documentation.
