@@ -42,6 +42,10 @@ pub(crate) const KEEP_LISTED: bool = true;
 pub(crate) const IDLE: Duration = Duration::from_secs(600);
 /// `maxInstances`.
 pub(crate) const MAX_INSTANCES: usize = 16;
+/// `healthCheck.every`.
+pub(crate) const HEALTH_EVERY: Duration = Duration::from_secs(30);
+/// `healthCheck.restart`.
+pub(crate) const HEALTH_RESTART: bool = false;
 /// `gateway.listen`.
 pub(crate) const LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8765));
 /// Where figures and health are told: the port is the one that exporters of OpenTelemetry have.

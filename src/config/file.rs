@@ -47,6 +47,7 @@
 //! | `instances` | TS | `shared`, `per-peer` | `shared` | whether all endpoints that see a server share one process, or each has one of its own |
 //! | `idle` | TS | time | `10m` | with `per-peer`: how long a further process lives without a call or a subscription |
 //! | `maxInstances` | TS | number | 16 | with `per-peer`: the most processes of the server, the first included; at most 1000 |
+//! | `healthCheck` | S | object | none | how the server is asked now and then whether it is well: see [`super::health`] |
 //! | `toolBudget` | T | number | 8000 | estimated tokens above which a list of tools is warned about |
 //! | `cacheDir` | T | path | the user's cache | where it is remembered what servers said; `""` or `none`: nowhere |
 //! | `stateDir` | T | path | the user's state folder | where logins at remote servers are kept; `""` or `none`: nowhere |
@@ -71,7 +72,7 @@ use super::reach::Written;
 pub(crate) use super::reach::{RemoteEntry, Transport};
 use super::reader::{Located, Reader, kind};
 use super::shared::{Shared, shared};
-use super::{auth, keys, policy, reach, syntax, units};
+use super::{HealthCheck, auth, health, keys, policy, reach, syntax, units};
 use crate::endpoint::{looks_like_endpoint, looks_like_token};
 use crate::error::{self, Code, Problem};
 use crate::tools::ToolPolicy;
@@ -123,6 +124,7 @@ pub(crate) struct Entry {
     pub(crate) pin: Option<Located<bool>>,
     /// The policy under `tools`.
     pub(crate) tools: ToolPolicy,
+    pub(crate) health_check: Option<HealthCheck>,
     /// The new names in `tools.rename`.
     pub(crate) given_names: Vec<Located<String>>,
     /// The texts in `endpoint` that are no address but the name of a named endpoint, or seem to be meant so.
@@ -379,6 +381,7 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
         cwd: None,
         pin: None,
         tools: ToolPolicy::default(),
+        health_check: None,
         given_names: Vec::new(),
         at: Vec::new(),
         more: Vec::new(),
@@ -407,6 +410,7 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
             "cwd" => entry.cwd = r.string(value, &path),
             "pin" => entry.pin = r.located(value, &path, Reader::boolean),
             "tools" => entry.tools = policy::read(r, value, &path, &mut gate),
+            "healthCheck" => entry.health_check = health::read(r, value, &path),
             "tools.allow" => elsewhere.allow.extend(policy::allow(r, value, &path, &mut gate)),
             "tools.deny" => elsewhere.deny.extend(policy::deny(r, value, &path, &mut gate)),
             "url" | "serverUrl" => written.url = r.string(value, &path),

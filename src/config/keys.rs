@@ -83,7 +83,11 @@ pub(crate) const SERVER: &[&str] = &[
     "isActive",
     "pin",
     "tools",
+    "healthCheck",
 ];
+
+/// Keys in the `healthCheck` of an entry.
+pub(crate) const HEALTH_CHECK: &[&str] = &["every", "tool", "restart"];
 
 /// Keys in the `tools` of an entry.
 pub(crate) const TOOLS: &[&str] = &["allow", "deny", "rename", "describe", "timeout", "maxResultBytes"];
@@ -129,6 +133,8 @@ pub(crate) enum Place {
     Server,
     /// In the `tools` of an entry.
     Tools,
+    /// In the `healthCheck` of an entry.
+    HealthCheck,
     /// In a named endpoint.
     Endpoint,
     /// In the gateway.
@@ -146,7 +152,7 @@ pub(crate) enum Place {
 }
 
 /// What becomes of a key that other programs have. A key that is not in the table is unknown: ignored with a warning, but in
-/// `tools`, in the gateway and in `admin` a mistake.
+/// `tools`, in `healthCheck`, in the gateway and in `admin` a mistake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Treatment {
     /// Read as this key of ours. `tools.allow` and `tools.deny` are those in `tools`.
@@ -167,7 +173,7 @@ pub(crate) enum Treatment {
     Mistake(&'static str),
 }
 
-use Place::{Admin, ApiKey, Endpoint, EndpointToken, Gateway, GatewayTls, Jwt, Server, Tools, Top};
+use Place::{Admin, ApiKey, Endpoint, EndpointToken, Gateway, GatewayTls, HealthCheck, Jwt, Server, Tools, Top};
 use Treatment::{Asking, Harmless, Honoured, Ignored, Meant, Mistake, Off, On};
 
 /// The keys of other programs. Keys that only one program has stand under its name, others by what they are about.
@@ -352,6 +358,15 @@ const FOREIGN: &[(Place, Treatment, &[&str])] = &[
     (Top, Harmless, NOTES),
     (Server, Harmless, NOTES),
     (Tools, Harmless, NOTES),
+    (HealthCheck, Harmless, NOTES),
+    (HealthCheck, Meant("every"), &["interval", "period", "seconds", "frequency", "intervalMs", "timeout"]),
+    (HealthCheck, Meant("tool"), &["call", "toolName", "tool_name", "command", "method"]),
+    (HealthCheck, Meant("restart"), &["autoRestart", "auto_restart", "restartOnFailure", "onFailure"]),
+    (
+        Server,
+        Meant("healthCheck"),
+        &["health", "healthcheck", "health_check", "healthChecks", "liveness", "livenessProbe"],
+    ),
     (Endpoint, Harmless, NOTES),
     (Endpoint, Honoured("url"), &["endpoint", "MCP_ENDPOINT", "address"]),
     (Endpoint, Honoured("endpointHeaders"), &["headers"]),
@@ -435,6 +450,7 @@ const IN_NO_ENDPOINT: &[&str] = &[
     "cwd",
     "disabled",
     "pin",
+    "healthCheck",
 ];
 
 /// What other programs say of how a remote server is told who asks: nothing is made of that here, and it means nothing beside a
@@ -837,7 +853,7 @@ pub(crate) fn foreign(r: &mut Reader<'_>, key: &str, prop: &ObjectProp<'_>, path
 fn is_strict(place: Place) -> bool {
     match place {
         Top | Server | Endpoint => false,
-        Tools | Gateway | ApiKey | Jwt | EndpointToken | GatewayTls | Admin => true,
+        Tools | HealthCheck | Gateway | ApiKey | Jwt | EndpointToken | GatewayTls | Admin => true,
     }
 }
 
@@ -953,7 +969,7 @@ fn elsewhere(place: Place) -> &'static [(&'static str, &'static [&'static str])]
     match place {
         Top => &[(IN_ENTRY, SERVER), (IN_TOOLS, TOOLS), (IN_GATEWAY, GATEWAY)],
         Server => &[(AT_TOP, TOP), (IN_TOOLS, TOOLS)],
-        Tools => &[(IN_ENTRY, SERVER), (AT_TOP, TOP)],
+        Tools | HealthCheck => &[(IN_ENTRY, SERVER), (AT_TOP, TOP)],
         Endpoint => &[(IN_ENTRY, IN_NO_ENDPOINT), (AT_TOP, TOP)],
         Gateway => &[(IN_API_KEY, API_KEY), (IN_TOKEN, ENDPOINT_TOKEN), (IN_TLS, GATEWAY_TLS), (AT_TOP, TOP)],
         ApiKey | Jwt | EndpointToken | GatewayTls | Admin => &[(IN_GATEWAY, GATEWAY)],
@@ -966,6 +982,7 @@ fn ours(place: Place) -> impl Iterator<Item = &'static str> {
         Top => (TOP, SHARED),
         Server => (SERVER, SHARED),
         Tools => (TOOLS, &[]),
+        HealthCheck => (HEALTH_CHECK, &[]),
         Endpoint => (ENDPOINT, &[]),
         Gateway => (GATEWAY, &[]),
         ApiKey => (API_KEY, &[]),

@@ -22,6 +22,7 @@ const TRUTH: &str = r"^\s*([Tt][Rr][Uu][Ee]|1|[Yy][Ee][Ss]|[Oo][Nn]|[Ff][Aa][Ll]
 const FILE: &[&str] = &[include_str!("file.rs"), include_str!("named.rs"), include_str!("policy.rs")];
 const GATEWAY: &str = include_str!("gateway/written.rs");
 const ADMIN: &str = include_str!("admin.rs");
+const HEALTH: &str = include_str!("health.rs");
 
 /// One of the gateway's tables: of its own keys, and of those of one of its `apiKeys`, of one of its `jwt`, of one of its `endpointTokens`, and of
 /// its `tls`.
@@ -54,6 +55,7 @@ pub fn schema() -> Value {
             "jwt": of_jwt(),
             "endpointToken": of_endpoint_token(),
             "gatewayTls": closed(keys::GATEWAY_TLS, table_of_gateway(4), |_| text()),
+            "healthCheck": closed(keys::HEALTH_CHECK, HEALTH, of_health_check),
             "tools": {
                 "type": "object",
                 "properties": described(keys::TOOLS.iter().map(|key| (*key, of_tools(key)))),
@@ -261,8 +263,17 @@ fn of_server(key: &str) -> Value {
         "auth" => of_auth(),
         "envFile" => json!({ "anyOf": [text(), defined("texts")] }),
         "disabled" | "enabled" | "isActive" | "pin" => defined("truth"),
+        "healthCheck" => defined("healthCheck"),
         "tools" => json!({ "anyOf": [{ "type": "null" }, defined("tools"), defined("patterns")] }),
         _ => json!({}),
+    }
+}
+
+fn of_health_check(key: &str) -> Value {
+    match key {
+        "every" => defined("time"),
+        "tool" => json!({ "type": ["string", "null"], "pattern": r"\S" }),
+        _ => defined("truth"),
     }
 }
 

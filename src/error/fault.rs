@@ -42,6 +42,8 @@ codes! {
     ServerNotReady = "server-not-ready",
     /// The server was called, and says nothing.
     ServerHangs = "server-hangs",
+    /// The server fails its health check.
+    ServerUnhealthy = "server-unhealthy",
     /// The server answers `initialize` with an error.
     ServerRefuses = "server-refuses",
     /// Nothing listens at the remote server's address.
@@ -128,6 +130,7 @@ impl FaultCode {
             FaultCode::ServerCrashLoop => "see mcp-pipe logs SERVER, mend it, mcp-pipe restart SERVER",
             FaultCode::ServerNotReady => "raise startTimeout if it needs longer; else see mcp-pipe logs SERVER",
             FaultCode::ServerHangs => "mcp-pipe restart SERVER",
+            FaultCode::ServerUnhealthy => "do what its words say, or mcp-pipe restart SERVER",
             FaultCode::ServerRefuses => "do what it says, then mcp-pipe restart SERVER",
             FaultCode::RemoteRefused => {
                 "start it, or correct the port in its url; in a container localhost is the container"

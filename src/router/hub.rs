@@ -25,6 +25,7 @@
 mod alone;
 mod elsewhere;
 mod gates;
+mod health;
 mod instances;
 mod membership;
 pub(super) mod peer_side;
@@ -116,6 +117,7 @@ impl Hosted {
     fn new(index: ServerIndex, spec: &ServerSpec, memory: Option<Memory>) -> Self {
         let (lane, is_comer) =
             (Lane::new(index, spec.name.clone(), spec.max_frame), matches!(spec.reach, Reach::Comer(_)));
+        let lane = lane.with_health(spec.health_check.as_ref());
         Hosted {
             lane: if is_comer { lane.come() } else { lane },
             solo: Solo::new(spec.handshake).passing_pings(spec.passes_pings),
@@ -201,7 +203,8 @@ impl Hosted {
     /// When the server's handshake, lists or waiting messages want [`Router::on_tick`].
     fn next_tick(&self) -> Option<Instant> {
         let ready = self.lane.is_ready();
-        let lane = [self.lane.held.deadline(), self.lane.opening_due(), self.solo.reread.next_tick(ready)];
+        let Hosted { lane, solo, .. } = self;
+        let lane = [lane.held.deadline(), lane.opening_due(), lane.health_due(), solo.reread.next_tick(ready)];
         // Asked with each message, so a server that no view shows costs nothing for views.
         let of_views = if self.shown { [self.awaited_until(), self.shelf.next_tick(ready)] } else { [None; 2] };
         let own = super::earliest([super::earliest(lane), super::earliest(of_views)]);
@@ -614,6 +617,7 @@ impl Router for Hub {
                 Due::Server(server) => {
                     self.servers[server].lane.tick(&mut self.peers, now, out);
                     self.check_server(server, now, out);
+                    self.check_health(server, now, out);
                     self.check_processes(server, now, out);
                     self.arm_viewers(server);
                 }

@@ -1,8 +1,10 @@
 //! One server's side of a router: how far it is, what waits for it, and what is under way there.
 
 mod abandoned;
+mod checkup;
 mod era;
 mod handshake;
+mod health;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
@@ -14,6 +16,10 @@ use tokio::time::Instant;
 
 use self::abandoned::Abandoned;
 pub(super) use self::handshake::Opened;
+pub(super) use self::health::Answer;
+pub(crate) use self::health::FAILURES;
+use self::health::Health;
+pub use self::health::{Checked, Failures};
 use super::bar::Bar;
 use super::desk::METHOD;
 use super::edits::Edits;
@@ -27,6 +33,7 @@ use super::silence::{Silence, SilenceStage};
 use super::task::Lasting;
 use super::wishes::Leftover;
 use super::{About, Arrangement, Gone, Note, Out, PeerId, ServerIndex, Start, What};
+use crate::config::HealthCheck;
 use crate::frame::Cut;
 use crate::mcp::cloud::{self, HOLD};
 use crate::mcp::envelope::{self, Envelope, Lost};
@@ -125,6 +132,8 @@ pub(super) enum Flight {
     Initialize(Arc<Hello>),
     /// Ours: a page of a list.
     List(Reading),
+    /// Ours: a question of the health check, by its number there.
+    Check(u32),
     /// The endpoint's.
     Call(Call),
 }
@@ -287,6 +296,8 @@ pub(super) struct Lane {
     pub(super) lasting: Lasting,
     /// Whether the server says anything, in its present life.
     silence: Silence,
+    /// Whether the server answers when it is asked now and then, where that is wanted.
+    health: Option<Box<Health>>,
     /// The server doesn't read what it is sent.
     pub(super) busy: bool,
     /// Why the server takes no calls, if a person has said so.
@@ -324,6 +335,7 @@ impl Lane {
             strays: Vec::new(),
             lasting: Lasting::default(),
             silence: Silence::None,
+            health: None,
             busy: false,
             bar: None,
             is_modern: false,
@@ -337,8 +349,14 @@ impl Lane {
     pub(super) fn further(&self, index: ServerIndex, peer: PeerId) -> Lane {
         let mut lane = Lane::new(index, self.name.clone(), self.max_frame);
         (lane.whose, lane.bar) = (Whose::One(peer), self.bar);
+        lane.health = self.health.as_deref().map(|health| Box::new(health.anew()));
         lane.add_viewer(peer);
         lane
+    }
+
+    /// The same server, checked like this.
+    pub(super) fn with_health(self, terms: Option<&HealthCheck>) -> Lane {
+        Lane { health: terms.map(|terms| Box::new(Health::new(terms.clone()))), ..self }
     }
 
     /// The server has dialled in by itself.
@@ -460,6 +478,9 @@ impl Lane {
     pub(super) fn barred(&mut self, bar: Option<Bar>, peers: &mut Peers, out: &mut dyn Out) {
         self.bar = bar;
         let Some(bar) = bar else { return };
+        if let Some(health) = &mut self.health {
+            health.rest();
+        }
         for held in self.held.take_those(|method| bar.refuses(method)) {
             self.refuse_held(&held, Outcome::Refused, bar.words(&self.name), peers, out);
         }
@@ -498,6 +519,9 @@ impl Lane {
     fn end_life(&mut self, gone: Gone<'_>, peers: &mut Peers, now: Instant, out: &mut dyn Out) {
         self.state = ServerSide::Down { why: gone.why.into(), retry_at: Some(now + gone.retry_in) };
         self.silence = Silence::None;
+        if let Some(health) = &mut self.health {
+            health.reset();
+        }
         self.lasting.clear();
         self.abandoned.clear();
         self.kept = 0;
@@ -585,6 +609,9 @@ impl Lane {
         if let Some(lasted) = self.silence.broken(now) {
             out.note(Note::of(self.index, What::Heard { lasted }));
         }
+        if let Some(checked) = self.health.as_mut().and_then(|health| health.heard(now)) {
+            out.note(Note::of(self.index, What::Checked(checked)));
+        }
     }
 
     /// Notices a server that was called and says nothing.
@@ -635,7 +662,7 @@ impl Lane {
     pub(super) fn caller(&self, number: u64) -> Option<PeerId> {
         match self.flights.get(&number) {
             Some(Flight::Call(call)) => Some(call.peer),
-            Some(Flight::Initialize(_) | Flight::List(_)) | None => None,
+            Some(Flight::Initialize(_) | Flight::List(_) | Flight::Check(_)) | None => None,
         }
     }
 
@@ -715,7 +742,7 @@ impl Lane {
         // younger one.
         let oldest = self.flights.iter().find_map(|(id, flight)| match flight {
             Flight::Call(call) if call.peer == request.peer => Some((*id, call.since)),
-            Flight::Call(_) | Flight::Initialize(_) | Flight::List(..) => None,
+            Flight::Call(_) | Flight::Initialize(_) | Flight::List(..) | Flight::Check(_) => None,
         });
         let Some((oldest, _)) = oldest.filter(|(_, since)| request.now - *since >= STALE) else { return false };
         if let Some(Flight::Call(call)) = self.remove_flight(oldest) {
@@ -850,7 +877,7 @@ impl Lane {
     fn abandon(&mut self, id: u64) -> Option<Call> {
         let call = match self.remove_flight(id)? {
             Flight::Call(call) => call,
-            other @ (Flight::Initialize(_) | Flight::List(..)) => {
+            other @ (Flight::Initialize(_) | Flight::List(..) | Flight::Check(_)) => {
                 self.flights.insert(id, other);
                 return None;
             }
@@ -887,7 +914,7 @@ impl Lane {
                 note_unserved(*index, call, Outcome::Cancelled, out);
                 false
             }
-            Flight::Call(_) | Flight::Initialize(_) | Flight::List(..) => true,
+            Flight::Call(_) | Flight::Initialize(_) | Flight::List(..) | Flight::Check(_) => true,
         });
     }
 
@@ -951,6 +978,8 @@ impl Lane {
             Whose::Nobody => None,
         }
         .filter(|peer| self.calls().all(|call| call.peer == *peer) && self.abandoned.are_all_of(*peer))
+        // It may be about a call of our own.
+        .filter(|_| !self.health.as_ref().is_some_and(|health| health.is_calling()))
     }
 
     /// Why a message of the server is for nobody.
@@ -1040,7 +1069,7 @@ impl Lane {
         let Some(id) = flight_id(&frame[token.clone()]) else { return };
         let wanted = match self.flights.get(&id) {
             Some(Flight::Call(call)) => Some((call.peer, call.progress())),
-            Some(Flight::Initialize(_) | Flight::List(..)) => None,
+            Some(Flight::Initialize(_) | Flight::List(..) | Flight::Check(_)) => None,
             None => self.lasting.token(id),
         };
         // Progress on anything else is wanted by nobody any more, or never was.
@@ -1147,7 +1176,7 @@ impl Lane {
                 self.fail(call, outcome, message, peers, out);
                 Some(None)
             }
-            other @ (Flight::Initialize(_) | Flight::List(..)) => Some(Some((other, message))),
+            other @ (Flight::Initialize(_) | Flight::List(..) | Flight::Check(_)) => Some(Some((other, message))),
         }
     }
 
@@ -1166,7 +1195,7 @@ impl Lane {
     pub(super) fn calls(&self) -> impl Iterator<Item = &Call> {
         self.flights.values().filter_map(|flight| match flight {
             Flight::Call(call) => Some(call),
-            Flight::Initialize(_) | Flight::List(..) => None,
+            Flight::Initialize(_) | Flight::List(..) | Flight::Check(_) => None,
         })
     }
 
@@ -1220,7 +1249,7 @@ const EXCERPT: usize = 200;
 fn instead(lost: Option<(Flight, String)>, did: impl FnOnce() -> String) -> Option<(Flight, String)> {
     lost.map(|(flight, message)| match flight {
         Flight::Initialize(_) => (flight, did()),
-        Flight::Call(_) | Flight::List(_) => (flight, message),
+        Flight::Call(_) | Flight::List(_) | Flight::Check(_) => (flight, message),
     })
 }
 

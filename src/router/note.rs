@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{CountedCall, PeerId, ServerIndex};
+use super::{Checked, CountedCall, PeerId, ServerIndex};
 use crate::tools::size::Size;
 use crate::words::{counted, listed, span};
 
@@ -216,6 +216,8 @@ pub enum What<'a> {
         /// The length of the silence.
         lasted: Duration,
     },
+    /// What has become of a health check of the server.
+    Checked(Checked),
     /// How a server stands at an endpoint that sees it in turns.
     Seated {
         /// The server.
@@ -361,6 +363,7 @@ impl fmt::Display for Note<'_> {
                 write!(f, "was called {} ago ({method}){SINCE}", span(*lasted))
             }
             What::Heard { lasted } => write!(f, "says something again, after {}", span(*lasted)),
+            What::Checked(checked) => checked.fmt(f),
             What::Seated { current, pinned, .. } => {
                 f.write_str(if *current { "has its turn" } else { "waits for its turn" })?;
                 f.write_str(if *pinned { ", and is pinned" } else { "" })

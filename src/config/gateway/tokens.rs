@@ -92,6 +92,7 @@ impl ServerSpec {
             pin: defaults::PIN,
             keep_listed: false,
             instances: Instances::Shared,
+            health_check: None,
             tools: Arc::default(),
         }
     }

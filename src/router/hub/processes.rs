@@ -278,7 +278,7 @@ impl Hub {
     }
 
     /// A process has ended, or is heard no more.
-    fn forget_life(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
+    pub(super) fn forget_life(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
         self.deadlines.retain_calls(|of, _| of != server);
         self.tasks.forget(server);
         self.search_for_strays(server, now, out);
