@@ -16,6 +16,8 @@ pub(crate) const WINDOW: u64 = 24 * 60 * 60 * 1000;
 const MOST: usize = 200;
 /// Most spans of all servers together: two megabytes.
 const MOST_OF_ALL: usize = 10_000;
+/// Most servers that are gone, of which it is kept what they did: names may come and go by the thousand.
+const MOST_GONE: usize = 200;
 /// Longest reason of a span, in bytes.
 const WHY: usize = 200;
 /// Longest time between two equal troubles that are one span, in milliseconds: a life of that length is no part of a crash loop.
@@ -227,20 +229,17 @@ impl Histories {
     /// Forgets servers that were there a day ago, and keeps the whole within its bound.
     fn sweep(&mut self, now: u64) {
         self.rows.retain(|_, row| row.present || row.spans.back().is_some_and(|last| last.from + WINDOW > now));
+        let gone = self.rows.iter().filter(|(_, row)| !row.present);
+        let mut gone: Vec<_> = gone.map(|(name, row)| (row.spans.back().map(|last| last.from), name.clone())).collect();
+        if gone.len() > MOST_GONE {
+            gone.sort_unstable();
+            gone[..gone.len() - MOST_GONE].iter().for_each(|(_, name)| drop(self.rows.remove(name)));
+        }
         let mut all: usize = self.rows.values().map(|row| row.spans.len()).sum();
         while all > MOST_OF_ALL {
-            let longest = self.rows.iter_mut().max_by_key(|(_, row)| row.spans.len());
-            match longest.map(|(name, row)| (name.clone(), row)) {
-                Some((_, row)) if row.spans.len() > 1 => row.drop_oldest(),
-                // So many have come and gone that each has one alone.
-                _ => {
-                    let Some(gone) = self.rows.iter().find(|(_, row)| !row.present).map(|(name, _)| name.clone())
-                    else {
-                        return;
-                    };
-                    self.rows.remove(&gone);
-                }
-            }
+            let longest = self.rows.values_mut().max_by_key(|row| row.spans.len());
+            let Some(row) = longest.filter(|row| row.spans.len() > 1) else { return };
+            row.drop_oldest();
             all -= 1;
         }
     }
@@ -249,6 +248,7 @@ impl Histories {
     fn restore(&mut self, before: Histories, (saved, now): (u64, u64), why: &str) {
         self.rows = before.rows;
         for row in self.rows.values_mut() {
+            row.present = false;
             row.note(Doing::Away, why, saved.min(now));
             row.age(now);
         }

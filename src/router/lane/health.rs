@@ -365,3 +365,6 @@ fn said_of(result: &[u8]) -> Option<String> {
     let text = object::lossy_text_of(object::find(texts.first()?, &["text"])?)?;
     Some(text.into_owned()).filter(|text| !text.trim().is_empty())
 }
+
+#[cfg(test)]
+mod tests;
