@@ -265,8 +265,10 @@ proptest! {
                     if works && !now && rig.health.heard(rig.now).is_some() {
                         row = 0;
                     }
+                    if works || now {
+                        alive = rig.now;
+                    }
                     works = now;
-                    alive = rig.now;
                     continue;
                 }
             };
