@@ -291,11 +291,14 @@ fn log_check(name: &str, checked: &Checked) {
         Checked::Failed { failures, .. } if [1, FAILURES].contains(&failures.times) => {
             warn!(event = "HEALTH_CHECK", server = %name, "{checked}");
         }
-        Checked::Unlisted { .. } => warn!(event = "HEALTH_CHECK", server = %name, "{checked}"),
+        Checked::Unlisted { again: false, .. } => warn!(event = "HEALTH_CHECK", server = %name, "{checked}"),
         Checked::Well { after: Some(_), .. } | Checked::Busy { after: Some(_) } => {
             info!(event = "HEALTH_CHECK", server = %name, "{checked}");
         }
-        Checked::Failed { .. } | Checked::Well { .. } | Checked::Busy { .. } | Checked::Ended => {
+        Checked::Failed { .. } | Checked::Well { .. } | Checked::Busy { .. } => {
+            debug!(event = "HEALTH_CHECK", server = %name, "{checked}");
+        }
+        Checked::Unlisted { again: true, .. } | Checked::Ended => {
             debug!(event = "HEALTH_CHECK", server = %name, "{checked}");
         }
     }

@@ -39,7 +39,7 @@ impl Rig {
             config([("x", x), ("y", y)])
         };
         all["admin"] = json!({"listen": "127.0.0.1:0"});
-        let daemon = runtime.setup().config(&all).start("debug");
+        let daemon = runtime.setup().config(&all).start("info");
         runtime.until_one_listens(&daemon).await;
         let mut first = a.accept().await;
         first.handshake().await;
@@ -307,16 +307,19 @@ async fn a_check_that_can_not_be_is_a_mistake_that_says_so() {
         let setup = Runtime::new().setup().config(&config([("x", x)])).args(["validate", "--local"]);
         let said = Asked::of(setup.output().await);
         assert_eq!(said.code, 78, "{said:?}");
-        said.out + &said.err
+        (said.out + &said.err).split_whitespace().collect::<Vec<_>>().join(" ")
     };
     for (check, want) in [
-        (json!({"every": "500ms"}), "mcpServers.x.healthCheck.every is \"500ms\", and the shortest time is 1s here"),
-        (json!({"every": 30}), "healthCheck.every is 30, and a time needs a unit"),
-        (json!({"tool": ""}), "healthCheck.tool is empty"),
-        (json!({"tool": 5}), "healthCheck.tool is a number"),
+        (
+            json!({"every": "500ms"}),
+            "healthCheck.every error (wrong-value): is \"500ms\", and the shortest time is 1s here → write 1s or more",
+        ),
+        (json!({"every": 30}), "is 30, and a time needs a unit"),
+        (json!({"tool": ""}), "healthCheck.tool error (wrong-value): is empty"),
+        (json!({"tool": 5}), "is a number, not a text"),
         (json!({"interval": "30s"}), "did you mean every?"),
-        (json!({"retries": 3}), "healthCheck.retries is not a known key"),
-        (json!(true), "healthCheck is no object"),
+        (json!({"retries": 3}), "healthCheck.retries error (unknown-key): is not a known key"),
+        (json!(true), "healthCheck error (wrong-type): is no object"),
     ] {
         let said = mistakes(check.clone()).await;
         assert!(said.contains(want), "{check}: {said}");

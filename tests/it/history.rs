@@ -71,7 +71,7 @@ async fn what_a_server_did_is_told_also_after_a_restart_of_mcp_pipe() {
     let all = home.runtime.ask(&["status", "--history"]).await;
     assert!(all.out.contains("x: served ") && all.out.contains("\ny: served "), "{all:?}");
     let none = home.runtime.ask(&["status", "z", "--history"]).await;
-    assert!(none.code == 2 && none.err.contains("no server is called z"), "{none:?}");
+    assert!(none.code == 2 && none.err.contains("no server here is called \"z\""), "{none:?}");
     daemon.stop().await;
     // Without y, which is told of for a day.
     let daemon = home.start(json!({"x": fixture_entry(&[])})).await;

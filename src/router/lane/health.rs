@@ -39,6 +39,8 @@ pub(super) struct Health {
     /// The number of the last question.
     last: u32,
     tool: Tool,
+    /// It was told that there is no such tool.
+    told: bool,
 }
 
 /// How far the present check is.
@@ -128,6 +130,8 @@ pub enum Checked {
     Unlisted {
         /// The tool.
         tool: Box<str>,
+        /// Whether that was told before.
+        again: bool,
     },
     /// It is not checked any more.
     Ended,
@@ -155,7 +159,15 @@ pub(super) enum Step {
 
 impl Health {
     pub(super) fn new(terms: HealthCheck) -> Self {
-        Health { terms, stage: Stage::Resting, shown: Shown::Nothing, asked: Vec::new(), last: 0, tool: UNSOUGHT }
+        Health {
+            terms,
+            stage: Stage::Resting,
+            shown: Shown::Nothing,
+            asked: Vec::new(),
+            last: 0,
+            tool: UNSOUGHT,
+            told: false,
+        }
     }
 
     /// The same for another process of the server.
@@ -278,7 +290,7 @@ impl Health {
         }
         self.tool = UNSOUGHT;
         self.shown = Shown::Unlisted;
-        Step::Tell(Checked::Unlisted { tool: wanted.into() })
+        Step::Tell(Checked::Unlisted { tool: wanted.into(), again: std::mem::replace(&mut self.told, true) })
     }
 
     /// The server has said something, whatever it was.
@@ -341,7 +353,7 @@ impl fmt::Display for Checked {
             Checked::Busy { after: None } => f.write_str("has not answered its health check, and works on something"),
             Checked::Failed { failures: Failures { times: 1, .. }, why } => write!(f, "failed its health check: {why}"),
             Checked::Failed { failures, why } => write!(f, "{failures}: {why}"),
-            Checked::Unlisted { tool } => write!(
+            Checked::Unlisted { tool, .. } => write!(
                 f,
                 "lists no tool {tool}, so its health check calls nothing: correct the tool of its healthCheck, or remove it, and the \
                  server is sent a ping"

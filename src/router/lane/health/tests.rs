@@ -175,11 +175,11 @@ fn a_tool_is_called_once_the_server_lists_it_and_its_failures_count() {
 #[test]
 fn a_tool_that_is_not_listed_is_never_called_and_that_is_no_failure() {
     let mut rig = Rig::new(Some("x"));
-    for _ in 0..3 {
+    for again in [false, true, true] {
         let number = rig.asks("tools/list");
         assert_eq!(
             rig.answers(number, Answer::Result(br#"{"tools":[]}"#)),
-            Step::Tell(Checked::Unlisted { tool: "x".into() })
+            Step::Tell(Checked::Unlisted { tool: "x".into(), again })
         );
     }
     let number = rig.asks("tools/list");
