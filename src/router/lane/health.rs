@@ -277,10 +277,9 @@ impl Health {
         let Some(page) = page::read(result, ListKind::Tools) else {
             return Step::Tell(self.failed(now, false, "answered tools/list with something that is no list".into()));
         };
-        let is_it = |item: &Box<str>| {
-            object::find(item, &["name"]).and_then(object::text_of).is_some_and(|name| name == wanted)
-        };
-        if page.items.iter().any(is_it) {
+        let is_it =
+            |item: &str| object::find(item, &["name"]).and_then(object::text_of).is_some_and(|name| name == wanted);
+        if page.items.iter().any(|item| is_it(item)) {
             (self.tool, self.stage) = (Tool::Listed, Stage::Due(now));
             return Step::Wait;
         }
