@@ -341,6 +341,9 @@ pub enum Command {
         #[arg(long, value_name = "TIME", value_parser = units::duration, num_args = 0..=1, require_equals = true)]
         #[arg(default_missing_value = STATUS_WAIT, conflicts_with = "watch")]
         wait: Option<Duration>,
+        /// What servers did in the last 24 hours
+        #[arg(long, conflicts_with_all = ["watch", "wait"])]
+        history: bool,
     },
     /// Print the last lines of a running mcp-pipe's log
     #[command(after_help = LOGS_EXAMPLES)]

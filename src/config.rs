@@ -22,6 +22,7 @@ mod expand;
 mod fallback;
 mod file;
 mod gateway;
+mod health;
 mod instances;
 mod interpreter;
 mod keys;
@@ -68,6 +69,7 @@ pub use environment::Environment;
 pub(crate) use environment::proxies;
 pub use gateway::{ApiKeySpec, EndpointTokenSpec, GatewaySpec, GatewayTls, HostName, JwksSource, JwtSpec, Room};
 pub(crate) use gateway::{sha256, without_made_up_key};
+pub use health::HealthCheck;
 pub use instances::{Instances, PerPeer, Replicas};
 pub(crate) use keys::of_option as key_of_option;
 pub(crate) use locate::may_have_server;
@@ -177,6 +179,8 @@ pub struct ServerSpec {
     pub keep_listed: bool,
     /// Whether all peers share the server's process.
     pub instances: Instances,
+    /// How the server is asked now and then whether it is well, if it is.
+    pub health_check: Option<HealthCheck>,
     /// Which of the server's tools are published, and as what.
     pub tools: Arc<ToolPolicy>,
     /// What bounds the harm of the server where it fails or is slow.
@@ -548,6 +552,7 @@ impl ServerSpec {
             pin: false,
             keep_listed: true,
             instances: Instances::Shared,
+            health_check: None,
             tools: Arc::default(),
             bounds: Bounds::default(),
         }

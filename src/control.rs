@@ -8,6 +8,7 @@ mod discovery;
 mod examined;
 pub(crate) mod figures;
 pub(crate) mod health;
+pub(crate) mod history;
 pub(crate) mod journal;
 mod listener;
 mod memory;

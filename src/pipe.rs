@@ -63,6 +63,7 @@ use crate::control::status::{LinkEntry, Remark, ServerEntry};
 use crate::control::tap::Tap;
 use crate::endpoint::Endpoint;
 use crate::endpoint::agent::{self, Agent};
+use crate::error::FaultCode;
 use crate::link::{Link, LinkEvent};
 use crate::logging::Names;
 use crate::mcp::era::Era;
@@ -550,14 +551,20 @@ impl Pipe {
     /// Replaces the processes that the router wants to be replaced; returns whether there were any.
     fn restart_servers(&mut self) -> bool {
         let mut restarts = std::mem::take(&mut self.sides.restarts);
+        let mut failed = std::mem::take(&mut self.sides.failed);
         if !matches!(self.phase, PipePhase::Serving) {
-            restarts.clear(); // no life would follow
+            (restarts, failed) = (Vec::new(), Vec::new()); // no life would follow
+        }
+        for (index, why) in &failed {
+            self.sides.each[*index].unhealthy = true;
+            self.servers[*index].end_faulty_process(why.clone());
+            self.woken.servers.insert(*index);
         }
         for (index, why) in &restarts {
             self.servers[*index].restart(why);
             self.woken.servers.insert(*index);
         }
-        !restarts.is_empty()
+        !(restarts.is_empty() && failed.is_empty())
     }
 
     /// Dials endpoints for which there is nothing more to wait for; returns whether there were any.
@@ -823,9 +830,11 @@ fn on_server(
         ServerEvent::Stopped { pid, why } => sides.each[index].write(ServerNews::Stopped { pid, why }),
         ServerEvent::Down { why, retry_in, life } => {
             let (by_command, again) = (sides.each[index].ending, is_serving.then_some(retry_in));
+            let unhealthy = std::mem::take(&mut sides.each[index].unhealthy).then_some(FaultCode::ServerUnhealthy);
             sides.each[index].write(match life {
                 Life::None { fault, shown } => ServerNews::NotStarted { fault, why, shown, again },
                 Life::Ended { pid, fault, failures, last_words, tail } => {
+                    let fault = unhealthy.or(fault);
                     ServerNews::Exited { pid, fault, why, last_words, tail, failures, again }
                 }
                 Life::Replaced { pid } => ServerNews::Replaced { pid, why, by_command },

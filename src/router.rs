@@ -9,6 +9,8 @@ use tokio::time::Instant;
 
 pub use self::bar::Bar;
 pub use self::lane::Circuit;
+pub(crate) use self::lane::FAILURES;
+pub use self::lane::{Checked, Failures};
 pub use self::note::{About, Note, What};
 pub use self::outcome::{CallMethod, CountedCall, Outcome};
 pub use self::peers::{NewPeer, PeerId, Sight, ViewId};
@@ -63,6 +65,9 @@ pub trait Out {
     /// Ends a server's process and has another one started at once. `why` goes on from "is started anew: ". The end is
     /// reported as any other is, and until then what the process writes is still read.
     fn restart(&mut self, server: ServerIndex, why: &'static str);
+    /// The same for a process that has failed, so that it is started again as after a death of its own: at once, or later and later. `why` is
+    /// what the server did, in words that follow its name. Nobody asks for that where no server has a health check.
+    fn end_failed(&mut self, _server: ServerIndex, _why: String) {}
     /// What becomes of one of a server's processes, where each peer has one of its own. Nobody asks for that where no server is so
     /// configured.
     fn arrange(&mut self, _server: ServerIndex, _what: Arrangement) {}

@@ -83,8 +83,9 @@ pub fn ask(
     let (socket, config) = (config::control_socket(options, env), surroundings.named_config());
     let asking = Asking { socket, config, redactor, env };
     Some(match command {
-        Command::Status { name, json, watch, wait } => {
-            let question = Question { name: name.as_deref(), json: *json, watch: *watch, wait: *wait };
+        Command::Status { name, json, watch, wait, history } => {
+            let (name, history) = (name.as_deref(), *history);
+            let question = Question { name, json: *json, watch: *watch, wait: *wait, history };
             asking.status(question)
         }
         Command::Logs { server, follow, lines, json } => asking.logs(server.clone(), *lines, *follow, *json),
@@ -509,6 +510,7 @@ async fn serve(
     let (status, level, socket) = (from.status.clone(), from.level.clone(), config.status_socket.clone());
     let (control_socket, place) = (config.control_socket.clone(), config.place.clone());
     let metrics_file = config.metrics_file.clone();
+    let store = status.history().open(config.state_dir.clone(), &place).await;
     announce(&config);
     let ended = Stop::new();
     let pipes = async {
@@ -540,8 +542,13 @@ async fn serve(
             metrics::file::keep(path, metrics, ended.clone()).await;
         }
     };
+    let history = async {
+        if let Some(store) = store {
+            store.keep(ended.clone()).await;
+        }
+    };
     let control = control::serve(control_socket, &place, from, ended.clone(), opening);
-    tokio::join!(pipes, local, health, control, figures);
+    tokio::join!(pipes, local, health, control, figures, history);
     info!(event = "STOPPED", "stopped");
     Ok(())
 }

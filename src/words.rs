@@ -41,6 +41,11 @@ pub(crate) fn millis(time: std::time::Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
 }
 
+/// A time in whole microseconds.
+pub(crate) fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
 /// A number of bytes as a person reads it: in the largest unit that leaves it whole.
 pub(crate) fn size(bytes: u64) -> String {
     match bytes {

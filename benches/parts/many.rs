@@ -90,6 +90,7 @@ pub(crate) fn spec(server: ServerIndex) -> ServerSpec {
         pin: false,
         keep_listed: true,
         instances: Instances::Shared,
+        health_check: None,
         tools: Arc::default(),
     }
 }

@@ -48,6 +48,10 @@ pub(crate) const BREAKER_FAILURES: usize = 5;
 pub(crate) const BREAKER_OPEN_FOR: Duration = Duration::from_secs(30);
 /// `cache.ttl`.
 pub(crate) const CALL_CACHE_TTL: Duration = Duration::from_secs(10);
+/// `healthCheck.every`.
+pub(crate) const HEALTH_EVERY: Duration = Duration::from_secs(30);
+/// `healthCheck.restart`.
+pub(crate) const HEALTH_RESTART: bool = false;
 /// `gateway.listen`.
 pub(crate) const LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8765));
 /// Where figures and health are told: the port is the one that exporters of OpenTelemetry have.
@@ -233,6 +237,26 @@ mod tests {
         ]
     }
 
+    /// Those of the keys of `healthCheck`.
+    fn of_health_check() -> [(&'static str, Written); 2] {
+        [("every", Written::Time(HEALTH_EVERY)), ("restart", Written::Text(HEALTH_RESTART.to_string()))]
+    }
+
+    #[test]
+    fn the_tables_of_health_checks_tell_their_keys_and_defaults() {
+        let (source, docs) = (include_str!("health.rs"), include_str!("../../docs/OPERATING.md"));
+        for (text, begin) in [(source, "//! | `"), (docs, "| `")] {
+            let lines = text.lines().filter(|line| line.starts_with(begin));
+            let rows = lines.map(|line| line.split('|').map(|cell| cell.trim().trim_matches('`')).collect::<Vec<_>>());
+            let rows: Vec<_> = rows.filter(|cells| keys::HEALTH_CHECK.contains(&cells[1])).collect();
+            assert_eq!(rows.iter().map(|cells| cells[1]).collect::<Vec<_>>(), keys::HEALTH_CHECK);
+            for (key, default) in of_health_check() {
+                let told = rows.iter().find(|cells| cells[1] == key).map(|cells| cells[cells.len() - 3]);
+                assert!(told.is_some_and(|told| default.is(told)), "{key}: {told:?}");
+            }
+        }
+    }
+
     #[test]
     fn the_tables_of_the_gateway_tell_its_keys_and_their_defaults() {
         let source = (include_str!("gateway/written.rs"), "//! | `");
@@ -319,9 +343,10 @@ mod tests {
         let described: Vec<&str> = described.collect();
         assert!(described.len() >= 14, "{described:?}");
         for key in described {
-            let known = match key.strip_prefix("gateway.") {
-                Some(key) => of_gateway().iter().any(|(of, _)| *of == key),
-                None => all().iter().chain(&of_bounds()).any(|(of, _)| *of == key),
+            let known = match key.split_once('.') {
+                Some(("gateway", key)) => of_gateway().iter().any(|(of, _)| *of == key),
+                Some(("healthCheck", key)) => of_health_check().iter().any(|(of, _)| *of == key),
+                Some(_) | None => all().iter().chain(&of_bounds()).any(|(of, _)| *of == key),
             };
             assert!(known, "{key}");
         }

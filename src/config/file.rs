@@ -52,6 +52,7 @@
 //! | `circuitBreaker` | S | object | none | when a server that gives no answers is asked no more for a while: see [`super::bounds`] |
 //! | `fallback` | S | name of a server | none | the server that takes the calls of this one while it is down, stopped, or its circuit is open; it is shown nowhere itself |
 //! | `cache` | S | object | none | which answers of tools are given again for a while: see [`super::bounds`] |
+//! | `healthCheck` | S | object | none | how the server is asked now and then whether it is well: see [`super::health`] |
 //! | `toolBudget` | T | number | 8000 | estimated tokens above which a list of tools is warned about |
 //! | `cacheDir` | T | path | the user's cache | where it is remembered what servers said; `""` or `none`: nowhere |
 //! | `stateDir` | T | path | the user's state folder | where logins at remote servers are kept; `""` or `none`: nowhere |
@@ -77,7 +78,7 @@ use super::reach::Written;
 pub(crate) use super::reach::{RemoteEntry, Transport};
 use super::reader::{Located, Reader, kind};
 use super::shared::{Shared, shared};
-use super::{auth, keys, policy, reach, syntax, units};
+use super::{HealthCheck, auth, health, keys, policy, reach, syntax, units};
 use crate::endpoint::{looks_like_endpoint, looks_like_token};
 use crate::error::{self, Code, Problem};
 use crate::tools::ToolPolicy;
@@ -129,6 +130,7 @@ pub(crate) struct Entry {
     pub(crate) pin: Option<Located<bool>>,
     /// The policy under `tools`.
     pub(crate) tools: ToolPolicy,
+    pub(crate) health_check: Option<HealthCheck>,
     /// The new names in `tools.rename`.
     pub(crate) given_names: Vec<Located<String>>,
     pub(crate) bounds: bounds::Written,
@@ -388,6 +390,7 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
         cwd: None,
         pin: None,
         tools: ToolPolicy::default(),
+        health_check: None,
         given_names: Vec::new(),
         bounds: bounds::Written::default(),
         replicas: None,
@@ -419,6 +422,7 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
             "cwd" => entry.cwd = r.string(value, &path),
             "pin" => entry.pin = r.located(value, &path, Reader::boolean),
             "tools" => entry.tools = policy::read(r, value, &path, &mut gate),
+            "healthCheck" => entry.health_check = health::read(r, value, &path),
             "tools.allow" => elsewhere.allow.extend(policy::allow(r, value, &path, &mut gate)),
             "tools.deny" => elsewhere.deny.extend(policy::deny(r, value, &path, &mut gate)),
             "url" | "serverUrl" => written.url = r.string(value, &path),

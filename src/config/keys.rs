@@ -88,11 +88,15 @@ pub(crate) const SERVER: &[&str] = &[
     "circuitBreaker",
     "fallback",
     "cache",
+    "healthCheck",
 ];
 
 /// Keys of the `circuitBreaker` and of the `cache` of an entry.
 pub(crate) const CIRCUIT_BREAKER: &[&str] = &["failures", "openFor"];
 pub(crate) const CACHE: &[&str] = &["tools", "ttl"];
+
+/// Keys in the `healthCheck` of an entry.
+pub(crate) const HEALTH_CHECK: &[&str] = &["every", "tool", "restart"];
 
 /// Keys in the `tools` of an entry.
 pub(crate) const TOOLS: &[&str] = &["allow", "deny", "rename", "describe", "timeout", "maxResultBytes"];
@@ -142,6 +146,8 @@ pub(crate) enum Place {
     CircuitBreaker,
     /// In the `cache` of an entry.
     Cache,
+    /// In the `healthCheck` of an entry.
+    HealthCheck,
     /// In a named endpoint.
     Endpoint,
     /// In the gateway.
@@ -159,7 +165,7 @@ pub(crate) enum Place {
 }
 
 /// What becomes of a key that other programs have. A key that is not in the table is unknown: ignored with a warning, but in
-/// `tools`, in the gateway and in `admin` a mistake.
+/// `tools`, in `healthCheck`, in the gateway and in `admin` a mistake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Treatment {
     /// Read as this key of ours. `tools.allow` and `tools.deny` are those in `tools`.
@@ -181,7 +187,8 @@ pub(crate) enum Treatment {
 }
 
 use Place::{
-    Admin, ApiKey, Cache, CircuitBreaker, Endpoint, EndpointToken, Gateway, GatewayTls, Jwt, Server, Tools, Top,
+    Admin, ApiKey, Cache, CircuitBreaker, Endpoint, EndpointToken, Gateway, GatewayTls, HealthCheck, Jwt, Server,
+    Tools, Top,
 };
 use Treatment::{Asking, Harmless, Honoured, Ignored, Meant, Mistake, Off, On};
 
@@ -367,6 +374,15 @@ const FOREIGN: &[(Place, Treatment, &[&str])] = &[
     (Top, Harmless, NOTES),
     (Server, Harmless, NOTES),
     (Tools, Harmless, NOTES),
+    (HealthCheck, Harmless, NOTES),
+    (HealthCheck, Meant("every"), &["interval", "period", "seconds", "frequency", "intervalMs", "timeout"]),
+    (HealthCheck, Meant("tool"), &["call", "toolName", "tool_name", "command", "method"]),
+    (HealthCheck, Meant("restart"), &["autoRestart", "auto_restart", "restartOnFailure", "onFailure"]),
+    (
+        Server,
+        Meant("healthCheck"),
+        &["health", "healthcheck", "health_check", "healthChecks", "liveness", "livenessProbe"],
+    ),
     (Endpoint, Harmless, NOTES),
     (Endpoint, Honoured("url"), &["endpoint", "MCP_ENDPOINT", "address"]),
     (Endpoint, Honoured("endpointHeaders"), &["headers"]),
@@ -456,6 +472,7 @@ const IN_NO_ENDPOINT: &[&str] = &[
     "cwd",
     "disabled",
     "pin",
+    "healthCheck",
 ];
 
 /// What other programs say of how a remote server is told who asks: nothing is made of that here, and it means nothing beside a
@@ -858,7 +875,9 @@ pub(crate) fn foreign(r: &mut Reader<'_>, key: &str, prop: &ObjectProp<'_>, path
 fn is_strict(place: Place) -> bool {
     match place {
         Top | Server | Endpoint => false,
-        Tools | CircuitBreaker | Cache | Gateway | ApiKey | Jwt | EndpointToken | GatewayTls | Admin => true,
+        Tools | CircuitBreaker | Cache | HealthCheck | Gateway | ApiKey | Jwt | EndpointToken | GatewayTls | Admin => {
+            true
+        }
     }
 }
 
@@ -977,7 +996,7 @@ fn elsewhere(place: Place) -> &'static [(&'static str, &'static [&'static str])]
         Tools => &[(IN_ENTRY, SERVER), (AT_TOP, TOP)],
         Endpoint => &[(IN_ENTRY, IN_NO_ENDPOINT), (AT_TOP, TOP)],
         Gateway => &[(IN_API_KEY, API_KEY), (IN_TOKEN, ENDPOINT_TOKEN), (IN_TLS, GATEWAY_TLS), (AT_TOP, TOP)],
-        CircuitBreaker | Cache => &[(IN_ENTRY, SERVER)],
+        CircuitBreaker | Cache | HealthCheck => &[(IN_ENTRY, SERVER), (AT_TOP, TOP)],
         ApiKey | Jwt | EndpointToken | GatewayTls | Admin => &[(IN_GATEWAY, GATEWAY)],
     }
 }
@@ -990,6 +1009,7 @@ fn ours(place: Place) -> impl Iterator<Item = &'static str> {
         Tools => (TOOLS, &[]),
         CircuitBreaker => (CIRCUIT_BREAKER, &[]),
         Cache => (CACHE, &[]),
+        HealthCheck => (HEALTH_CHECK, &[]),
         Endpoint => (ENDPOINT, &[]),
         Gateway => (GATEWAY, &[]),
         ApiKey => (API_KEY, &[]),

@@ -382,6 +382,7 @@ fn servers(
             pin: entry.map_or(defaults::PIN, sharing::is_pinned),
             keep_listed: shared.keep_listed.or(top.keep_listed).unwrap_or(defaults::KEEP_LISTED),
             instances: instances::of(shared, top, entry),
+            health_check: entry.and_then(|entry| entry.health_check.clone()),
             tools: Arc::new(ToolPolicy {
                 slim: shared.slim.or(top.slim).unwrap_or(defaults::SLIM),
                 timeout: shared.timeout.or(top.timeout),

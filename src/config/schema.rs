@@ -23,6 +23,7 @@ const FILE: &[&str] = &[include_str!("file.rs"), include_str!("named.rs"), inclu
 const GATEWAY: &str = include_str!("gateway/written.rs");
 const ADMIN: &str = include_str!("admin.rs");
 const BOUNDS: &str = include_str!("bounds.rs");
+const HEALTH: &str = include_str!("health.rs");
 
 /// One of the gateway's tables: of its own keys, and of those of one of its `apiKeys`, of one of its `jwt`, of one of its `endpointTokens`, and of
 /// its `tls`.
@@ -60,6 +61,7 @@ pub fn schema() -> Value {
             "jwt": of_jwt(),
             "endpointToken": of_endpoint_token(),
             "gatewayTls": closed(keys::GATEWAY_TLS, table_of_gateway(4), |_| text()),
+            "healthCheck": closed(keys::HEALTH_CHECK, HEALTH, of_health_check),
             "tools": {
                 "type": "object",
                 "properties": described(keys::TOOLS.iter().map(|key| (*key, of_tools(key)))),
@@ -267,6 +269,7 @@ fn of_server(key: &str) -> Value {
         "auth" => of_auth(),
         "envFile" => json!({ "anyOf": [text(), defined("texts")] }),
         "disabled" | "enabled" | "isActive" | "pin" => defined("truth"),
+        "healthCheck" => defined("healthCheck"),
         "tools" => json!({ "anyOf": [{ "type": "null" }, defined("tools"), defined("patterns")] }),
         "circuitBreaker" => closed(keys::CIRCUIT_BREAKER, table_of_bounds(0), of_bounds),
         "cache" => {
@@ -288,6 +291,14 @@ fn of_bounds(key: &str) -> Value {
         "failures" => count(None),
         "openFor" | "ttl" => defined("time"),
         _ => json!({ "type": "array", "items": { "$ref": "#/$defs/pattern" }, "minItems": 1 }),
+    }
+}
+
+fn of_health_check(key: &str) -> Value {
+    match key {
+        "every" => defined("time"),
+        "tool" => json!({ "type": ["string", "null"], "pattern": r"\S" }),
+        _ => defined("truth"),
     }
 }
 

@@ -18,8 +18,8 @@ use super::shared::Inherit;
 use super::surroundings::Surroundings;
 use super::units::word;
 use super::{
-    AdminSpec, AuthSpec, Bounds, BreakerSpec, CacheSpec, ClientProof, EndpointSpec, GatewaySpec, Handshake, Instances,
-    LinkSpec, Reach, RemoteTransport, Replicas, ServerSpec, defaults, gateway, instances,
+    AdminSpec, AuthSpec, Bounds, BreakerSpec, CacheSpec, ClientProof, EndpointSpec, GatewaySpec, Handshake,
+    HealthCheck, Instances, LinkSpec, Reach, RemoteTransport, Replicas, ServerSpec, defaults, gateway, instances,
 };
 use super::{cache, state};
 use crate::error::{Place, Problems};
@@ -422,6 +422,7 @@ impl Table<'_> {
         add("instances", json!(word(&share)), from("instances", None));
         add("idle", time(idle), from("idle", None));
         add("maxInstances", json!(most), from("maxInstances", None));
+        add("healthCheck", server.health_check.as_ref().map_or(Value::Null, health_check), from("healthCheck", None));
         let policy = &server.tools;
         add("tools", tools(policy), from("tools", None));
         add("slim", json!(policy.slim), from("slim", None));
@@ -510,6 +511,15 @@ fn of_breaker(BreakerSpec { failures, open_for }: BreakerSpec) -> Value {
 
 fn of_cache(CacheSpec { tools, ttl }: &CacheSpec) -> Value {
     json!({ "tools": patterns(tools), "ttl": time(*ttl) })
+}
+
+fn health_check(check: &HealthCheck) -> Value {
+    let HealthCheck { every, tool, restart } = check;
+    let mut shown = json!({ "every": time(*every), "restart": restart });
+    if let (Some(tool), Some(shown)) = (tool, shown.as_object_mut()) {
+        shown.insert("tool".to_owned(), json!(&**tool));
+    }
+    shown
 }
 
 fn inherited(inherit: &Inherit) -> Value {

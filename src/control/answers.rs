@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use super::Sources;
+use super::history::Told;
 use super::orders::{NotGiven, Order, Orders, Sought};
 use super::outcome;
 use super::picture::Picture;
@@ -178,6 +179,13 @@ pub(super) async fn answer(request: Request, client: &mut Client, from: &Answeri
                 Err(problem) => refuse(Reason::Unclear, &problem.to_string(), client, from).await,
             }
         }
+        Request::History { server } => {
+            let all = from.status.history().read(server.as_deref());
+            match server.filter(|_| all.is_empty()).and_then(|server| from.unknown(&server)) {
+                Some(unknown) => return client.end(&unknown).await,
+                None => tell_histories(client, all).await,
+            }
+        }
         Request::Sessions => match from.orders.sessions().await {
             Ok(sessions) => client.say(&Reply::Sessions(sessions)).await,
             Err(NotGiven::Unclear(why) | NotGiven::Mistakes(why) | NotGiven::Impossible(why)) => {
@@ -319,6 +327,14 @@ async fn show_messages(client: &mut Client, watching: &Watching) -> Result<(), G
         }
         client.tell(&lines).await?;
     }
+}
+
+/// Tells what servers did.
+async fn tell_histories(client: &mut Client, all: Vec<Told>) -> Result<(), Gone> {
+    for told in all {
+        client.say(&Reply::History(Box::new(told))).await?;
+    }
+    Ok(())
 }
 
 /// Tells the lines that the client has not got yet.

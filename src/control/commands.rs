@@ -87,6 +87,7 @@ impl Asking<'_> {
                         Reply::Daemon(_)
                         | Reply::Picture(_)
                         | Reply::Sessions(_)
+                        | Reply::History(_)
                         | Reply::Seen(_)
                         | Reply::Given(_)
                         | Reply::Carried(_)
@@ -161,6 +162,7 @@ impl Asking<'_> {
                     Reply::Daemon(_)
                     | Reply::Picture(_)
                     | Reply::Sessions(_)
+                    | Reply::History(_)
                     | Reply::Seen(_)
                     | Reply::Log(_)
                     | Reply::Lost(_)
@@ -239,6 +241,7 @@ impl Asking<'_> {
                 Reply::Daemon(who) => daemon = who,
                 Reply::Picture(told) => picture = Some(*told),
                 Reply::Sessions(_)
+                | Reply::History(_)
                 | Reply::Seen(_)
                 | Reply::Log(_)
                 | Reply::Lost(_)

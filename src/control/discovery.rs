@@ -76,6 +76,7 @@ async fn who(path: &Path) -> Option<Daemon> {
         Reply::Daemon(daemon) => Some(daemon),
         Reply::Picture(_)
         | Reply::Sessions(_)
+        | Reply::History(_)
         | Reply::Seen(_)
         | Reply::Log(_)
         | Reply::Lost(_)

@@ -12,15 +12,15 @@ use tracing::{debug, info, warn};
 
 use super::figures::ToolPlaces;
 use super::status::{
-    CircuitState, HowHalted, LastClose, LinkEntry, LinkState, LinkStatus, ServerEntry, ServerState, ServerStatus,
-    Started, Which,
+    CircuitState, HealthState, HealthStatus, HowHalted, LastClose, LinkEntry, LinkState, LinkStatus, ServerEntry,
+    ServerState, ServerStatus, Started, Which,
 };
 use crate::error::FaultCode;
 use crate::link::cause::Cause;
 use crate::logging::{Names, RETRIES};
 use crate::router::bar::argument;
-use crate::router::{Circuit, CountedCall, Note};
-use crate::words::span;
+use crate::router::{Checked, Circuit, CountedCall, FAILURES, Failures, Note};
+use crate::words::{micros, span};
 
 /// Fewest lives of no use in a row that are a crash loop: one may be chance, and two a slow start of something else.
 pub(super) const LOOP: u32 = 3;
@@ -52,6 +52,8 @@ pub(crate) enum ServerNews<'a> {
     Heard { note: &'a Note<'a>, serving: bool },
     /// Whether it is asked where it gives no answers has changed.
     Circuit { circuit: Circuit, note: &'a Note<'a> },
+    /// What has become of its health check.
+    Checked(&'a Checked),
     /// Its life has ended. `last_words`: what the log says of its stderr, which does not repeat itself; `tail`: the last lines of that; `fault`: what kind of fault that is, where it was no process;
     /// `again`: how long until the next one, if one follows.
     Exited {
@@ -182,7 +184,11 @@ impl ServerNews<'_> {
             ServerNews::Silent { failed: false, .. } => Some(FaultCode::ServerHangs),
             ServerNews::Circuit { circuit: Circuit::Open { .. }, .. } => Some(FaultCode::CircuitOpen),
             ServerNews::Exited { fault, failures, .. } => Some(fault.unwrap_or(of_end(*failures))),
+            ServerNews::Checked(Checked::Failed { failures: Failures { times: 1, .. }, .. }) => {
+                Some(FaultCode::ServerUnhealthy)
+            }
             ServerNews::Silent { failed: true, .. } // counted before
+            | ServerNews::Checked(_)
             | ServerNews::Started { .. }
             | ServerNews::Contacted { .. }
             | ServerNews::Came { .. }
@@ -277,6 +283,7 @@ impl ServerNews<'_> {
                 Circuit::HalfOpen => debug!(event = "CIRCUIT_HALF_OPEN", servers = ?servers(), "{note}"),
                 Circuit::Closed => info!(event = "CIRCUIT_CLOSED", servers = ?servers(), "{note}"),
             },
+            ServerNews::Checked(checked) => log_check(name, checked),
             ServerNews::Heard { note, .. } => info!(event = "SERVER_HEARD", servers = ?servers(), "{note}"),
             ServerNews::Exited { pid, why, last_words, .. } if is_last => {
                 warn!(event = "SERVER_EXITED", server = %name, pid, why, "{why}{last_words}");
@@ -296,6 +303,25 @@ impl ServerNews<'_> {
                 info!(event = "SERVER_EXITED", server = %name, pid, why, "stopped: {why}");
             }
             ServerNews::Halted | ServerNews::Begins => {} // the command was logged
+        }
+    }
+}
+
+/// Tells of a check: once that it fails, and once that it does no longer.
+fn log_check(name: &str, checked: &Checked) {
+    match checked {
+        Checked::Failed { failures, .. } if [1, FAILURES].contains(&failures.times) => {
+            warn!(event = "HEALTH_CHECK", server = %name, "{checked}");
+        }
+        Checked::Unlisted { again: false, .. } => warn!(event = "HEALTH_CHECK", server = %name, "{checked}"),
+        Checked::Well { after: Some(_), .. } | Checked::Busy { after: Some(_) } => {
+            info!(event = "HEALTH_CHECK", server = %name, "{checked}");
+        }
+        Checked::Failed { .. } | Checked::Well { .. } | Checked::Busy { .. } => {
+            debug!(event = "HEALTH_CHECK", server = %name, "{checked}");
+        }
+        Checked::Unlisted { again: true, .. } | Checked::Ended => {
+            debug!(event = "HEALTH_CHECK", server = %name, "{checked}");
         }
     }
 }
@@ -394,6 +420,7 @@ impl ServerStatus {
                 self.clear();
                 self.becomes(if *serving { ServerState::Serving } else { ServerState::Starting }, now);
             }
+            ServerNews::Checked(checked) => self.note_check(checked, clean, now),
             ServerNews::Exited { why, fault, failures, again, tail, .. } => {
                 self.failures = *failures;
                 self.last_words = clean(end_of(tail));
@@ -406,7 +433,7 @@ impl ServerStatus {
             }
             ServerNews::Replaced { by_command: false, .. } => {
                 *self.restarts_by.entry("mcp-pipe").or_default() += 1;
-                self.process = None;
+                (self.process, self.health) = (None, None);
                 if !std::mem::take(&mut self.refused) {
                     self.becomes(ServerState::Starting, now);
                 }
@@ -455,6 +482,7 @@ impl ServerStatus {
             | ServerNews::Came { .. }
             | ServerNews::Silent { .. }
             | ServerNews::Circuit { .. }
+            | ServerNews::Checked(_)
             | ServerNews::Heard { .. }
             | ServerNews::Replaced { .. }
             | ServerNews::StoppedByCommand { .. }
@@ -512,13 +540,59 @@ impl ServerStatus {
             | ServerNews::Silent { .. }
             | ServerNews::Circuit { .. }
             | ServerNews::Heard { .. }
+            | ServerNews::Checked(_)
             | ServerNews::Halted
             | ServerNews::Begins => {}
         }
     }
 
+    /// What follows from a health check.
+    fn note_check(&mut self, checked: &Checked, clean: impl Fn(&str) -> String, now: Instant) {
+        let (state, result) = match checked {
+            Checked::Well { took, .. } => (HealthState::Healthy { took_micros: micros(*took) }, Some(0)),
+            Checked::Busy { .. } => (HealthState::Busy, Some(1)),
+            Checked::Failed { failures, .. } => (HealthState::Failing { times: failures.times }, Some(2)),
+            Checked::Unlisted { .. } => (HealthState::Unlisted, None),
+            Checked::Ended => {
+                self.end_unhealthy();
+                self.health = None;
+                return;
+            }
+        };
+        if let Some(result) = result {
+            self.checks[result] += 1;
+        }
+        let why = match checked {
+            Checked::Failed { why, .. } => clean(why),
+            Checked::Unlisted { .. } => clean(&checked.to_string()),
+            Checked::Well { .. } | Checked::Busy { .. } | Checked::Ended => String::new(),
+        };
+        match checked {
+            // What it was called for in vain says more.
+            Checked::Failed { .. } if self.fault.is_none() || self.fault == Some(FaultCode::ServerUnhealthy) => {
+                (self.fault, self.why) = (Some(FaultCode::ServerUnhealthy), why.clone());
+            }
+            Checked::Failed { .. } => {}
+            Checked::Well { .. } | Checked::Busy { .. } | Checked::Unlisted { .. } | Checked::Ended => {
+                self.end_unhealthy();
+            }
+        }
+        let before = self.health.take().filter(|before| before.state.is_like(&state));
+        let since = before.map_or(now, |before| before.since);
+        self.health = Some(HealthStatus { state, since, at: now, why });
+    }
+
+    /// The server does not fail its health check any more.
+    fn end_unhealthy(&mut self) {
+        if self.fault == Some(FaultCode::ServerUnhealthy) {
+            self.fault = None;
+            self.why.clear();
+        }
+    }
+
     /// A life has begun.
     fn begins_life(&mut self, now: Instant) {
+        self.health = None;
         // A life that a command begins is no restart: the command has cleared this.
         let is_restart = self.retry_at.take().is_some();
         self.note_restart(is_restart);
@@ -546,6 +620,7 @@ impl ServerStatus {
 
     /// Nothing is wrong with the server any more.
     fn clear(&mut self) {
+        self.health = None;
         (self.fault, self.retry_at, self.failures, self.refused) = (None, None, 0, false);
         self.why.clear();
         self.last_words.clear();
@@ -553,6 +628,7 @@ impl ServerStatus {
 
     /// A life has ended that was not to end, or could not begin.
     fn ends(&mut self, fault: FaultCode, why: &str, now: Instant, again: Option<Duration>) {
+        self.health = None;
         (self.process, self.retry_at) = (None, again.map(|again| now + again));
         // The server's own words say more than how its process ended.
         if !std::mem::take(&mut self.refused) {

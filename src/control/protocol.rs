@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::history::Told;
 use super::orders::Order;
 use super::picture::Picture;
 use super::sessions::ClientSession;
@@ -58,6 +59,12 @@ pub(super) enum Request {
         #[serde(default)]
         millis: Option<u64>,
     },
+    /// What did the servers do in the last 24 hours? Answered by [`Reply::History`].
+    History {
+        /// This one alone.
+        #[serde(default)]
+        server: Option<String>,
+    },
     /// Which clients have sessions at the gateway? Answered by [`Reply::Sessions`].
     Sessions,
     /// Let a guest in. Answered by [`Reply::Daemon`]; from then on both sides say messages of MCP, one a line.
@@ -78,6 +85,8 @@ pub(super) enum Reply {
     Daemon(Daemon),
     /// The state of all servers and links.
     Picture(Box<Picture>),
+    /// What servers did, a line for each.
+    History(Box<Told>),
     /// The sessions of clients.
     Sessions(Vec<ClientSession>),
     /// A line of the log.
@@ -188,6 +197,8 @@ mod tests {
         assert_eq!(all(r#"{"ask":"status","watch":true}"#), Request::Status { watch: true });
         assert_eq!(all(r#"{"ask":"daemon","later":1}"#), Request::Daemon);
         assert_eq!(all(r#"{"ask":"sessions"}"#), Request::Sessions);
+        assert_eq!(all(r#"{"ask":"history"}"#), Request::History { server: None });
+        assert_eq!(all(r#"{"ask":"history","server":"x"}"#), Request::History { server: Some("x".into()) });
         assert_eq!(all(r#"{"ask":"logLevel"}"#), Request::LogLevel { level: None, millis: None });
         let level = Request::LogLevel { level: Some("debug".into()), millis: Some(600_000) };
         assert_eq!(all(r#"{"ask":"logLevel","level":"debug","millis":600000,"later":1}"#), level);

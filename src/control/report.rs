@@ -11,12 +11,14 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::figures::{Counted, PRECISION};
+use super::history::Told;
+use super::history::words::Row;
 use super::memory::Memory;
 use super::picture::Picture;
 use super::protocol::Daemon;
 use super::status::{
-    CircuitState, GatewayStatus, LinkState, LinkStatus, Mistake, OtherLevel, Overview, ServerKey, ServerState,
-    ServerStatus, ShownServer, Started, TokenStatus,
+    CircuitState, GatewayStatus, HealthState, HealthStatus, LinkState, LinkStatus, Mistake, OtherLevel, Overview,
+    ServerKey, ServerState, ServerStatus, ShownServer, Started, TokenStatus,
 };
 use super::wording;
 use crate::error::FaultCode;
@@ -49,6 +51,9 @@ pub(crate) struct Report {
     /// The level of the log that counts in place of the one of the start.
     #[serde(skip_serializing_if = "Option::is_none")]
     log_level: Option<LogLevel>,
+    /// What servers did, where that is asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    history: Option<Vec<Row>>,
 }
 
 /// A level of the log that counts in place of the one of the start.
@@ -123,8 +128,46 @@ pub(crate) struct Server {
     #[serde(skip_serializing_if = "Option::is_none")]
     memory_bytes: Option<u64>,
     calls: Calls,
+    /// What its health check has shown, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    health: Option<Health>,
     /// What its endpoints are called.
     endpoints: Vec<String>,
+}
+
+/// What a server's health check has shown.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Health {
+    /// `healthy`, `busy`, `failing` or `unlisted`.
+    state: &'static str,
+    for_seconds: f64,
+    /// How long ago the last check was over.
+    seconds_ago: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    took_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failures: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+}
+
+impl Health {
+    fn of(HealthStatus { state, since, at, why }: &HealthStatus, now: Instant) -> Self {
+        let (took_ms, failures) = match state {
+            HealthState::Healthy { took_micros } => (Some(millis(Duration::from_micros(*took_micros))), None),
+            HealthState::Failing { times } => (None, Some(*times)),
+            HealthState::Busy | HealthState::Unlisted => (None, None),
+        };
+        Health {
+            state: HealthState::ALL[state.place()],
+            for_seconds: seconds(now.saturating_duration_since(*since)),
+            seconds_ago: seconds(now.saturating_duration_since(*at)),
+            took_ms,
+            failures,
+            why: Some(why.clone()).filter(|why| !why.is_empty()),
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -261,7 +304,13 @@ impl Report {
         let log_level = all.log_level.as_ref().map(|level| LogLevel::of(level, sight.now));
         let daemon = daemon.clone();
         let schema = SCHEMA;
-        Some(Report { schema, daemon, well, causes, servers, endpoints, gateway, stopping, counts, log_level })
+        let history = None;
+        Some(Report { schema, daemon, well, causes, servers, endpoints, gateway, stopping, counts, log_level, history })
+    }
+
+    /// The same with what servers did.
+    pub(super) fn with_history(self, all: &[Told]) -> Self {
+        Report { history: Some(all.iter().map(Row::of).collect()), ..self }
     }
 
     /// Which one it is.
@@ -331,7 +380,8 @@ impl Report {
         let gist = |state: &str, why: &Option<String>, more: String| format!("{state} {why:?} {more}");
         let servers = self.servers.iter().map(|server| {
             let processes = (server.process.is_some(), server.further.len());
-            let more = format!("{:?} {:?} {processes:?}", server.wanted, server.fault);
+            let health = server.health.as_ref().map(|health| health.state);
+            let more = format!("{:?} {:?} {processes:?} {health:?}", server.wanted, server.fault);
             Gist::of(server.name.clone(), gist(server.state, &server.why, more))
         });
         let endpoints = self.endpoints.iter().map(|endpoint| {
@@ -412,7 +462,8 @@ impl Cause {
     fn of_server(server: &ServerStatus) -> Option<Self> {
         let code = server.fault.filter(|_| server.wanted != Wanted::Stopped)?;
         // Until it is silent for long it counts as serving.
-        let severity = if server.state == ServerState::Serving { "warning" } else { "error" };
+        let is_served = server.state == ServerState::Serving && !server.is_unhealthy();
+        let severity = if is_served { "warning" } else { "error" };
         let has_ended = matches!(code, FaultCode::ServerExited | FaultCode::ServerCrashLoop);
         let last = if has_ended { server.last_lines() } else { String::new() };
         let alone = Cause::alone(code, server.why.clone() + &last);
@@ -490,6 +541,7 @@ impl Server {
             further: server.further.iter().map(of_one).collect(),
             memory_bytes: memory.map(|memory| memory.bytes),
             calls: Calls::of(counted),
+            health: server.health.as_ref().map(|health| Health::of(health, now)),
             endpoints: picture.overview.links_of(server.key).map(|link| link.called().to_owned()).collect(),
         }
     }

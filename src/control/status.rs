@@ -11,12 +11,15 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::figures::{Besides, Causes, Figures, Traffic};
+use super::history::Doing;
+use super::history::kept::History;
 use super::orders::Known;
 use super::tap::Tap;
 use crate::config::{Instances, LeftOut, ServerSpec};
 use crate::endpoint::Endpoint;
 use crate::error::{FaultCode, Problem};
 use crate::logging::Names;
+use crate::router::FAILURES;
 use crate::secrecy::Redactor;
 use crate::server::wanted::{Goal, Wanted};
 
@@ -158,6 +161,12 @@ pub(crate) struct ServerStatus {
     pub(crate) remarks: Vec<Remark>,
     #[serde(skip)]
     pub(super) figures: Arc<Figures>,
+    /// What its health check has shown last in its present life.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthStatus>,
+    /// How many checks were answered, had no answer while it worked, and failed.
+    #[serde(skip)]
+    pub(super) checks: [u64; 3],
     /// What a person wants of the server.
     pub wanted: Wanted,
     /// The number of the last command about the server.
@@ -166,6 +175,54 @@ pub(crate) struct ServerStatus {
     /// The number of the last command about the server that its pipe has taken note of.
     #[serde(skip)]
     pub heeded: u64,
+}
+
+/// What a server's health check has shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HealthStatus {
+    pub state: HealthState,
+    /// Since when.
+    #[serde(with = "moment")]
+    pub since: Instant,
+    /// When the last check was over.
+    #[serde(with = "moment")]
+    pub at: Instant,
+    /// What is wrong.
+    pub why: String,
+}
+
+/// Whether a server is well, by its health check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum HealthState {
+    /// It has answered, within so many microseconds.
+    Healthy { took_micros: u64 },
+    /// It has not answered, and works on something.
+    Busy,
+    /// So many checks in a row have failed.
+    Failing { times: u32 },
+    /// It lists no such tool as is to be called.
+    Unlisted,
+}
+
+impl HealthState {
+    /// All of them, as machines know them.
+    pub(super) const ALL: [&str; 4] = ["healthy", "busy", "failing", "unlisted"];
+
+    /// The place among these.
+    pub(super) fn place(self) -> usize {
+        match self {
+            HealthState::Healthy { .. } => 0,
+            HealthState::Busy => 1,
+            HealthState::Failing { .. } => 2,
+            HealthState::Unlisted => 3,
+        }
+    }
+
+    /// Whether both are the same but for numbers.
+    pub(super) fn is_like(&self, other: &HealthState) -> bool {
+        self.place() == other.place()
+    }
 }
 
 /// How a process ended that a command has stopped.
@@ -227,6 +284,8 @@ impl ServerStatus {
             halted: None,
             remarks: Vec::new(),
             figures,
+            health: None,
+            checks: [0; 3],
             wanted: Wanted::Running,
             ordered: 0,
             heeded: 0,
@@ -235,10 +294,29 @@ impl ServerStatus {
 }
 
 impl ServerStatus {
+    /// What it does, for its history, and why.
+    fn doing(&self) -> (Doing, &str) {
+        match (&self.state, self.wanted) {
+            (_, Wanted::Stopped) | (ServerState::Stopped, _) => (Doing::Stopped, ""),
+            (ServerState::Starting, _) => (Doing::Starting, ""),
+            (ServerState::Refusing(why), _) => (Doing::Refusing, why),
+            (ServerState::Down(why), _) => (Doing::Down, why),
+            (ServerState::Silent, _) => (Doing::Silent, ""),
+            (ServerState::Serving, _) if self.fault == Some(FaultCode::ServerHangs) => (Doing::Silent, ""),
+            (ServerState::Serving, Wanted::Paused) => (Doing::Paused, ""),
+            (ServerState::Serving, Wanted::Running) => match &self.health {
+                Some(HealthStatus { state: HealthState::Failing { .. }, why, .. }) => (Doing::Failing, why),
+                Some(_) | None => (Doing::Serving, ""),
+            },
+        }
+    }
+
     /// Whether all is as it is wanted: the server answers, or somebody has said that it shall not run.
     pub(super) fn is_well(&self) -> bool {
         match self.wanted {
-            Wanted::Running | Wanted::Paused => self.state == ServerState::Serving && !self.is_cut_off(),
+            Wanted::Running | Wanted::Paused => {
+                self.state == ServerState::Serving && !self.is_cut_off() && !self.is_unhealthy()
+            }
             Wanted::Stopped => self.state == ServerState::Stopped,
         }
     }
@@ -246,6 +324,12 @@ impl ServerStatus {
     /// Whether its circuit is open.
     pub(in crate::control) fn is_cut_off(&self) -> bool {
         matches!(self.circuit, Some(CircuitState::Open { .. }))
+    }
+
+    /// Whether its health check has failed so often in a row that it counts as not well.
+    pub(super) fn is_unhealthy(&self) -> bool {
+        let health = self.health.as_ref().map(|health| health.state);
+        matches!(health, Some(HealthState::Failing { times }) if times >= FAILURES)
     }
 
     /// What its last process wrote to stderr before it ended, as the end of a sentence: mostly that is the reason.
@@ -661,6 +745,7 @@ pub(crate) struct Status {
     redactor: Redactor,
     /// Those who look on while messages pass.
     tap: Tap,
+    history: History,
     /// Whoever looks on ends the run with the first fault, so no further attempt is told of.
     is_one_look: bool,
 }
@@ -702,25 +787,29 @@ struct Held<K: EntryKey> {
 
 /// What entries are known by.
 trait EntryKey: Copy {
-    fn take_out(self, overview: &mut Overview);
+    fn take_out(self, overview: &mut Overview, history: &History);
 }
 
 impl EntryKey for ServerKey {
-    fn take_out(self, overview: &mut Overview) {
+    fn take_out(self, overview: &mut Overview, history: &History) {
+        // At the end of a run none is removed from its config.
+        if let Some(server) = overview.servers.iter().find(|server| server.key == self && !overview.stopping) {
+            history.remove(&server.name);
+        }
         overview.servers.retain(|server| server.key != self);
         overview.links.iter_mut().for_each(|link| link.servers.retain(|shown| shown.key != self));
     }
 }
 
 impl EntryKey for LinkKey {
-    fn take_out(self, overview: &mut Overview) {
+    fn take_out(self, overview: &mut Overview, _: &History) {
         overview.links.retain(|link| link.key != self);
     }
 }
 
 impl<K: EntryKey> Drop for Held<K> {
     fn drop(&mut self) {
-        self.of.overview.send_modify(|overview| self.key.take_out(overview));
+        self.of.overview.send_modify(|overview| self.key.take_out(overview, &self.of.history));
     }
 }
 
@@ -743,6 +832,11 @@ impl Status {
     /// Those who look on while messages pass.
     pub(crate) fn tap(&self) -> &Tap {
         &self.tap
+    }
+
+    /// What servers did.
+    pub(crate) fn history(&self) -> &History {
+        &self.history
     }
 
     /// Notes which servers are not run.
@@ -812,6 +906,7 @@ impl Status {
         let key = ServerKey(self.next_key());
         let figures = Arc::new(Figures::new(self.calls.clone()));
         let server = ServerStatus::new(key, self.redactor.clean(name).into_owned(), figures.clone());
+        self.history.add(&server.name);
         self.overview.send_modify(|overview| overview.servers.push(server));
         ServerEntry { held: Arc::new(Held { of: self.clone(), key }), figures, which: Which::First }
     }
@@ -1041,6 +1136,8 @@ impl ServerEntry {
             overview.count(cause);
             if let Some(server) = overview.servers.iter_mut().find(|server| server.key == *key) {
                 change(server);
+                let (doing, why) = server.doing();
+                of.history.note(&server.name, doing, why);
             }
         });
     }

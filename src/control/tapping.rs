@@ -81,6 +81,7 @@ impl Asking<'_> {
                     Reply::Daemon(_)
                     | Reply::Picture(_)
                     | Reply::Sessions(_)
+                    | Reply::History(_)
                     | Reply::Log(_)
                     | Reply::Given(_)
                     | Reply::Carried(_)

@@ -10,10 +10,12 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::client::Answer;
 use super::commands::{Asking, State, print, tell_waiting, told, unknown_name, unwell};
+use super::history::words;
 use super::memory;
 use super::protocol::{Daemon, Reply, Request};
 use super::report::{Report, Sight, gone};
 use crate::error::{Exit, Failure};
+use crate::logging::local_of;
 use crate::secrecy::plain;
 use crate::words::span;
 
@@ -35,6 +37,8 @@ pub(crate) struct Question<'a> {
     pub watch: bool,
     /// Until all that is wanted serves, for so long at most.
     pub wait: Option<Duration>,
+    /// What servers did in the last 24 hours.
+    pub history: bool,
 }
 
 /// What `status --wait` has seen so far.
@@ -66,6 +70,7 @@ impl Asking<'_> {
     pub(crate) fn status(self, question: Question<'_>) -> Result<Exit, Failure> {
         self.run(async {
             match question.wait {
+                _ if question.history => self.tell_history(question).await,
                 _ if question.watch => self.watch(question).await,
                 Some(within) => {
                     let waiting = Waiting::default();
@@ -87,6 +92,28 @@ impl Asking<'_> {
                 }
             }
         })
+    }
+
+    /// Prints what servers did in the last 24 hours.
+    async fn tell_history(&self, question: Question<'_>) -> Result<Exit, Failure> {
+        let mut answer = self.ask(&Request::History { server: question.name.map(str::to_owned) }).await?;
+        let mut all = Vec::new();
+        while let Some(reply) = answer.next().await.map_err(told)? {
+            if let Reply::History(told) = reply {
+                all.push(*told);
+            }
+        }
+        if !question.json {
+            let texts: Vec<String> = all.iter().map(|told| words::of(told, local_of)).collect();
+            print(&self.plain(&texts.concat()).concat());
+            return Ok(Exit::Success);
+        }
+        let state = self.state().await?;
+        // One that is gone has a history alone.
+        let name = question.name.filter(|name| state.picture.overview.server(name).is_some());
+        let report = report(&state, Question { name, ..question })?;
+        print(&self.shown(&report.with_history(&all), true)?);
+        Ok(Exit::Success)
     }
 
     /// Prints the state when all that is wanted serves, or what does not when the time is over.
@@ -215,6 +242,7 @@ async fn next(answer: &mut Answer, daemon: &mut Daemon) -> Result<Option<State>,
             Reply::Daemon(who) => *daemon = who,
             Reply::Picture(picture) => return Ok(Some(State { daemon: daemon.clone(), picture: *picture })),
             Reply::Sessions(_)
+            | Reply::History(_)
             | Reply::Seen(_)
             | Reply::Log(_)
             | Reply::Lost(_)

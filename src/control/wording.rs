@@ -6,7 +6,9 @@ use tokio::time::Instant;
 
 use super::figures::Counted;
 use super::memory::Memory;
-use super::status::{CircuitState, LinkState, LinkStatus, Overview, ServerState, ServerStatus, TurnState};
+use super::status::{
+    CircuitState, HealthState, HealthStatus, LinkState, LinkStatus, Overview, ServerState, ServerStatus, TurnState,
+};
 use crate::error::FaultCode;
 use crate::server::wanted::Wanted;
 use crate::words::{counted, listed, span};
@@ -75,6 +77,9 @@ pub(super) fn of_server(
             said += &format!(", p50 {}, p99 {}", span(p50), span(p99));
         }
     }
+    if let Some(health) = &server.health {
+        said += &format!("; {}", of_health(health, now));
+    }
     if server.restarts > 0 && server.state == ServerState::Serving {
         said += &format!("; {}", restarts(server));
     }
@@ -86,6 +91,23 @@ pub(super) fn of_circuit(server: &ServerStatus) -> Option<String> {
     let Some(CircuitState::Open { failures, .. }) = server.circuit else { return None };
     let calls = if failures == 1 { "a call".to_owned() } else { format!("{} in a row", counted(failures, "call")) };
     Some(format!("{calls} got no answer, so it gets none for a while (circuitBreaker)"))
+}
+
+/// What a server's health check has shown.
+fn of_health(HealthStatus { state, since, at, why }: &HealthStatus, now: Instant) -> String {
+    let for_long = || span(now.saturating_duration_since(*since));
+    match state {
+        HealthState::Healthy { took_micros } => {
+            let (took, ago) = (Duration::from_micros(*took_micros), now.saturating_duration_since(*at));
+            format!("healthy: answered its check in {} {} ago", span(took), span(ago))
+        }
+        HealthState::Busy => format!("busy for {}: has not answered its health check, and works", for_long()),
+        HealthState::Failing { times } => {
+            let checks = counted(*times as usize, "health check");
+            format!("has failed {checks} in {}: {why}", for_long())
+        }
+        HealthState::Unlisted => why.clone(),
+    }
 }
 
 /// What the processes of a server are there for.

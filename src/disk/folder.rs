@@ -56,7 +56,7 @@ impl Purpose {
             Purpose::State => (
                 "Made by mcp-pipe. ",
                 "Its logins at remote servers are kept here, and the key of its clients' sessions: whoever reads these files is let in there. \
-                 Besides, how its last run ended.\n",
+                 Besides, how its last run ended, and what its servers did in the last day.\n",
             ),
         }
     }

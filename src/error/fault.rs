@@ -44,6 +44,8 @@ codes! {
     ServerHangs = "server-hangs",
     /// The server gave no answers, and is asked no more for a while.
     CircuitOpen = "circuit-open",
+    /// The server fails its health check.
+    ServerUnhealthy = "server-unhealthy",
     /// The server answers `initialize` with an error.
     ServerRefuses = "server-refuses",
     /// Nothing listens at the remote server's address.
@@ -131,6 +133,7 @@ impl FaultCode {
             FaultCode::ServerNotReady => "raise startTimeout if it needs longer; else see mcp-pipe logs SERVER",
             FaultCode::ServerHangs => "mcp-pipe restart SERVER",
             FaultCode::CircuitOpen => "see mcp-pipe logs SERVER; once it is mended, mcp-pipe reset SERVER",
+            FaultCode::ServerUnhealthy => "do what its words say, or mcp-pipe restart SERVER",
             FaultCode::ServerRefuses => "do what it says, then mcp-pipe restart SERVER",
             FaultCode::RemoteRefused => {
                 "start it, or correct the port in its url; in a container localhost is the container"

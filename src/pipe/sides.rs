@@ -19,7 +19,7 @@ use crate::logging::Names;
 use crate::mcp::era::Era;
 use crate::mcp::{cloud, envelope, trace};
 use crate::net::peer_text::bounded;
-use crate::router::{About, Arrangement, Note, Out, PeerId, Router, ServerIndex, What};
+use crate::router::{About, Arrangement, Checked, Note, Out, PeerId, Router, ServerIndex, What};
 use crate::secrecy::Redactor;
 use crate::server::notation;
 use crate::server::wanted::{Goal, Wanted};
@@ -96,6 +96,8 @@ pub(super) struct Side {
     refused: Option<(String, bool)>,
     /// The server's process is being ended by command, or for the sake of another peer, and the router takes it for gone.
     pub(super) ending: bool,
+    /// The server's process is being ended as it has failed its health check.
+    pub(super) unhealthy: bool,
     /// The server has answered a call since this was last looked at.
     pub(super) proven: bool,
     /// The server doesn't read what it is sent, through no fault of the endpoint, and the router knows.
@@ -143,6 +145,8 @@ pub(super) struct Sides {
     full: usize,
     /// Servers whose processes are to be replaced, each with the reason.
     pub(super) restarts: Vec<(ServerIndex, &'static str)>,
+    /// Servers whose processes are to be replaced as they have failed, each with what it did.
+    pub(super) failed: Vec<(ServerIndex, String)>,
     /// What is to become of processes that are for one peer each.
     pub(super) arranged: Vec<(ServerIndex, Arrangement)>,
     /// Where is kept what servers and the endpoint say of themselves.
@@ -187,6 +191,7 @@ impl Side {
             report_after: QUIET,
             refused: None,
             ending: false,
+            unhealthy: false,
             proven: false,
             busy: false,
             stuck: None,
@@ -346,6 +351,7 @@ impl Sides {
             crowded: false,
             full: 2 * HIGH,
             restarts: Vec::new(),
+            failed: Vec::new(),
             arranged: Vec::new(),
             catalogue: run.catalogue.clone(),
             tool_budget: run.limits.tool_budget,
@@ -702,6 +708,14 @@ impl Sides {
                 Some(side) if side.status.is_one_look() => debug!(event = "CALL_CUT", servers = ?names, "{note}"),
                 Some(_) | None => warn!(event = "CALL_CUT", servers = ?names, "{note}"),
             },
+            What::Checked(checked) => {
+                let Some(side) = side else { return };
+                let mut checked = checked.clone();
+                if let Checked::Failed { why, .. } = &mut checked {
+                    *why = self.redactor.beginning(why, NOISE).into_owned();
+                }
+                side.write(ServerNews::Checked(&checked));
+            }
             What::Seated { server, current, pinned } => {
                 let Some(link) = link else { return };
                 if let Some(status) = &link.status {
@@ -763,6 +777,10 @@ impl Out for Sides {
 
     fn restart(&mut self, server: ServerIndex, why: &'static str) {
         self.restarts.push((server, why));
+    }
+
+    fn end_failed(&mut self, server: ServerIndex, why: String) {
+        self.failed.push((server, self.redactor.beginning(&why, NOISE).into_owned()));
     }
 
     fn arrange(&mut self, server: ServerIndex, what: Arrangement) {

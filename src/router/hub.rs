@@ -26,6 +26,7 @@ mod alone;
 mod bounds;
 mod elsewhere;
 mod gates;
+mod health;
 mod instances;
 mod membership;
 pub(super) mod peer_side;
@@ -125,6 +126,7 @@ impl Hosted {
     fn new(index: ServerIndex, spec: &ServerSpec, memory: Option<Memory>) -> Self {
         let (lane, is_comer) =
             (Lane::new(index, spec.name.clone(), spec.max_frame), matches!(spec.reach, Reach::Comer(_)));
+        let lane = lane.with_health(spec.health_check.as_ref());
         Hosted {
             lane: if is_comer { lane.come() } else { lane },
             solo: Solo::new(spec.handshake).passing_pings(spec.passes_pings),
@@ -220,7 +222,8 @@ impl Hosted {
     fn next_tick(&self) -> Option<Instant> {
         let ready = self.lane.is_ready();
         let Hosted { lane, solo, .. } = self;
-        let lane = [lane.held.deadline(), lane.opening_due(), lane.circuit_due(), solo.reread.next_tick(ready)];
+        let bounds = super::earliest([lane.circuit_due(), lane.health_due()]);
+        let lane = [lane.held.deadline(), lane.opening_due(), bounds, solo.reread.next_tick(ready)];
         // Asked with each message, so a server that no view shows costs nothing for views.
         let of_views = if self.shown { [self.awaited_until(), self.shelf.next_tick(ready)] } else { [None; 2] };
         let own = super::earliest([super::earliest(lane), super::earliest(of_views)]);
@@ -647,6 +650,7 @@ impl Router for Hub {
                 Due::Server(server) => {
                     self.servers[server].lane.tick(&mut self.peers, now, out);
                     self.check_server(server, now, out);
+                    self.check_health(server, now, out);
                     self.check_processes(server, now, out);
                     self.arm_viewers(server);
                 }

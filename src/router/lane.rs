@@ -2,8 +2,10 @@
 
 mod abandoned;
 mod breaker;
+mod checkup;
 mod era;
 mod handshake;
+mod health;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
@@ -17,6 +19,10 @@ use self::abandoned::Abandoned;
 use self::breaker::Breaker;
 pub use self::breaker::Circuit;
 pub(super) use self::handshake::Opened;
+pub(super) use self::health::Answer;
+pub(crate) use self::health::FAILURES;
+use self::health::Health;
+pub use self::health::{Checked, Failures};
 use super::bar::{Bar, is_work};
 use super::call_cache::Question;
 use super::desk::METHOD;
@@ -32,6 +38,7 @@ use super::task::Lasting;
 use super::wishes::Leftover;
 use super::{About, Arrangement, Gone, Note, Out, PeerId, ServerIndex, Start, What};
 use crate::config::BreakerSpec;
+use crate::config::HealthCheck;
 use crate::frame::Cut;
 use crate::mcp::cloud::{self, HOLD};
 use crate::mcp::envelope::{self, Envelope, Lost};
@@ -130,6 +137,8 @@ pub(super) enum Flight {
     Initialize(Arc<Hello>),
     /// Ours: a page of a list.
     List(Reading),
+    /// Ours: a question of the health check, by its number there.
+    Check(u32),
     /// The endpoint's.
     Call(Call),
 }
@@ -304,6 +313,8 @@ pub(super) struct Lane {
     pub(super) lasting: Lasting,
     /// Whether the server says anything, in its present life.
     silence: Silence,
+    /// Whether the server answers when it is asked now and then, where that is wanted.
+    health: Option<Box<Health>>,
     /// The server doesn't read what it is sent.
     pub(super) busy: bool,
     /// Why the server takes no calls, if a person has said so.
@@ -345,6 +356,7 @@ impl Lane {
             strays: Vec::new(),
             lasting: Lasting::default(),
             silence: Silence::None,
+            health: None,
             busy: false,
             bar: None,
             breaker: None,
@@ -361,6 +373,7 @@ impl Lane {
         let mut lane = Lane::new(index, self.name.clone(), self.max_frame);
         (lane.whose, lane.bar) = (Whose::One(peer), self.bar);
         lane.break_by(self.breaker.as_ref().map(|breaker| breaker.spec()));
+        lane.health = self.health.as_deref().map(|health| Box::new(health.anew()));
         lane.add_viewer(peer);
         lane
     }
@@ -371,12 +384,18 @@ impl Lane {
         (lane.bar, lane.has_many, lane.is_for_any) = (self.bar, true, self.is_for_any);
         lane.viewers.clone_from(&self.viewers);
         lane.break_by(self.breaker.as_ref().map(|breaker| breaker.spec()));
+        lane.health = self.health.as_deref().map(|health| Box::new(health.anew()));
         lane
     }
 
     /// How much is under way here, or waits; and how much there has been.
     pub(super) fn load(&self) -> (usize, u64) {
         (self.flights.len() + self.held.len(), self.last_id)
+    }
+
+    /// The same server, checked like this.
+    pub(super) fn with_health(self, terms: Option<&HealthCheck>) -> Lane {
+        Lane { health: terms.map(|terms| Box::new(Health::new(terms.clone()))), ..self }
     }
 
     /// The server has dialled in by itself.
@@ -547,6 +566,9 @@ impl Lane {
         let news = self.breaker.as_mut().and_then(|breaker| breaker.reset());
         self.tell_circuit(news, out);
         let Some(bar) = bar else { return };
+        if let Some(health) = &mut self.health {
+            health.rest();
+        }
         for held in self.held.take_those(|method| bar.refuses(method)) {
             self.refuse_held(&held, Outcome::Refused, bar.words(&self.name), peers, out);
         }
@@ -605,6 +627,9 @@ impl Lane {
         self.state = ServerSide::Down { why: gone.why.into(), retry_at: Some(now + gone.retry_in) };
         self.has_failed = true;
         self.silence = Silence::None;
+        if let Some(health) = &mut self.health {
+            health.reset();
+        }
         self.lasting.clear();
         self.abandoned.clear();
         self.kept = 0;
@@ -698,6 +723,9 @@ impl Lane {
         if let Some(lasted) = self.silence.broken(now) {
             out.note(Note::of(self.index, What::Heard { lasted }));
         }
+        if let Some(checked) = self.health.as_mut().and_then(|health| health.heard(now)) {
+            out.note(Note::of(self.index, What::Checked(checked)));
+        }
     }
 
     /// Notices a server that was called and says nothing.
@@ -748,7 +776,7 @@ impl Lane {
     pub(super) fn caller(&self, number: u64) -> Option<PeerId> {
         match self.flights.get(&number) {
             Some(Flight::Call(call)) => Some(call.peer),
-            Some(Flight::Initialize(_) | Flight::List(_)) | None => None,
+            Some(Flight::Initialize(_) | Flight::List(_) | Flight::Check(_)) | None => None,
         }
     }
 
@@ -831,7 +859,7 @@ impl Lane {
         // younger one.
         let oldest = self.flights.iter().find_map(|(id, flight)| match flight {
             Flight::Call(call) if call.peer == request.peer => Some((*id, call.since)),
-            Flight::Call(_) | Flight::Initialize(_) | Flight::List(..) => None,
+            Flight::Call(_) | Flight::Initialize(_) | Flight::List(..) | Flight::Check(_) => None,
         });
         let Some((oldest, _)) = oldest.filter(|(_, since)| request.now - *since >= STALE) else { return false };
         if let Some(Flight::Call(call)) = self.remove_flight(oldest) {
@@ -982,7 +1010,7 @@ impl Lane {
     fn abandon(&mut self, id: u64) -> Option<Call> {
         let call = match self.remove_flight(id)? {
             Flight::Call(call) => call,
-            other @ (Flight::Initialize(_) | Flight::List(..)) => {
+            other @ (Flight::Initialize(_) | Flight::List(..) | Flight::Check(_)) => {
                 self.flights.insert(id, other);
                 return None;
             }
@@ -1025,7 +1053,7 @@ impl Lane {
                 note_unserved(*index, call, Outcome::Cancelled, out);
                 false
             }
-            Flight::Call(_) | Flight::Initialize(_) | Flight::List(..) => true,
+            Flight::Call(_) | Flight::Initialize(_) | Flight::List(..) | Flight::Check(_) => true,
         });
     }
 
@@ -1089,6 +1117,8 @@ impl Lane {
             Whose::Nobody => None,
         }
         .filter(|peer| self.calls().all(|call| call.peer == *peer) && self.abandoned.are_all_of(*peer))
+        // It may be about a call of our own.
+        .filter(|_| !self.health.as_ref().is_some_and(|health| health.is_calling()))
     }
 
     /// Why a message of the server is for nobody.
@@ -1178,7 +1208,7 @@ impl Lane {
         let Some(id) = flight_id(&frame[token.clone()]) else { return };
         let wanted = match self.flights.get(&id) {
             Some(Flight::Call(call)) => Some((call.peer, call.progress())),
-            Some(Flight::Initialize(_) | Flight::List(..)) => None,
+            Some(Flight::Initialize(_) | Flight::List(..) | Flight::Check(_)) => None,
             None => self.lasting.token(id),
         };
         // Progress on anything else is wanted by nobody any more, or never was.
@@ -1293,7 +1323,7 @@ impl Lane {
                 self.fail(call, outcome, message, peers, out);
                 Some(None)
             }
-            other @ (Flight::Initialize(_) | Flight::List(..)) => Some(Some((other, message))),
+            other @ (Flight::Initialize(_) | Flight::List(..) | Flight::Check(_)) => Some(Some((other, message))),
         }
     }
 
@@ -1312,7 +1342,7 @@ impl Lane {
     pub(super) fn calls(&self) -> impl Iterator<Item = &Call> {
         self.flights.values().filter_map(|flight| match flight {
             Flight::Call(call) => Some(call),
-            Flight::Initialize(_) | Flight::List(..) => None,
+            Flight::Initialize(_) | Flight::List(..) | Flight::Check(_) => None,
         })
     }
 
@@ -1366,7 +1396,7 @@ const EXCERPT: usize = 200;
 fn instead(lost: Option<(Flight, String)>, did: impl FnOnce() -> String) -> Option<(Flight, String)> {
     lost.map(|(flight, message)| match flight {
         Flight::Initialize(_) => (flight, did()),
-        Flight::Call(_) | Flight::List(_) => (flight, message),
+        Flight::Call(_) | Flight::List(_) | Flight::Check(_) => (flight, message),
     })
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Circuit, CountedCall, PeerId, ServerIndex};
+use super::{Checked, Circuit, CountedCall, PeerId, ServerIndex};
 use crate::tools::size::Size;
 use crate::words::{counted, listed, span};
 
@@ -220,6 +220,8 @@ pub enum What<'a> {
     GivenAgain,
     /// Whether a server is asked that gives no answers has changed.
     Circuit(Circuit),
+    /// What has become of a health check of the server.
+    Checked(Checked),
     /// How a server stands at an endpoint that sees it in turns.
     Seated {
         /// The server.
@@ -367,6 +369,7 @@ impl fmt::Display for Note<'_> {
             What::Heard { lasted } => write!(f, "says something again, after {}", span(*lasted)),
             What::GivenAgain => f.write_str("answered a call with what was answered before (cache)"),
             What::Circuit(circuit) => circuit.fmt(f),
+            What::Checked(checked) => checked.fmt(f),
             What::Seated { current, pinned, .. } => {
                 f.write_str(if *current { "has its turn" } else { "waits for its turn" })?;
                 f.write_str(if *pinned { ", and is pinned" } else { "" })

@@ -131,6 +131,7 @@ pub(super) fn plan(old: &Wanted, new: &Wanted, stale: &BTreeSet<PathBuf>, stoppe
     let listed = adjusted(|before, server| before.keep_listed != server.keep_listed);
     let shared = adjusted(|before, server| before.instances != server.instances);
     let bounded = adjusted(|before, server| before.bounds != server.bounds);
+    let checked = adjusted(|before, server| before.health_check != server.health_check);
     plan.tell(["has another startTimeout", "have another startTimeout"], waited_for);
     plan.tell(["has another keepListed", "have another keepListed"], listed);
     plan.tell(["is shared otherwise", "are shared otherwise"], shared);
@@ -138,6 +139,7 @@ pub(super) fn plan(old: &Wanted, new: &Wanted, stale: &BTreeSet<PathBuf>, stoppe
         ["has another circuitBreaker, fallback or cache", "have another circuitBreaker, fallback or cache"],
         bounded,
     );
+    plan.tell(["has another healthCheck", "have another healthCheck"], checked);
     plan.tell(["has another entry, and stays stopped", "have other entries, and stay stopped"], names(&stay));
     for group in &old.groups {
         let key = GroupKey::of(group);
@@ -391,8 +393,8 @@ fn treats(before: &Group, group: &Group) -> String {
 }
 
 /// What we do with a server.
-fn treated(server: &ServerSpec) -> impl PartialEq {
-    (server.start_timeout, server.keep_listed, server.instances, server.bounds.clone())
+fn treated(server: &ServerSpec) -> impl PartialEq + use<'_> {
+    (server.start_timeout, server.keep_listed, server.instances, &server.health_check, &server.bounds)
 }
 
 /// Where a server is served, and how that is dialled.

@@ -16,6 +16,9 @@
 //!     --close-stdout      closes its stdout at its start and goes on
 //!     --write-and-exit N  writes N notifications at its start and exits with code 1 at once
 //!     --hold FILE         reads nothing while this file is there
+//!     --stall FILE        does and says nothing while this file is there, whatever it is asked
+//!     --serial            does one thing at a time: `sleep` holds up other requests
+//!     --ill FILE          its tool `pid` reports a failure while this file is there
 //!     --deaf-after N      reads nothing more after the Nth request
 //!     --lie               before each answer to a call: answers to what nobody asked it, and messages that are none
 //!     --page N            gives its lists in pages of N
@@ -95,6 +98,9 @@ fn main() {
     let (mut served, grown) = (0, Grown::default());
     for line in io::stdin().lock().split(b'\n') {
         let Ok(line) = line else { break };
+        while is_there(&flags, "--stall") {
+            thread::sleep(Duration::from_millis(5));
+        }
         match serde_json::from_slice(&line) {
             Ok(message) => receive(&flags, &grown, message, &mut served),
             Err(error) => note(&format!("fixture: bad line of {} bytes: {error}", line.len())),
@@ -106,6 +112,11 @@ fn main() {
     if flags.has("--ignore-term") {
         thread::sleep(Duration::from_secs(60));
     }
+}
+
+/// Whether the file is there that is named behind a flag.
+fn is_there(flags: &Flags, flag: &str) -> bool {
+    flags.value(flag).is_some_and(|file| Path::new(file).exists())
 }
 
 fn misbehave_at_start(flags: &Flags) {
@@ -148,7 +159,7 @@ fn misbehave_at_start(flags: &Flags) {
     if let Some(ms) = flags.number("--slow-start") {
         thread::sleep(Duration::from_millis(ms));
     }
-    while flags.value("--hold").is_some_and(|file| Path::new(file).exists()) {
+    while is_there(flags, "--hold") {
         thread::sleep(Duration::from_millis(5));
     }
 }
@@ -202,7 +213,8 @@ fn receive(flags: &Flags, grown: &Grown, message: Value, served: &mut u64) {
     }
     let (flags, grown, method) = (flags.clone(), grown.clone(), method.to_owned());
     if message["params"]["name"] == "sleep" {
-        thread::spawn(move || {
+        let serial = flags.has("--serial");
+        let sleeper = thread::spawn(move || {
             let (token, until) =
                 (&message["params"]["_meta"]["progressToken"], &message["params"]["arguments"]["until"]);
             while until.as_str().is_some_and(|file| !Path::new(file).exists()) {
@@ -215,6 +227,9 @@ fn receive(flags: &Flags, grown: &Grown, message: Value, served: &mut u64) {
             answer(&flags, &grown, &method, &message);
             note("slept");
         });
+        if serial {
+            sleeper.join().expect("no panic");
+        }
     } else {
         answer(&flags, &grown, &method, &message);
     }
@@ -334,6 +349,9 @@ fn result(flags: &Flags, grown: &Grown, method: &str, params: &Value) -> Result<
         }
         "tools/call" if flags.has("--meta") && params["name"] != "sleep" => {
             Ok(json!({"content": [{"type": "text", "text": said.to_string()}]}))
+        }
+        "tools/call" if params["name"] == "pid" && is_there(flags, "--ill") => {
+            Ok(json!({"content": [{"type": "text", "text": "no database"}], "isError": true}))
         }
         "tools/call" => {
             let text = call(grown, &params["name"], &params["arguments"])

@@ -70,6 +70,7 @@ fn spec(n: usize, command: &[String]) -> ServerSpec {
         pin: false,
         keep_listed: true,
         instances: Instances::Shared,
+        health_check: None,
         tools: Arc::default(),
         max_frame: 1 << 20,
     }

@@ -39,6 +39,9 @@ mod gateway_sessions;
 mod gateway_tokens;
 mod half_open;
 mod handshake;
+#[cfg(target_os = "linux")]
+mod health;
+mod history;
 mod house;
 mod instances;
 mod last_run;

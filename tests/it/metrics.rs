@@ -11,7 +11,7 @@ use crate::gateway::url;
 use crate::harness::{Daemon, FakeEndpoint, McpHttp, body_of, field, fixture_entry, names, skip};
 
 /// Where a daemon tells its figures.
-async fn admin(daemon: &Daemon) -> McpHttp {
+pub(crate) async fn admin(daemon: &Daemon) -> McpHttp {
     let is_it =
         |line: &Value| field(line, "message").is_some_and(|said| said.contains("figures and health are told at"));
     let line = daemon.wait_for("an admin address", is_it).await;
@@ -19,7 +19,7 @@ async fn admin(daemon: &Daemon) -> McpHttp {
 }
 
 /// The figures: values by series.
-async fn figures(admin: &McpHttp) -> BTreeMap<String, f64> {
+pub(crate) async fn figures(admin: &McpHttp) -> BTreeMap<String, f64> {
     let page = body_of(admin.send("GET", String::new()).await).await;
     let lines = page.lines().filter(|line| !line.starts_with('#'));
     lines.map(|line| line.rsplit_once(' ').unwrap()).map(|(of, n)| (of.to_owned(), n.parse().unwrap())).collect()

@@ -93,6 +93,7 @@ impl ServerSpec {
             keep_listed: false,
             instances: Instances::Shared,
             bounds: Bounds::default(),
+            health_check: None,
             tools: Arc::default(),
         }
     }

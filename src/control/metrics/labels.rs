@@ -45,6 +45,13 @@ pub(super) struct Restarts<'a> {
     pub(super) cause: &'static str,
 }
 
+/// Health checks of a server.
+#[derive(Debug)]
+pub(super) struct Checks<'a> {
+    pub(super) server: &'a str,
+    pub(super) result: &'static str,
+}
+
 /// Calls; of no server in particular where that is empty, and of no tool as well.
 #[derive(Debug)]
 pub(super) struct Calls<'a> {
@@ -128,6 +135,7 @@ labels! {
     OfServer: server;
     ServerIs: server, state;
     Restarts: server, cause;
+    Checks: server, result;
     Calls: server, method, tool, outcome;
     Durations: server, method;
     OfEndpoint: endpoint;

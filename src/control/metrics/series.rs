@@ -11,14 +11,16 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeCounterValue, EncodeL
 use prometheus_client::metrics::MetricType;
 
 use super::labels::{
-    Build, Callers, Calls, CameTo, Durations, Links, NONE, Of, OfEndpoint, OfServer, PeersOf, Reconnects, RefusedFor,
-    Restarts, ServerIs,
+    Build, Callers, Calls, CameTo, Checks, Durations, Links, NONE, Of, OfEndpoint, OfServer, PeersOf, Reconnects,
+    RefusedFor, Restarts, ServerIs,
 };
 use super::process::Machine;
 use crate::control::figures::{BOUNDS, Besides, Carried, Causes, Figures, Outcomes};
 use crate::control::memory::Memory;
 use crate::control::readiness::Readiness;
-use crate::control::status::{LinkState, LinkStatus, Overview, Refusal, ServerState, ServerStatus, Status};
+use crate::control::status::{
+    HealthState, LinkState, LinkStatus, Overview, Refusal, ServerState, ServerStatus, Status,
+};
 use crate::router::{CallMethod, Outcome};
 
 /// What all tools are called together that a server has not listed.
@@ -26,6 +28,9 @@ const OTHERS: &str = "other";
 /// The states of servers and links, as machines know them.
 const SERVER_STATES: [&str; 6] = ["starting", "serving", "silent", "refusing", "down", "stopped"];
 const LINK_STATES: [&str; 3] = ["resting", "connected", "down"];
+
+/// What becomes of health checks, in the order in which they are counted.
+const CHECK_RESULTS: [&str; 3] = ["healthy", "busy", "failed"];
 
 /// All that is told, as it was at a moment.
 #[derive(Debug)]
@@ -202,6 +207,7 @@ impl Page<'_> {
                 server.restarts_by.iter().map(|(cause, n)| (Restarts { server: &server.name, cause }, *n))
             }),
         )?;
+        self.checks(&servers)?;
         let tools: Vec<_> = servers.iter().map(|server| server.figures.tools()).collect();
         let unplaced = snapshot.besides.unplaced.tools();
         let of_servers =
@@ -229,6 +235,40 @@ impl Page<'_> {
             "server_cpu_seconds",
             "Time of processors that a server's processes have used.",
             each(|it| it.cpu),
+        )
+    }
+
+    /// What health checks have shown.
+    fn checks(&mut self, servers: &[&ServerStatus]) -> fmt::Result {
+        let checked = || servers.iter().filter_map(|server| Some((*server, server.health.as_ref()?.state)));
+        self.gauges(
+            "server_health",
+            "1 for what a server's health check has shown last, 0 for the rest. There is none before the first check of a life.",
+            checked().flat_map(|(server, is)| {
+                let states = HealthState::ALL.into_iter().enumerate();
+                states.map(move |(at, state)| {
+                    (ServerIs { server: &server.name, state }, f64::from(u8::from(at == is.place())))
+                })
+            }),
+        )?;
+        self.gauges(
+            "server_health_check_seconds",
+            "How long a server took to answer its last health check.",
+            checked().filter_map(|(server, is)| match is {
+                HealthState::Healthy { took_micros } => {
+                    Some((OfServer { server: &server.name }, took_micros as f64 / 1e6))
+                }
+                HealthState::Busy | HealthState::Failing { .. } | HealthState::Unlisted => None,
+            }),
+        )?;
+        let counted = servers.iter().filter(|server| server.checks.iter().any(|n| *n > 0));
+        self.counters(
+            "server_health_checks",
+            "Health checks of a server by what became of them.",
+            counted.flat_map(|server| {
+                let results = CHECK_RESULTS.into_iter().zip(server.checks);
+                results.map(|(result, n)| (Checks { server: &server.name, result }, n))
+            }),
         )
     }
 

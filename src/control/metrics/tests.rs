@@ -11,7 +11,7 @@ use crate::error::FaultCode;
 use crate::link::cause::Cause;
 use crate::logging::Names;
 use crate::net::error::DialError;
-use crate::router::{CountedCall, Outcome};
+use crate::router::{Checked, CountedCall, Outcome};
 use crate::secrecy::Secret;
 
 const SOON: Duration = Duration::from_secs(2);
@@ -74,6 +74,7 @@ fn busy() -> (Status, impl Sized) {
     };
     let started = |pid| ServerNews::Started { pid, program: "x", fetcher: None };
     [started(1), exited(), started(group)].into_iter().for_each(|news| server.note(news));
+    server.note(ServerNews::Checked(&Checked::Well { took: SOON, after: None }));
     let names = Names::from_iter([]);
     link.write(&names, LinkNews::Opened { took: SOON });
     link.write(&names, LinkNews::Initialized { took: SOON });

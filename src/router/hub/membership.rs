@@ -65,8 +65,10 @@ impl Hub {
         self.change_instances(server, spec.instances, now, out);
         for process in self.further_of(server) {
             self.servers[process].change(spec);
+            self.set_health(process, spec, out);
         }
         self.servers[server].change(spec);
+        self.set_health(server, spec, out);
     }
 
     /// Whether a server serves in this life as one of the legacy era.

@@ -8,7 +8,7 @@ use crate::mcp::failure::Failure;
 use crate::mcp::modern;
 use crate::mcp::reply::{INVALID_PARAMS, METHOD_NOT_FOUND, RESOURCE_NOT_FOUND};
 use crate::router::edits::Edits;
-use crate::router::lane::{Opened, Reader, Reading};
+use crate::router::lane::{Answer, Opened, Reader, Reading};
 use crate::router::listing::shelf::{PageAnswer, Paged, Remark};
 use crate::router::opening::words;
 use crate::router::outcome::is_call;
@@ -33,6 +33,11 @@ impl Hub {
             }
             Some((Flight::List(reading), message)) => {
                 self.on_page_of(server, reading, Err((UNAVAILABLE, &message)), now, out);
+            }
+            Some((Flight::Check(number), why)) => {
+                let name = format!("server \"{}\" ", self.servers[server].lane.name);
+                let why = why.strip_prefix(&name).unwrap_or(&why);
+                self.on_check_over((server, number), Answer::Lost(why), now, out);
             }
             // Perhaps a call was lost, and has its error already.
             Some((Flight::Call(_), _)) | None => {
@@ -72,6 +77,7 @@ impl Hub {
                     self.on_page_of(server, reading, Err((code, &message)), now, out);
                 }
             },
+            Some((_, Flight::Check(number))) => self.on_checked((server, number), (frame, e), now, out),
             Some((number, Flight::Call(mut call))) if self.peers.is_alone(call.peer) => {
                 self.servers[server].lane.call_answered(&call, out);
                 if let (Some(result), Outcome::Ok, None) = (result, Outcome::of_answer(e), task::created(frame, e)) {

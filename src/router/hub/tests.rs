@@ -2,6 +2,7 @@
 
 mod bounds;
 mod elsewhere;
+mod health;
 mod modern;
 mod odd;
 mod processes;
@@ -27,6 +28,7 @@ struct Sink {
     memories: Vec<(ServerIndex, Memory)>,
     hellos: Vec<String>,
     restarts: Vec<ServerIndex>,
+    failed: Vec<(ServerIndex, String)>,
     notes: Vec<String>,
 }
 
@@ -45,6 +47,9 @@ impl Out for Sink {
     }
     fn restart(&mut self, server: ServerIndex, _: &'static str) {
         self.restarts.push(server);
+    }
+    fn end_failed(&mut self, server: ServerIndex, why: String) {
+        self.failed.push((server, why));
     }
     fn note(&mut self, note: Note<'_>) {
         self.notes.push(note.to_string());
@@ -166,6 +171,7 @@ impl Rig {
                     let frame: Value = serde_json::from_str(frame).unwrap_or_default();
                     let offer = &self.offers[server];
                     let result = match frame["method"].as_str() {
+                        Some("ping") if offer["deaf"] == true => return true,
                         Some("ping") => json!({}),
                         Some("initialize") if offer["silent"] == true => return true,
                         Some("initialize") => {

@@ -52,6 +52,11 @@ impl Abandoned {
         *self = Abandoned::default();
     }
 
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.calls.is_empty() && self.unkept.is_none()
+    }
+
     /// Whether no other peer has such a call.
     pub(super) fn are_all_of(&self, peer: PeerId) -> bool {
         self.unkept.is_none() && self.calls.values().all(|(owner, _)| *owner == peer)
