@@ -72,6 +72,8 @@ pub(crate) const CAPABILITY_URL: bool = false;
 pub(crate) const SLIM: bool = false;
 /// `pin`.
 pub(crate) const PIN: bool = false;
+/// `expandArgs` of an entry: a command line can be read by everybody on the machine.
+pub(crate) const EXPAND_ARGS: bool = false;
 /// `inheritEnv`.
 pub(crate) static INHERIT_ENV: Inherit = Inherit::All;
 
@@ -193,6 +195,7 @@ mod tests {
             ("maxInstances", text(&MAX_INSTANCES)),
             ("slim", text(&SLIM)),
             ("pin", text(&PIN)),
+            ("expandArgs", text(&EXPAND_ARGS)),
             ("inheritEnv", text(&matches!(INHERIT_ENV, Inherit::All))),
             ("mode", text(&word(&Mode::default()))),
             ("naming", text(&word(&Naming::default()))),

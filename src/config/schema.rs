@@ -260,7 +260,7 @@ fn of_server(key: &str) -> Value {
         "env" | "headers" => defined("textsByName"),
         "auth" => of_auth(),
         "envFile" => json!({ "anyOf": [text(), defined("texts")] }),
-        "disabled" | "enabled" | "isActive" | "pin" => defined("truth"),
+        "disabled" | "enabled" | "isActive" | "pin" | "expandArgs" => defined("truth"),
         "tools" => json!({ "anyOf": [{ "type": "null" }, defined("tools"), defined("patterns")] }),
         _ => json!({}),
     }
