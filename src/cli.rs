@@ -843,7 +843,10 @@ mod tests {
         assert!(help.to_string().contains("mcp-pipe -- npx"), "{help}");
         assert_eq!(cli(&["run", "help"]).unwrap().target(), Target::Named("help"));
         let heath = cli(&["heath"]).unwrap();
-        assert_eq!((heath.line().command, heath.line().commands.len()), (None, 18 + orders::NAMES.len()));
+        assert_eq!(
+            (heath.line().command, heath.line().commands.len()),
+            (None, 18 + orders::NAMES.len() + bring::NAMES.len())
+        );
         assert_eq!(cli(&["tools", "heath"]).unwrap().line().command, Some("tools"));
     }
 

@@ -454,7 +454,7 @@ async fn perform(
         Command::Login { .. } => return Ok(login::login(&config, status.redactor(), &stop, out).await?),
         Command::Logout { .. } => return Ok(login::logout(&config, out).await?),
         Command::Validate { .. } | Command::Config { .. } | Command::Bring(_) => {} // looked at before there is a log
-        Command::Doctor(_) => {}                                // examines before the config is known to be right
+        Command::Doctor(_) => {} // examines before the config is known to be right
     }
     Ok(Exit::Success)
 }

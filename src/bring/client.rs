@@ -88,7 +88,13 @@ pub(crate) const CLIENTS: &[Client] = &[
         remote: Some(("url", &[("type", "streamable-http")])),
         syntax: ENV,
     },
-    Client { name: "gemini", list: SERVERS, local: &[], remote: Some(("httpUrl", &[])), syntax: Syntax::Around("${", "}") },
+    Client {
+        name: "gemini",
+        list: SERVERS,
+        local: &[],
+        remote: Some(("httpUrl", &[])),
+        syntax: Syntax::Around("${", "}"),
+    },
     Client {
         name: "opencode",
         list: &["mcp"],

@@ -29,13 +29,18 @@ pub(crate) fn run(
     surroundings: &Surroundings,
     redactor: &Redactor,
 ) -> Result<Exit, Failure> {
-    let unknown = || failure(Exit::Usage, format!("{} is no client that is known", wanted.client), "see mcp-pipe connect --help");
+    let unknown =
+        || failure(Exit::Usage, format!("{} is no client that is known", wanted.client), "see mcp-pipe connect --help");
     let client = client::named(wanted.client).ok_or_else(unknown)?;
     let program = programs::named(wanted.client).ok_or_else(unknown)?;
     let path = match wanted.file {
         Some(file) => joined(&surroundings.cwd, file),
         None => program.own(System::here(), &surroundings.env).ok_or_else(|| {
-            failure(Exit::Usage, format!("where {} has its file is not known: HOME is not set", program.title), "name it by --file")
+            failure(
+                Exit::Usage,
+                format!("where {} has its file is not known: HOME is not set", program.title),
+                "name it by --file",
+            )
         })?,
     };
     let config = Config::read(surroundings)?;
@@ -63,7 +68,8 @@ pub(crate) fn run(
         writer.put(&path, before, new, is_private)?;
         copies = writer.copies;
     }
-    let told = Told { wanted, title: program.title, path, snippet, changes, copies, client, way: &way, config: &config };
+    let told =
+        Told { wanted, title: program.title, path, snippet, changes, copies, client, way: &way, config: &config };
     print(&match wanted.json {
         true => files::cleaned_json(told.json(), redactor),
         false => files::cleaned(&told.words(), redactor),
@@ -117,12 +123,16 @@ fn http(
     let key = key(config, surroundings);
     redactor.add(key.as_ref().map(|(_, key)| key.clone()));
     match key {
-        Some((variable, key)) => {
-            Ok(Way::Http { url, key: Some(Key { variable, text: key.reveal().to_owned() }) })
-        }
+        Some((variable, key)) => Ok(Way::Http { url, key: Some(Key { variable, text: key.reveal().to_owned() }) }),
         None if client.syntax == Syntax::None => {
-            let what = format!("the config has the key of the gateway as its SHA-256 only, and {title} needs the key itself in its file");
-            Err(failure(Exit::Config, what, "give the gateway a key of which the config has the text, by \"key\": \"${NAME}\""))
+            let what = format!(
+                "the config has the key of the gateway as its SHA-256 only, and {title} needs the key itself in its file"
+            );
+            Err(failure(
+                Exit::Config,
+                what,
+                "give the gateway a key of which the config has the text, by \"key\": \"${NAME}\"",
+            ))
         }
         None => Ok(Way::Http { url, key: Some(Key { variable: KEY.to_owned(), text: String::new() }) }),
     }
@@ -187,14 +197,19 @@ impl Told<'_> {
         match (self.changes, self.wanted.write) {
             (false, _) => out.push_str("It is there already. Nothing is to be done.\n"),
             (true, false) => out.push_str(&format!("Nothing has been written. To put it there: {command} --write\n")),
-            (true, true) => out.push_str(&format!("Written. Restart {}, or have it read its servers again.\n", self.title)),
+            (true, true) => {
+                out.push_str(&format!("Written. Restart {}, or have it read its servers again.\n", self.title))
+            }
         }
         for copy in &self.copies {
             out.push_str(&format!("What was there before: {}\n", brief_path(copy)));
         }
         match self.way {
             Way::Stdio { .. } if self.config.text.is_none() => {
-                out.push_str(&format!("{} is not there yet: mcp-pipe init makes one.\n", brief_path(&self.config.path)));
+                out.push_str(&format!(
+                    "{} is not there yet: mcp-pipe init makes one.\n",
+                    brief_path(&self.config.path)
+                ));
             }
             Way::Stdio { .. } if self.client.dials() && !self.config.value["gateway"].is_null() => {
                 out.push_str("To have it call the gateway instead of starting a program: --http\n");
@@ -202,9 +217,14 @@ impl Told<'_> {
             Way::Http { key: Some(key), .. } => match self.client.syntax {
                 Syntax::None => out.push_str("The gateway's key stands in that file, which is for you alone.\n"),
                 Syntax::Around(..) => {
-                    out.push_str(&format!("{} has to hold the gateway's key where {} runs.\n", key.variable, self.title));
+                    out.push_str(&format!(
+                        "{} has to hold the gateway's key where {} runs.\n",
+                        key.variable, self.title
+                    ));
                 }
-                Syntax::Question => out.push_str(&format!("{} asks for the gateway's key once, and keeps it.\n", self.title)),
+                Syntax::Question => {
+                    out.push_str(&format!("{} asks for the gateway's key once, and keeps it.\n", self.title))
+                }
             },
             Way::Stdio { .. } | Way::Http { .. } => {}
         }

@@ -113,7 +113,12 @@ mod tests {
     fn what_is_not_meant_stays_byte_for_byte() {
         let text = "// mine\n{\n    \"theme\": \"dark\", // keep\n    \"mcpServers\": {\n        \"a\": {\"command\": \"x\"}, /* a */\n    },\n}\n";
         let new = with(text, &[(vec!["mcpServers", "b"], json!({"command": "y", "args": ["z"]}))]).unwrap();
-        for kept in ["// mine\n", "    \"theme\": \"dark\", // keep\n", "        \"a\": {\"command\": \"x\"}, /* a */\n", "        \"b\": {"] {
+        for kept in [
+            "// mine\n",
+            "    \"theme\": \"dark\", // keep\n",
+            "        \"a\": {\"command\": \"x\"}, /* a */\n",
+            "        \"b\": {",
+        ] {
             assert!(new.contains(kept), "{new}");
         }
         let again = with(&new, &[(vec!["mcpServers", "b"], json!({"command": "y", "args": ["z"]}))]).unwrap();

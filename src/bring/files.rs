@@ -127,7 +127,13 @@ impl Writer {
     ///
     /// # Errors
     /// It could not be written, and is as it was.
-    pub(crate) fn put(&mut self, path: &Path, before: Option<String>, text: &str, is_private: bool) -> Result<(), Failure> {
+    pub(crate) fn put(
+        &mut self,
+        path: &Path,
+        before: Option<String>,
+        text: &str,
+        is_private: bool,
+    ) -> Result<(), Failure> {
         match replace(path, &Before { text: before, is_private }, text, &self.stamp) {
             Ok(copy) => {
                 self.copies.extend(copy);

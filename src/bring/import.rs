@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use super::Import;
 use super::edit::{self, Put};
 use super::files::{self, Config, Writer, failure};
 use super::plan::{self, Plan, Present, Source};
 use super::programs::{self, PROGRAMS, Program, System};
 use super::report::Report;
-use super::Import;
 use crate::config::{self, Surroundings};
 use crate::disk::joined;
 use crate::error::{Exit, Failure};
@@ -23,7 +23,10 @@ pub(crate) fn run(wanted: &Import<'_>, surroundings: &Surroundings, redactor: &R
     let plan = planned(&sources, &config, wanted.both, surroundings, redactor);
     if sources.is_empty() && !wanted.json {
         let titles: Vec<&str> = PROGRAMS.iter().map(|program| program.title).collect();
-        print(&format!("No servers were found. Looked for the files of {}.\nA file is named by: mcp-pipe import --from FILE\n", titles.join(", ")));
+        print(&format!(
+            "No servers were found. Looked for the files of {}.\nA file is named by: mcp-pipe import --from FILE\n",
+            titles.join(", ")
+        ));
         return Ok(Exit::Success);
     }
     let copies = if wanted.write { Some(write(&plan, &config)?) } else { None };
@@ -131,7 +134,8 @@ fn of_program(program: &Program, own: &Path, surroundings: &Surroundings) -> Res
     let mut found: Vec<Source> = Vec::new();
     for place in program.places(System::here(), &surroundings.env, &surroundings.cwd) {
         let real = place.path.canonicalize().unwrap_or_else(|_| place.path.clone());
-        let is_known = real == own || found.iter().any(|source| source.path.canonicalize().is_ok_and(|path| path == real));
+        let is_known =
+            real == own || found.iter().any(|source| source.path.canonicalize().is_ok_and(|path| path == real));
         let Some(text) = files::text(&place.path)?.filter(|_| !is_known) else { continue };
         let value = files::value(&place.path, &text)?;
         if !config::lists(&value).0.is_empty() {
@@ -169,16 +173,17 @@ fn of_file(name: &str, surroundings: &Surroundings) -> Result<Source, Failure> {
 /// What could not be written; nothing of it is, or only `.env`.
 pub(crate) fn write(plan: &Plan, config: &Config) -> Result<Vec<PathBuf>, Failure> {
     let list = config.list();
-    let servers = plan.new_servers().map(|(name, entry)| {
-        (list.iter().copied().chain([name]).collect(), Value::Object(entry.clone()))
-    });
+    let servers = plan
+        .new_servers()
+        .map(|(name, entry)| (list.iter().copied().chain([name]).collect(), Value::Object(entry.clone())));
     let endpoints = plan.endpoints.iter().map(|(name, value)| (vec!["endpoints", name], value.clone()));
     let puts: Vec<Put<'_>> = servers.chain(endpoints).collect();
     let before = config.text.clone();
     let new = match puts.is_empty() {
         true => None,
         false => Some(edit::with(before.as_deref().unwrap_or_default(), &puts).ok_or_else(|| {
-            let what = format!("{} can't be changed without touching the rest; nothing was written", brief_path(&config.path));
+            let what =
+                format!("{} can't be changed without touching the rest; nothing was written", brief_path(&config.path));
             failure(Exit::Failed, what, "put in by hand what mcp-pipe import shows")
         })?),
     };
@@ -204,7 +209,10 @@ fn lines(plan: &Plan) -> Result<Vec<String>, Failure> {
             lines.push(format!("# For {}, to be filled in:", brief(&added.server).replace(['\n', '\r'], " ")));
         }
         lines.push(edit::line(&added.name, added.value.reveal()).ok_or_else(|| {
-            let what = format!("the value of {} has characters that no line of .env can hold; nothing was written", added.name);
+            let what = format!(
+                "the value of {} has characters that no line of .env can hold; nothing was written",
+                added.name
+            );
             failure(Exit::Failed, what, format!("set {} in the environment, and import again", added.name))
         })?);
     }

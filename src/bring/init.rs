@@ -51,7 +51,8 @@ pub(crate) fn run(yes: bool, surroundings: &Surroundings, redactor: &Redactor) -
     let mut to_set = Vec::new();
     if !plan.added.is_empty() {
         let names: Vec<&str> = plan.added.iter().map(|added| added.name.as_str()).collect();
-        let question = format!("Write {} into {}, for you alone?", names.join(", "), brief_path(&import::dotenv(&config)));
+        let question =
+            format!("Write {} into {}, for you alone?", names.join(", "), brief_path(&import::dotenv(&config)));
         if !answers.yes(&question).map_err(told)? {
             to_set = plan.added.drain(..).map(|added| added.name).collect();
         }
@@ -68,7 +69,9 @@ pub(crate) fn run(yes: bool, surroundings: &Surroundings, redactor: &Redactor) -
         let name = brief(&step.written);
         match &step.outcome {
             Outcome::Unusable(why) => out.push_str(&format!("  left out: {name}: {why}\n")),
-            Outcome::Taken(_) => out.push_str(&format!("  left out: {name}: another server has its name; see mcp-pipe import\n")),
+            Outcome::Taken(_) => {
+                out.push_str(&format!("  left out: {name}: another server has its name; see mcp-pipe import\n"))
+            }
             Outcome::New(_) | Outcome::Same => {}
         }
         for (key, why) in step.left.iter().filter(|(key, _)| !key.is_empty()) {
@@ -81,7 +84,11 @@ pub(crate) fn run(yes: bool, surroundings: &Surroundings, redactor: &Redactor) -
     if !to_set.is_empty() {
         out.push_str(&format!("To be set where mcp-pipe runs: {}\n", to_set.join(", ")));
     }
-    let named = if surroundings.config.is_named() { format!(" --config {}", crate::words::quoted(&config.path.display().to_string())) } else { String::new() };
+    let named = if surroundings.config.is_named() {
+        format!(" --config {}", crate::words::quoted(&config.path.display().to_string()))
+    } else {
+        String::new()
+    };
     let next = if has_endpoint { format!("mcp-pipe{named}") } else { format!("mcp-pipe{named} --local") };
     out.push_str(&format!("Next: {next}\n"));
     print(&files::cleaned(&out, redactor));
@@ -96,7 +103,11 @@ struct Answers<'a> {
 
 impl Answers<'_> {
     fn yes(&self, question: &str) -> io::Result<bool> {
-        if self.yes { Ok(true) } else { ask::yes(&files::cleaned(question, self.redactor).trim_end().replace('\n', " ")) }
+        if self.yes {
+            Ok(true)
+        } else {
+            ask::yes(&files::cleaned(question, self.redactor).trim_end().replace('\n', " "))
+        }
     }
 
     /// Whether there is an endpoint already, else the one that is typed.
@@ -107,7 +118,8 @@ impl Answers<'_> {
         if self.yes {
             return Ok((false, None));
         }
-        let question = "Endpoint, with its token (wss://host/path?token=…; not shown while you paste it; nothing for none):";
+        let question =
+            "Endpoint, with its token (wss://host/path?token=…; not shown while you paste it; nothing for none):";
         for _ in 0..TRIES {
             let said = ask::hidden(question)
                 .map_err(|error| failure(Exit::Failed, format!("the terminal can't be read: {error}"), ""))?;

@@ -80,7 +80,11 @@ pub(crate) fn screaming(text: &str) -> String {
         }
     }
     let name = name.trim_end_matches('_');
-    if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) { format!("SERVER_{name}").trim_end_matches('_').to_owned() } else { name.to_owned() }
+    if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
+        format!("SERVER_{name}").trim_end_matches('_').to_owned()
+    } else {
+        name.to_owned()
+    }
 }
 
 /// Moves the secrets of an entry into variables.
@@ -196,14 +200,16 @@ impl Mover<'_, '_> {
         let mut needed = Vec::new();
         let mut editors = None;
         let expands = entry.get("expandArgs") == Some(&json!(true));
-        let texts = entry.iter().filter(|(key, _)| !["command", "tools"].contains(&key.as_str()) && (*key != "args" || expands));
+        let texts = entry
+            .iter()
+            .filter(|(key, _)| !["command", "tools"].contains(&key.as_str()) && (*key != "args" || expands));
         for (_, value) in texts {
-            each_text(&mut value.clone(), &mut |text| {
-                match expand(text, |name| self.variables.get(name).or_else(|| is_place(name).then(String::new))) {
-                    Err(ExpandError::Unset(names)) => needed.extend(names),
-                    Err(ExpandError::Editor(kind)) => editors = Some(kind),
-                    Err(ExpandError::Malformed | ExpandError::Input) | Ok(_) => {}
-                }
+            each_text(&mut value.clone(), &mut |text| match expand(text, |name| {
+                self.variables.get(name).or_else(|| is_place(name).then(String::new))
+            }) {
+                Err(ExpandError::Unset(names)) => needed.extend(names),
+                Err(ExpandError::Editor(kind)) => editors = Some(kind),
+                Err(ExpandError::Malformed | ExpandError::Input) | Ok(_) => {}
             });
         }
         if let Some(kind) = editors {
@@ -224,7 +230,9 @@ fn is_place(name: &str) -> bool {
 
 /// The names of the variables in a text.
 fn names_in(text: &str) -> impl Iterator<Item = &str> {
-    text.split("${").skip(1).map(|rest| rest.strip_prefix("env:").unwrap_or(rest).split(['}', ':']).next().unwrap_or_default())
+    text.split("${")
+        .skip(1)
+        .map(|rest| rest.strip_prefix("env:").unwrap_or(rest).split(['}', ':']).next().unwrap_or_default())
 }
 
 /// The ranges of a text that are no variables; the default of one is none either.
@@ -320,8 +328,11 @@ mod tests {
         secrets("my-db", &mut made, replaces, &mut variables).unwrap();
         let made = Value::Object(made);
         if replaces == Replaces::Braces {
-            assert_eq!(variables.expanded(&json!({"env": made["env"], "headers": made["headers"], "url": made["url"]})),
-                variables.expanded(&json!({"env": entry["env"], "headers": entry["headers"], "url": entry["url"]})), "the same is meant");
+            assert_eq!(
+                variables.expanded(&json!({"env": made["env"], "headers": made["headers"], "url": made["url"]})),
+                variables.expanded(&json!({"env": entry["env"], "headers": entry["headers"], "url": entry["url"]})),
+                "the same is meant"
+            );
         }
         (made, variables.added.into_iter().map(|added| (added.name, added.value.reveal().to_owned())).collect())
     }
@@ -347,7 +358,8 @@ mod tests {
 
     #[test]
     fn what_is_no_variable_where_it_stands_is_none_here() {
-        let (made, added) = moved(json!({"env": {"X": "${NOT}"}, "command": "x", "args": ["${NOT}"]}), Replaces::Nothing);
+        let (made, added) =
+            moved(json!({"env": {"X": "${NOT}"}, "command": "x", "args": ["${NOT}"]}), Replaces::Nothing);
         assert_eq!(made, json!({"env": {"X": "${MY_DB_X}"}, "command": "x", "args": ["${NOT}"]}));
         assert_eq!(added, [("MY_DB_X".to_owned(), "${NOT}".to_owned())]);
     }
@@ -361,13 +373,16 @@ mod tests {
 
     #[test]
     fn secrets_of_a_command_line_go_into_the_environment_where_the_program_takes_them_from_there() {
-        let docker = json!({"command": "docker", "args": ["run", "-i", "-e", "API_KEY=abc", "--env=T_TOKEN=def", "mcp/x"]});
+        let docker =
+            json!({"command": "docker", "args": ["run", "-i", "-e", "API_KEY=abc", "--env=T_TOKEN=def", "mcp/x"]});
         let (made, added) = moved(docker, Replaces::Nothing);
         assert_eq!(made["args"], json!(["run", "-i", "-e", "API_KEY", "--env=T_TOKEN", "mcp/x"]));
         assert_eq!(made["env"], json!({"T_TOKEN": "${MY_DB_T_TOKEN}", "API_KEY": "${MY_DB_API_KEY}"}));
         assert_eq!((made.get("expandArgs"), added.len()), (None, 2));
-        let remote = json!({"command": "npx", "args": ["mcp-remote", "https://h/", "--header", "Authorization: Bearer abc"]});
-        let own = json!({"command": "mcp-remote", "args": ["https://h/", "--header", "X-Key:${K}"], "env": {"K": "s3cret"}});
+        let remote =
+            json!({"command": "npx", "args": ["mcp-remote", "https://h/", "--header", "Authorization: Bearer abc"]});
+        let own =
+            json!({"command": "mcp-remote", "args": ["https://h/", "--header", "X-Key:${K}"], "env": {"K": "s3cret"}});
         let (made, added) = moved(own, Replaces::Nothing);
         assert_eq!((&made["args"][2], &*added[0].1, made.get("expandArgs")), (&json!("X-Key:${K}"), "s3cret", None));
         let (made, _) = moved(remote, Replaces::Nothing);
@@ -378,9 +393,13 @@ mod tests {
     #[test]
     fn others_are_replaced_in_the_command_line_which_is_said() {
         let (made, added) = moved(json!({"command": "x", "args": ["--api-key", "abc", "${lit}"]}), Replaces::Nothing);
-        assert_eq!(made, json!({"command": "x", "args": ["--api-key", "${MY_DB_API_KEY}", "${MY_DB_ARG}"], "expandArgs": true}));
+        assert_eq!(
+            made,
+            json!({"command": "x", "args": ["--api-key", "${MY_DB_API_KEY}", "${MY_DB_ARG}"], "expandArgs": true})
+        );
         assert_eq!(added.len(), 2);
-        let (made, added) = moved(json!({"command": "x", "args": ["${userHome}/a", "--key", "${KEY}"]}), Replaces::Braces);
+        let (made, added) =
+            moved(json!({"command": "x", "args": ["${userHome}/a", "--key", "${KEY}"]}), Replaces::Braces);
         assert_eq!(made, json!({"command": "x", "args": ["${userHome}/a", "--key", "${KEY}"], "expandArgs": true}));
         assert_eq!(added, [("KEY".to_owned(), String::new())]);
     }

@@ -280,7 +280,11 @@ fn beside(file: &Value, others: &[String]) -> Vec<String> {
         }
     }
     if !own.is_empty() {
-        let more = own.len().checked_sub(SHOWN).filter(|more| *more > 0).map_or_else(String::new, |n| format!(" and {n} more"));
+        let more = own
+            .len()
+            .checked_sub(SHOWN)
+            .filter(|more| *more > 0)
+            .map_or_else(String::new, |n| format!(" and {n} more"));
         let names = own.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
         notes.push(format!("{names}{more}: no servers, so not taken over"));
     }
@@ -362,7 +366,8 @@ mod tests {
         assert!(notes.iter().any(|note| note.starts_with("webUI: no servers")), "{notes:?}");
         let other = planned(&[source("xiaozhi-client", file)], json!({}), false, &[("MCP_ENDPOINT", "wss://other/")]);
         assert!(other.added.is_empty() && other.notes[0].1.contains("another"));
-        let several = json!({"mcpEndpoint": ["wss://h/?token=a", "wss://h/?token=b"], "mcpServers": {"a": {"command": "x"}}});
+        let several =
+            json!({"mcpEndpoint": ["wss://h/?token=a", "wss://h/?token=b"], "mcpServers": {"a": {"command": "x"}}});
         let plan = planned(&[source("xiaozhi-client", several)], json!({}), false, &[]);
         assert_eq!(plan.endpoints.len(), 2);
         assert_eq!(plan.endpoints[0].1, json!({"url": "${XIAOZHI_CLIENT_1_ENDPOINT}"}));

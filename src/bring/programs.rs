@@ -221,9 +221,8 @@ impl Root {
             let named = env.filled("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
             named.or_else(|| Some(home()?.join(".config")))
         };
-        let roaming = || {
-            env.filled("APPDATA").map(PathBuf::from).or_else(|| Some(home()?.join("AppData").join("Roaming")))
-        };
+        let roaming =
+            || env.filled("APPDATA").map(PathBuf::from).or_else(|| Some(home()?.join("AppData").join("Roaming")));
         match (self, system) {
             (Home, _) => home(),
             (AppData, System::Linux) | (Config, _) | (ConfigOrAppData, System::Linux | System::Mac) => config(),
@@ -238,7 +237,8 @@ impl Root {
 /// Whose file this most likely is, by its name, and to which project it belongs. `None` for a file of unknown kind: its paths start
 /// in its own folder.
 pub(crate) fn of_file(path: &Path) -> (&'static str, Habits, Option<PathBuf>) {
-    let all = || PROGRAMS.iter().flat_map(|program| program.files.iter().map(move |(root, known)| (program, *root, *known)));
+    let all =
+        || PROGRAMS.iter().flat_map(|program| program.files.iter().map(move |(root, known)| (program, *root, *known)));
     let ends = |known: &str| !known.is_empty() && path.ends_with(known);
     if let Some((program, ..)) = all().find(|(_, root, known)| *root != Project && known.contains('/') && ends(known)) {
         return (program.name, program.habits, None);

@@ -160,8 +160,7 @@ impl Report<'_> {
                 Outcome::New(_) | Outcome::Same => (None, None),
             };
             let entry = if let Outcome::New(entry) = &step.outcome { Some(entry) } else { None };
-            let left: Vec<Value> =
-                step.left.iter().map(|(key, why)| json!({ "key": key, "why": why })).collect();
+            let left: Vec<Value> = step.left.iter().map(|(key, why)| json!({ "key": key, "why": why })).collect();
             json!({
                 "program": source.map(|source| source.program),
                 "file": source.map(|source| source.path.display().to_string()),
@@ -169,12 +168,8 @@ impl Report<'_> {
                 "why": why, "different": keys, "entry": entry, "variables": step.variables, "left": left,
             })
         };
-        let note = |(n, what): &(usize, String)| {
-            json!({ "file": self.sources.get(*n).map(|source| source.path.display().to_string()), "note": what })
-        };
-        let variable = |added: &super::moved::Added| {
-            json!({ "name": added.name, "server": added.server, "fillIn": added.value.reveal().is_empty() })
-        };
+        let note = |(n, what): &(usize, String)| json!({ "file": self.sources.get(*n).map(|source| source.path.display().to_string()), "note": what });
+        let variable = |added: &super::moved::Added| json!({ "name": added.name, "server": added.server, "fillIn": added.value.reveal().is_empty() });
         json!({
             "schema": SCHEMA,
             "config": self.config.display().to_string(),

@@ -399,7 +399,9 @@ mod tests {
         ] {
             assert_eq!(made(&written, habits, None), (want, left.into_iter().map(str::to_owned).collect()));
         }
-        for (written, want) in [(json!([]), "is no object"), (json!({"source": "extension", "settings": {}}), "neither a command")] {
+        for (written, want) in
+            [(json!([]), "is no object"), (json!({"source": "extension", "settings": {}}), "neither a command")]
+        {
             let refused = entry(&written, PLAIN, None, &Environment::default()).unwrap_err();
             assert!(refused.contains(want), "{refused}");
         }

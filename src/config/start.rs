@@ -192,12 +192,7 @@ fn program_of(ctx: &mut Context<'_>, text: &Located<String>) -> String {
 }
 
 /// An argument as it is handed over; `None` if a variable in it can't be replaced, which has been noted.
-fn argument(
-    ctx: &mut Context<'_>,
-    text: &Located<String>,
-    expands: bool,
-    env: &[(String, Secret)],
-) -> Option<String> {
+fn argument(ctx: &mut Context<'_>, text: &Located<String>, expands: bool, env: &[(String, Secret)]) -> Option<String> {
     let filled = match expands {
         true => {
             ctx.hide_variables(&text.value);

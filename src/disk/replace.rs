@@ -127,7 +127,10 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         let copy = put(&path, Some("old"), false).unwrap().unwrap();
         assert_eq!(copy, dir.path().join("a.json.backup-20261129-120000"));
-        assert_eq!((fs::read_to_string(&copy).unwrap(), fs::read_to_string(&path).unwrap()), ("old".into(), "new".into()));
+        assert_eq!(
+            (fs::read_to_string(&copy).unwrap(), fs::read_to_string(&path).unwrap()),
+            ("old".into(), "new".into())
+        );
         assert_eq!((mode(&copy), mode(&path)), (0o640, 0o640));
         let second = put(&path, Some("new"), true).unwrap().unwrap();
         assert_eq!(second, dir.path().join("a.json.backup-20261129-120000-2"));

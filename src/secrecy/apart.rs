@@ -8,8 +8,22 @@ use super::address::{SCHEMES, is_secret_segment, is_telling, parameter, start_in
 use super::stranger::looks_secret;
 
 /// How tokens of well-known services begin.
-const PREFIXES: &[&str] =
-    &["sk-", "pk-", "ghp_", "gho_", "ghs_", "github_pat_", "glpat-", "xox", "hf_", "AKIA", "AIza", "eyJ", "ntn_", "npm_"];
+const PREFIXES: &[&str] = &[
+    "sk-",
+    "pk-",
+    "ghp_",
+    "gho_",
+    "ghs_",
+    "github_pat_",
+    "glpat-",
+    "xox",
+    "hf_",
+    "AKIA",
+    "AIza",
+    "eyJ",
+    "ntn_",
+    "npm_",
+];
 /// How the name of a variable or an option ends that holds a place, and no secret.
 const PLACES: &[&str] = &["file", "path", "dir", "folder", "url", "uri", "host", "endpoint", "type", "mode", "name"];
 /// Fewest letters and digits in a row, digits among them, that are no name of a file or folder.
@@ -52,7 +66,8 @@ pub(crate) fn of_variable(name: &str, value: &str) -> Vec<Part> {
 /// The parts of the value of a header: what stands behind a scheme such as `Bearer`.
 pub(crate) fn of_header(name: &str, value: &str) -> Vec<Part> {
     let scheme = |text: &&str| value.get(..text.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(text));
-    let begin = SCHEMES.iter().find(|text| scheme(text) && value[text.len()..].starts_with(' ')).map_or(0, |s| s.len() + 1);
+    let begin =
+        SCHEMES.iter().find(|text| scheme(text) && value[text.len()..].starts_with(' ')).map_or(0, |s| s.len() + 1);
     if value[begin..].trim().is_empty() || !(is_telling(name) || begin > 0 || !is_plain(value)) {
         return Vec::new();
     }
@@ -162,7 +177,8 @@ fn is_place(text: &str) -> bool {
     let drive = text.as_bytes().get(1) == Some(&b':') && text.starts_with(|c: char| c.is_ascii_alphabetic());
     // A variable, and what stands behind it; its default may be a secret.
     let variable = text.starts_with("${") && text.contains("}/") && !text.contains(":-");
-    let begins = drive || variable || text == "." || ["/", "./", "../", "~/"].iter().any(|begin| text.starts_with(begin));
+    let begins =
+        drive || variable || text == "." || ["/", "./", "../", "~/"].iter().any(|begin| text.starts_with(begin));
     let file = text.contains('/') && text.rsplit_once('.').is_some_and(|(_, end)| (1..=5).contains(&end.len()));
     (begins || file) && !text.split(['/', '\\']).any(is_long_name)
 }
@@ -290,7 +306,10 @@ mod tests {
             ("--key-file|/run/key.pem|--port|8080", "--key-file|/run/key.pem|--port|8080"),
             ("run|-e|API_KEY=abc|-e|HOME|mcp/x", "run|-e|API_KEY=…|-e|HOME|mcp/x"),
             ("--env=API_KEY=abc", "--env=API_KEY=…"),
-            ("mcp-remote|https://h.example/mcp|--header|Authorization: Bearer abc", "mcp-remote|https://h.example/mcp|--header|Authorization: Bearer …"),
+            (
+                "mcp-remote|https://h.example/mcp|--header|Authorization: Bearer abc",
+                "mcp-remote|https://h.example/mcp|--header|Authorization: Bearer …",
+            ),
             ("--header|Authorization:abc", "--header|Authorization:…"),
             ("--header=X-Key: abc", "--header=X-Key: …"),
             ("postgresql://u:s3cret@db/x", "postgresql://u:…@db/x"),
@@ -298,7 +317,10 @@ mod tests {
             ("ghp_0123456789abcdefABCD", "…"),
             ("0123456789abcdef0123456789abcdef", "…"),
             ("--from|git+https://github.com/o/r.git|main.py", "--from|git+https://github.com/o/r.git|main.py"),
-            ("/home/u/projects|./server.py|src/index.js|--verbose", "/home/u/projects|./server.py|src/index.js|--verbose"),
+            (
+                "/home/u/projects|./server.py|src/index.js|--verbose",
+                "/home/u/projects|./server.py|src/index.js|--verbose",
+            ),
         ] {
             assert_eq!(line(text), want);
         }
