@@ -66,7 +66,7 @@ pub(crate) use dotenv::value as dotenv_value;
 pub use environment::Environment;
 pub(crate) use environment::proxies;
 pub(crate) use expand::{ExpandError, expand};
-pub(crate) use foreign::{Habits, List, Replaces, each_text, entry as foreign_entry, judge, lists, parsed};
+pub(crate) use foreign::{Habits, List, Replaces, each_text, entry as foreign_entry, judge, lists, parsed, usable};
 pub use gateway::{ApiKeySpec, EndpointTokenSpec, GatewaySpec, GatewayTls, HostName, JwksSource, JwtSpec, Room};
 pub(crate) use gateway::{sha256, without_made_up_key};
 pub use instances::{Instances, PerPeer};

@@ -14,7 +14,7 @@ use crate::config::{self, GatewaySpec, Surroundings};
 use crate::disk::joined;
 use crate::disk::read::{Accept, whole};
 use crate::error::{Exit, Failure};
-use crate::review::print;
+use crate::review::{as_json, as_text, print};
 use crate::secrecy::{Redactor, Secret};
 use crate::words::{brief_path, quoted};
 
@@ -45,7 +45,7 @@ pub(crate) fn run(
     };
     let config = Config::read(surroundings)?;
     let way = match wanted.http {
-        false => stdio(&config)?,
+        false => stdio(&config, surroundings)?,
         true => http(client, program.title, &config, line, surroundings, redactor)?,
     };
     let before = files::text(&path)?;
@@ -59,7 +59,7 @@ pub(crate) fn run(
     if wanted.write && changes {
         let Some(new) = &new else {
             let what = format!("{} can't be changed without touching the rest; nothing was written", brief_path(&path));
-            let shown = files::cleaned(&format!("{snippet:#}"), redactor);
+            let shown = as_text(&format!("{snippet:#}"), redactor);
             return Err(failure(Exit::Failed, what, format!("put this into it:\n{shown}")));
         };
         // The key may stand in it from now on.
@@ -71,8 +71,8 @@ pub(crate) fn run(
     let told =
         Told { wanted, title: program.title, path, snippet, changes, copies, client, way: &way, config: &config };
     print(&match wanted.json {
-        true => files::cleaned_json(told.json(), redactor),
-        false => files::cleaned(&told.words(), redactor),
+        true => as_json(&told.json(), redactor)?,
+        false => as_text(&told.words(), redactor),
     });
     Ok(Exit::Success)
 }
@@ -85,12 +85,15 @@ fn merged(mut whole: Value, keys: &[&str], entry: &Value) -> Value {
 }
 
 /// By `mcp-pipe stdio`, with this program and this config.
-fn stdio(config: &Config) -> Result<Way, Failure> {
-    let program = std::env::current_exe()
+fn stdio(config: &Config, surroundings: &Surroundings) -> Result<Way, Failure> {
+    let itself = std::env::current_exe()
         .map_err(|error| failure(Exit::Failed, format!("where mcp-pipe itself is can't be found out: {error}"), ""))?;
-    let path = config.path.canonicalize().unwrap_or_else(|_| config.path.clone());
-    let args = ["stdio".to_owned(), "--config".to_owned(), path.display().to_string()];
-    Ok(Way::Stdio { program: program.display().to_string(), args: args.into() })
+    // A link on the PATH stays where an update moves what it leads to.
+    let path = surroundings.env.get("PATH").unwrap_or_default();
+    let is_it = |link: &PathBuf| link.is_absolute() && link.canonicalize().is_ok_and(|real| real == itself);
+    let link = std::env::split_paths(path).filter_map(|folder| Some(folder.join(itself.file_name()?))).find(is_it);
+    let args = ["stdio".to_owned(), "--config".to_owned(), config.path.display().to_string()];
+    Ok(Way::Stdio { program: link.unwrap_or(itself).display().to_string(), args: args.into() })
 }
 
 /// By the gateway of the config.
@@ -106,16 +109,18 @@ fn http(
         let what = format!("{title} starts its servers, and takes no address in its file");
         return Err(failure(Exit::Usage, what, format!("leave --http out: mcp-pipe connect {}", client.name)));
     }
-    // Endpoints are no matter here.
-    let local = CommandLine { local: true, target: Target::All, commands: Vec::new(), ..*line };
-    let resolved = config::resolve(&local, surroundings)?;
+    let none = || {
+        let what = format!("{} has no gateway, so there is no address", brief_path(&config.path));
+        failure(Exit::Config, what, "add \"gateway\": {} to it, and run mcp-pipe; or leave --http out")
+    };
+    if config.value["gateway"].is_null() {
+        return Err(none());
+    }
+    let line = CommandLine { target: Target::All, commands: Vec::new(), ..*line };
+    let resolved = config::resolve(&line, surroundings)?;
     redactor.add(resolved.secrets.iter().cloned());
     redactor.spare(resolved.names.iter().map(String::as_str));
-    let Some(gateway) = resolved.config.gateway else {
-        let what = format!("{} has no gateway, so there is no address", brief_path(&config.path));
-        let remedy = "add \"gateway\": {} to it, and run mcp-pipe; or leave --http out";
-        return Err(failure(Exit::Config, what, remedy));
-    };
+    let gateway = resolved.config.gateway.ok_or_else(none)?;
     let url = address(&gateway)?;
     if gateway.api_keys.is_empty() && gateway.jwt.is_empty() {
         return Ok(Way::Http { url, key: None });

@@ -11,7 +11,6 @@ use crate::disk::read::{Accept, whole};
 use crate::disk::replace::{Before, replace};
 use crate::error::{Exit, Failure, Problems};
 use crate::logging;
-use crate::secrecy::{Redactor, plain};
 use crate::words::brief_path;
 
 /// Largest file that is read, in bytes: the settings of an editor, or what Claude Code remembers of all projects.
@@ -145,15 +144,4 @@ impl Writer {
             }
         }
     }
-}
-
-/// A report for a person, or for a program, in which no secret is and nothing steers a terminal.
-pub(crate) fn cleaned(text: &str, redactor: &Redactor) -> String {
-    text.lines().map(|line| format!("{}\n", plain::line(&redactor.clean_all(line)))).collect()
-}
-
-/// The same of JSON.
-pub(crate) fn cleaned_json(mut value: Value, redactor: &Redactor) -> String {
-    redactor.clean_value(&mut value);
-    plain::json(&format!("{value:#}\n")).into_owned()
 }

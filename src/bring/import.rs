@@ -13,7 +13,7 @@ use super::report::Report;
 use crate::config::{self, Surroundings};
 use crate::disk::joined;
 use crate::error::{Exit, Failure};
-use crate::review::print;
+use crate::review::{as_json, as_text, print};
 use crate::secrecy::Redactor;
 use crate::words::{brief, brief_path, closest, quoted};
 
@@ -40,8 +40,8 @@ pub(crate) fn run(wanted: &Import<'_>, surroundings: &Surroundings, redactor: &R
         inheriting: inheriting(&config),
     };
     print(&match wanted.json {
-        true => files::cleaned_json(report.json(), redactor),
-        false => files::cleaned(&report.words(), redactor),
+        true => as_json(&report.json(), redactor)?,
+        false => as_text(&report.words(), redactor),
     });
     Ok(Exit::Success)
 }
@@ -89,6 +89,7 @@ pub(crate) fn planned(
         has_endpoints: !config.value["endpoints"].is_null(),
         folder: config.folder(),
         env: &surroundings.env,
+        exists: &|path| path.is_file(),
         both,
     };
     let plan = plan::plan(sources, &present, &|name| files::variable(surroundings, name));
@@ -130,7 +131,7 @@ pub(crate) fn sources(from: &[String], config: &Path, surroundings: &Surrounding
 }
 
 /// The files of a program in which servers are.
-fn of_program(program: &Program, own: &Path, surroundings: &Surroundings) -> Result<Vec<Source>, Failure> {
+pub(crate) fn of_program(program: &Program, own: &Path, surroundings: &Surroundings) -> Result<Vec<Source>, Failure> {
     let mut found: Vec<Source> = Vec::new();
     for place in program.places(System::here(), &surroundings.env, &surroundings.cwd) {
         let real = place.path.canonicalize().unwrap_or_else(|_| place.path.clone());

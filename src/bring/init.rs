@@ -10,13 +10,13 @@ use super::files::{self, Config, failure};
 use super::import::{self, planned};
 use super::moved::Added;
 use super::plan::{Outcome, Plan, Source, Step};
-use super::programs;
+use super::programs::{self, PROGRAMS};
 use crate::config::{self, Surroundings};
 use crate::endpoint::Endpoint;
 use crate::error::{Exit, Failure};
-use crate::review::print;
+use crate::review::{as_text, print};
 use crate::secrecy::{Redactor, Secret, address};
-use crate::words::{brief, brief_path, counted};
+use crate::words::{brief, brief_path, counted, quoted};
 
 /// The variable that holds the endpoint.
 const ENDPOINT: &str = "MCP_ENDPOINT";
@@ -36,7 +36,14 @@ pub(crate) fn run(yes: bool, surroundings: &Surroundings, redactor: &Redactor) -
     let answers = Answers { yes, redactor };
     let told = |error: io::Error| failure(Exit::Failed, format!("the terminal can't be read: {error}"), "");
     let (is_set, endpoint) = answers.endpoint(surroundings)?;
-    let sources = import::sources(&[], &config.path, surroundings)?;
+    let mut sources = Vec::new();
+    for program in PROGRAMS {
+        match import::of_program(program, &config.path, surroundings) {
+            Ok(found) => sources.extend(found),
+            // It costs only itself.
+            Err(failure) => print(&failure.shown(redactor)),
+        }
+    }
     let sources = answers.chosen(sources, &config, surroundings).map_err(told)?;
     let mut plan = planned(&sources, &config, false, surroundings, redactor);
     if plan.new_servers().next().is_none() && answers.yes("Add a first example server?").map_err(told)? {
@@ -85,13 +92,13 @@ pub(crate) fn run(yes: bool, surroundings: &Surroundings, redactor: &Redactor) -
         out.push_str(&format!("To be set where mcp-pipe runs: {}\n", to_set.join(", ")));
     }
     let named = if surroundings.config.is_named() {
-        format!(" --config {}", crate::words::quoted(&config.path.display().to_string()))
+        format!(" --config {}", quoted(&config.path.display().to_string()))
     } else {
         String::new()
     };
     let next = if has_endpoint { format!("mcp-pipe{named}") } else { format!("mcp-pipe{named} --local") };
     out.push_str(&format!("Next: {next}\n"));
-    print(&files::cleaned(&out, redactor));
+    print(&as_text(&out, redactor));
     Ok(Exit::Success)
 }
 
@@ -103,11 +110,7 @@ struct Answers<'a> {
 
 impl Answers<'_> {
     fn yes(&self, question: &str) -> io::Result<bool> {
-        if self.yes {
-            Ok(true)
-        } else {
-            ask::yes(&files::cleaned(question, self.redactor).trim_end().replace('\n', " "))
-        }
+        if self.yes { Ok(true) } else { ask::yes(&as_text(question, self.redactor).trim_end().replace('\n', " ")) }
     }
 
     /// Whether there is an endpoint already, else the one that is typed.
@@ -129,7 +132,7 @@ impl Answers<'_> {
             self.redactor.add(address::secrets(&said));
             match Endpoint::from_str(&said) {
                 Ok(_) => return Ok((false, Some(Secret::new(said)))),
-                Err(error) => print(&files::cleaned(&format!("That {error}"), self.redactor)),
+                Err(error) => print(&as_text(&format!("That {error}"), self.redactor)),
             }
         }
         Err(failure(Exit::Usage, "no endpoint could be read", "set MCP_ENDPOINT in .env, and call init again"))

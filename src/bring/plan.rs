@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
+use super::client;
 use super::moved::{self, Added, Variables, screaming};
 use crate::config::{self, Environment, Habits, List};
 use crate::endpoint::{is_placeholder, looks_like_endpoint};
@@ -30,6 +31,8 @@ pub(crate) struct Present<'a> {
     /// The folder of the config.
     pub(crate) folder: &'a Path,
     pub(crate) env: &'a Environment,
+    /// Whether a file is there.
+    pub(crate) exists: &'a dyn Fn(&Path) -> bool,
     /// Whether a server is taken over under another name where its own is taken.
     pub(crate) both: bool,
 }
@@ -148,6 +151,9 @@ fn take(
     variables: &mut Variables<'_>,
     left: &mut Vec<(String, String)>,
 ) -> Result<Map<String, Value>, String> {
+    if is_itself(name, value) {
+        return Err("is mcp-pipe itself".to_owned());
+    }
     // Where the paths of the config start, those of the server do, too.
     let elsewhere = folder.filter(|folder| *folder != present.folder);
     let made = config::foreign_entry(value, source.habits, elsewhere, present.env)?;
@@ -158,8 +164,23 @@ fn take(
     }
     moved::secrets(name, &mut entry, source.habits.replaces, variables)?;
     let odd = config::judge(name, &entry)?;
+    config::usable(&variables.expanded(&Value::Object(entry.clone())))?;
+    // A file that is named and is not there would keep all servers from starting.
+    let file = entry.get("envFile").and_then(Value::as_str).map(|file| present.folder.join(file));
+    if file.as_ref().is_some_and(|file| !(present.exists)(file)) {
+        entry.remove("envFile");
+        left.push(("envFile".to_owned(), "names a file that is not there".to_owned()));
+    }
     left.extend(odd.into_iter().map(|what| (String::new(), what)));
     Ok(entry)
+}
+
+/// Whether an entry has its program use mcp-pipe, as `mcp-pipe connect` writes it: it would start itself without end.
+fn is_itself(name: &str, value: &Value) -> bool {
+    let line = [&value["command"], &value["args"]].map(texts).concat();
+    let program = line.first().and_then(|program| program.rsplit(['/', '\\']).next());
+    let is_ours = program.is_some_and(|program| program.trim_end_matches(".exe") == client::ENTRY);
+    name == client::ENTRY || (is_ours && line.get(1).is_some_and(|command| command == "stdio"))
 }
 
 /// A text in which VS Code's questions are variables, with the defaults of these questions.
@@ -305,7 +326,8 @@ mod tests {
     fn planned(sources: &[Source], servers: Value, both: bool, set: &[(&str, &str)]) -> Plan {
         let env = Environment::default();
         let servers = servers.as_object().unwrap().clone();
-        let present = Present { servers, has_endpoints: false, folder: Path::new("/c"), env: &env, both };
+        let present =
+            Present { servers, has_endpoints: false, folder: Path::new("/c"), env: &env, exists: &|_| false, both };
         let set: Vec<(String, String)> = set.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
         plan(sources, &present, &|name| set.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone()))
     }
@@ -371,6 +393,19 @@ mod tests {
         let plan = planned(&[source("xiaozhi-client", several)], json!({}), false, &[]);
         assert_eq!(plan.endpoints.len(), 2);
         assert_eq!(plan.endpoints[0].1, json!({"url": "${XIAOZHI_CLIENT_1_ENDPOINT}"}));
+    }
+
+    #[test]
+    fn an_entry_that_leads_back_here_is_not_taken_over() {
+        for server in [
+            json!({"command": "/usr/bin/mcp-pipe", "args": ["stdio"]}),
+            json!({"command": ["C:\\x\\mcp-pipe.exe", "stdio", "--config", "y"]}),
+        ] {
+            let plan = planned(&[source("opencode", json!({"mcp": {"home": server}}))], json!({}), false, &[]);
+            assert_eq!(outcomes(&plan), [("home", "unusable")]);
+        }
+        let file = json!({"mcpServers": {"mcp-pipe": {"url": "http://127.0.0.1:8765/mcp"}}});
+        assert_eq!(outcomes(&planned(&[source("cursor", file)], json!({}), false, &[])), [("mcp-pipe", "unusable")]);
     }
 
     #[test]

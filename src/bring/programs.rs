@@ -203,7 +203,11 @@ impl Program {
 
     /// Its own file, where it is to be written.
     pub(crate) fn own(&self, system: System, env: &Environment) -> Option<PathBuf> {
-        let own = self.files.iter().filter(|(root, _)| !matches!(root, Project | Folder(_) | File(_)));
+        // Into its settings VS Code puts servers no more.
+        let is_own = |root: &Root, path: &str| {
+            !matches!(root, Project | Folder(_) | File(_)) && !path.ends_with("User/settings.json")
+        };
+        let own = self.files.iter().filter(|(root, path)| is_own(root, path));
         let paths = own.filter_map(|(root, path)| Some(root.folder(system, env, Path::new(""))?.join(path)));
         let paths: Vec<PathBuf> = paths.collect();
         // Of several the one that is there.

@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use http::{HeaderName, HeaderValue};
 use jsonc_parser::ast;
 use serde_json::{Map, Value, json};
 
@@ -14,7 +15,9 @@ use super::expand::is_name;
 use super::file::{self, Transport};
 use super::keys::{self, Taken};
 use super::reader::Reader;
+use super::remote::RESERVED;
 use crate::disk::joined;
+use crate::endpoint::RemoteUrl;
 use crate::error::Problems;
 use crate::words::{brief, quoted};
 
@@ -186,7 +189,9 @@ impl Entry {
             (Taken::As(ours @ ("env" | "headers")), Value::Object(members)) => {
                 let mut texts = Map::new();
                 for (name, value) in members {
-                    if value.is_null() {
+                    if ours == "headers" && RESERVED.contains(&name.to_ascii_lowercase().as_str()) {
+                        self.leave(&format!("{key}.{name}"), "is a header that mcp-pipe sets itself".to_owned());
+                    } else if value.is_null() {
                         self.leave(&format!("{key}.{name}"), "says nothing".to_owned());
                     } else {
                         texts.insert(name.clone(), as_text(value.clone()));
@@ -354,6 +359,31 @@ pub(crate) fn judge(name: &str, entry: &Map<String, Value>) -> Result<Vec<String
     }
 }
 
+/// Whether an entry in which each variable is replaced says nothing that would keep mcp-pipe from starting.
+///
+/// # Errors
+/// What it says, without its value.
+pub(crate) fn usable(entry: &Value) -> Result<(), String> {
+    let text = |key: &str| entry.get(key).and_then(Value::as_str);
+    if let Some(Err(error)) = text("url").or(text("serverUrl")).map(str::parse::<RemoteUrl>) {
+        return Err(format!("url {error}"));
+    }
+    if text("command").is_some_and(|command| command.contains(char::is_control)) {
+        return Err("command has a control character, as JSON makes of one backslash".to_owned());
+    }
+    for (name, value) in entry.get("headers").and_then(Value::as_object).into_iter().flatten() {
+        let value = value.as_str().unwrap_or_default();
+        if HeaderName::from_bytes(name.as_bytes()).is_err() || HeaderValue::from_str(value).is_err() {
+            return Err(format!("headers.{} can't be sent", brief(name)));
+        }
+    }
+    let names = entry.get("env").and_then(Value::as_object).into_iter().flatten().map(|(name, _)| name);
+    match names.into_iter().find(|name| name.is_empty() || name.contains(['=', '\0'])) {
+        Some(name) => Err(format!("env.{} is no name for a variable", brief(name))),
+        None => Ok(()),
+    }
+}
+
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
@@ -445,5 +475,19 @@ mod tests {
         assert!(of(json!({"command": 5})).unwrap_err().contains("is a number"));
         assert!(of(json!({"url": "wss://h/"})).unwrap_err().contains("does not speak"));
         assert!(of(json!({"url": "https://h/", "type": "openapi"})).unwrap_err().contains("openapi"));
+        assert_eq!(
+            usable(&json!({"url": "https://h/", "headers": {"A": "b"}, "command": "x", "env": {"A": ""}})),
+            Ok(())
+        );
+        for (entry, want) in [
+            (json!({"url": "/mcp"}), "url "),
+            (json!({"command": "C:\tx"}), "command"),
+            (json!({"headers": {"a b": "c"}}), "headers.a b"),
+            (json!({"headers": {"a": "s3cret\n"}}), "headers.a"),
+            (json!({"command": "x", "env": {"A=B": ""}}), "env.A=B"),
+        ] {
+            let why = usable(&entry).unwrap_err();
+            assert!(why.starts_with(want) && !why.contains("s3cret"), "{why}");
+        }
     }
 }

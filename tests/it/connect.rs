@@ -171,6 +171,13 @@ fn what_can_not_be_done_is_said_and_the_file_is_as_it_was() {
     let output = machine.run(&["connect", "vscode", "--http"]);
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(78) && said.contains("has no gateway"), "{said}");
+    // VS Code has servers in a file of their own.
+    put(&machine.home(".config/Code/User/settings.json"), "{}");
+    assert!(machine.says(&["connect", "vscode"]).contains("Code/User/mcp.json"));
+    // What was put somewhere is not taken over from there.
+    put(&machine.home(".cursor/mcp.json"), "{}");
+    machine.says(&["connect", "cursor", "--write"]);
+    assert_eq!(machine.told(&["import", "--json"])["servers"][0]["why"], "is mcp-pipe itself");
     // A file of a project, which is not there yet.
     machine.says(&["connect", "vscode", "--file", ".vscode/mcp.json", "--write"]);
     let value = jsonc(&fs::read_to_string(machine.work(".vscode/mcp.json")).unwrap());

@@ -136,8 +136,8 @@ const FILES: &[(&str, usize, &str)] = &[
         r#"{ // of VS Code
             "inputs": [{"type": "promptString", "id": "asked-key", "password": true}, {"type": "promptString", "id": "tz", "default": "%11%"},],
             "servers": {
-                "asked": {"type": "stdio", "command": "srv", "env": {"ASKED": "${input:asked-key}", "Z": "${input:tz}"}, "dev": {"watch": "x"}},
-                "http": {"type": "http", "url": "https://h.example/mcp?api_key=%12%&lang=en", "headers": {"X-Api-Key": "%13%", "Accept": "text/plain"}},
+                "asked": {"type": "stdio", "command": "srv", "env": {"ASKED": "${input:asked-key}", "Z": "${input:tz}"}, "envFile": "${workspaceFolder}/none", "dev": {"watch": "x"}},
+                "http": {"type": "http", "url": "https://h.example/mcp?api_key=%12%&lang=en", "headers": {"X-Api-Key": "%13%", "Accept": "text/plain", "X-Lang": "en"}},
             },
         }"#,
     ),
@@ -388,14 +388,9 @@ fn each_server_of_fifteen_programs_is_told_taken_over_without_its_secrets_and_fo
         ("app", r#""cwd":"/srv/app""#.to_owned()),
         ("zapier", format!(r#""url":"https://actions.zapier.example/mcp/{}/sse""#, secret(10))),
         ("http", format!(r#""url":"https://h.example/mcp?api_key={}&lang=en""#, secret(12))),
-        ("http", r#""Accept":"text/plain""#.to_owned()),
-        (
-            "workspace",
-            format!(
-                r#""args":["{}"]"#,
-                machine.work("").canonicalize().unwrap().display().to_string().trim_end_matches('/')
-            ),
-        ),
+        ("http", r#""X-Lang":"en""#.to_owned()),
+        // The config's folder is the project's.
+        ("workspace", r#""command":"${workspaceFolder}/bin/x","args":["${workspaceFolder}"]"#.to_owned()),
         ("surf", r#""tools":{"deny":["rm"]}"#.to_owned()),
         ("cline", r#""timeout":"60s""#.to_owned()),
         ("gem", r#""timeout":"5000ms","tools":{"allow":["t"]}"#.to_owned()),
