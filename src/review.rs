@@ -85,14 +85,14 @@ pub(crate) fn schema() -> Exit {
 }
 
 /// A report as JSON in which no secret is and nothing steers a terminal.
-pub(crate) fn as_json(report: &impl serde::Serialize, redactor: &Redactor) -> Result<String, Failure> {
+fn as_json(report: &impl serde::Serialize, redactor: &Redactor) -> Result<String, Failure> {
     let mut value = serde_json::to_value(report).map_err(|error| anyhow!(error))?;
     redactor.clean_value(&mut value);
     Ok(plain::json(&format!("{value:#}\n")).into_owned())
 }
 
 /// The same of a text, line by line.
-pub(crate) fn as_text(text: &str, redactor: &Redactor) -> String {
+fn as_text(text: &str, redactor: &Redactor) -> String {
     text.lines().map(|line| format!("{}\n", plain::line(&redactor.clean_all(line)))).collect()
 }
 

@@ -14,7 +14,7 @@ use crate::config::{self, GatewaySpec, Surroundings};
 use crate::disk::joined;
 use crate::disk::read::{Accept, whole};
 use crate::error::{Exit, Failure};
-use crate::review::{as_json, as_text, print};
+use crate::review::print;
 use crate::secrecy::{Redactor, Secret};
 use crate::words::{brief_path, quoted};
 
@@ -59,7 +59,7 @@ pub(crate) fn run(
     if wanted.write && changes {
         let Some(new) = &new else {
             let what = format!("{} can't be changed without touching the rest; nothing was written", brief_path(&path));
-            let shown = as_text(&format!("{snippet:#}"), redactor);
+            let shown = files::shown(&format!("{snippet:#}"), redactor);
             return Err(failure(Exit::Failed, what, format!("put this into it:\n{shown}")));
         };
         // The key may stand in it from now on.
@@ -71,8 +71,8 @@ pub(crate) fn run(
     let told =
         Told { wanted, title: program.title, path, snippet, changes, copies, client, way: &way, config: &config };
     print(&match wanted.json {
-        true => as_json(&told.json(), redactor)?,
-        false => as_text(&told.words(), redactor),
+        true => files::shown_json(told.json(), redactor),
+        false => files::shown(&told.words(), redactor),
     });
     Ok(Exit::Success)
 }

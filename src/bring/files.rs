@@ -11,10 +11,22 @@ use crate::disk::read::{Accept, whole};
 use crate::disk::replace::{Before, replace};
 use crate::error::{Exit, Failure, Problems};
 use crate::logging;
+use crate::secrecy::{Redactor, plain};
 use crate::words::brief_path;
 
 /// Largest file that is read, in bytes: the settings of an editor, or what Claude Code remembers of all projects.
 const MAX: u64 = 64 << 20;
+
+/// A text with entries in it for a person. They have no secrets any more, and variables in their addresses are to be seen.
+pub(crate) fn shown(text: &str, redactor: &Redactor) -> String {
+    text.lines().map(|line| format!("{}\n", plain::line(&redactor.clean(line)))).collect()
+}
+
+/// The same for a program.
+pub(crate) fn shown_json(mut value: Value, redactor: &Redactor) -> String {
+    config::each_text(&mut value, &mut |text| *text = redactor.clean(text).into_owned());
+    plain::json(&format!("{value:#}\n")).into_owned()
+}
 
 /// That something can't be done, with what to do.
 pub(crate) fn failure(exit: Exit, what: impl Into<String>, remedy: impl Into<String>) -> Failure {

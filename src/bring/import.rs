@@ -13,7 +13,7 @@ use super::report::Report;
 use crate::config::{self, Surroundings};
 use crate::disk::joined;
 use crate::error::{Exit, Failure};
-use crate::review::{as_json, as_text, print};
+use crate::review::print;
 use crate::secrecy::Redactor;
 use crate::words::{brief, brief_path, closest, quoted};
 
@@ -40,8 +40,8 @@ pub(crate) fn run(wanted: &Import<'_>, surroundings: &Surroundings, redactor: &R
         inheriting: inheriting(&config),
     };
     print(&match wanted.json {
-        true => as_json(&report.json(), redactor)?,
-        false => as_text(&report.words(), redactor),
+        true => files::shown_json(report.json(), redactor),
+        false => files::shown(&report.words(), redactor),
     });
     Ok(Exit::Success)
 }

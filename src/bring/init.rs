@@ -14,7 +14,7 @@ use super::programs::{self, PROGRAMS};
 use crate::config::{self, Surroundings};
 use crate::endpoint::Endpoint;
 use crate::error::{Exit, Failure};
-use crate::review::{as_text, print};
+use crate::review::print;
 use crate::secrecy::{Redactor, Secret, address};
 use crate::words::{brief, brief_path, counted, quoted};
 
@@ -98,7 +98,7 @@ pub(crate) fn run(yes: bool, surroundings: &Surroundings, redactor: &Redactor) -
     };
     let next = if has_endpoint { format!("mcp-pipe{named}") } else { format!("mcp-pipe{named} --local") };
     out.push_str(&format!("Next: {next}\n"));
-    print(&as_text(&out, redactor));
+    print(&files::shown(&out, redactor));
     Ok(Exit::Success)
 }
 
@@ -110,7 +110,7 @@ struct Answers<'a> {
 
 impl Answers<'_> {
     fn yes(&self, question: &str) -> io::Result<bool> {
-        if self.yes { Ok(true) } else { ask::yes(&as_text(question, self.redactor).trim_end().replace('\n', " ")) }
+        if self.yes { Ok(true) } else { ask::yes(&files::shown(question, self.redactor).trim_end().replace('\n', " ")) }
     }
 
     /// Whether there is an endpoint already, else the one that is typed.
@@ -132,7 +132,7 @@ impl Answers<'_> {
             self.redactor.add(address::secrets(&said));
             match Endpoint::from_str(&said) {
                 Ok(_) => return Ok((false, Some(Secret::new(said)))),
-                Err(error) => print(&as_text(&format!("That {error}"), self.redactor)),
+                Err(error) => print(&files::shown(&format!("That {error}"), self.redactor)),
             }
         }
         Err(failure(Exit::Usage, "no endpoint could be read", "set MCP_ENDPOINT in .env, and call init again"))

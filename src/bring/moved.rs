@@ -71,8 +71,12 @@ impl<'a> Variables<'a> {
 
 /// A name as variables have them.
 pub(crate) fn screaming(text: &str) -> String {
-    let mut name = String::new();
+    let (mut name, mut was_small) = (String::new(), false);
     for c in text.chars() {
+        // `apiKey` is two words.
+        if std::mem::replace(&mut was_small, c.is_ascii_lowercase()) && c.is_ascii_uppercase() {
+            name.push('_');
+        }
         if c.is_ascii_alphanumeric() {
             name.push(c.to_ascii_uppercase());
         } else if !name.is_empty() && !name.ends_with('_') {
@@ -416,6 +420,7 @@ mod tests {
         assert_eq!(variables.hold("a", "KEY", "third"), "A_KEY_3");
         assert_eq!(variables.hold("mcp", "ENDPOINT", "x"), "MCP_ENDPOINT_VALUE");
         assert_eq!(variables.hold("日本", "a b", "x"), "SERVER_A_B");
+        assert_eq!((screaming("apiKey"), screaming("XAPIKey-2")), ("API_KEY".to_owned(), "XAPIKEY_2".to_owned()));
         assert_eq!(variables.added.len(), 3);
     }
 }

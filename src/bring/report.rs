@@ -71,7 +71,7 @@ impl Report<'_> {
                 let program = self.sources.get(step.source).map_or("", |source| source.program);
                 let other = format!("{}-{program}", step.written);
                 let keys = keys.join(", ");
-                format!("is another one in the config (different: {keys}); --both takes it as {}", brief(&other))
+                format!("another server has that name (different: {keys}); --both takes it as {}", brief(&other))
             }
             Outcome::Unusable(why) => why.clone(),
         };

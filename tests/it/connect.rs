@@ -76,11 +76,11 @@ async fn each_client_gets_an_entry_that_works_and_keeps_whatever_else_is_in_its_
         assert_eq!(contents(&machine.home("")), before);
 
         let entry = entry(&machine, path, list);
-        let mut line: Vec<String> = match &entry["command"] {
-            Value::Array(line) => line.iter().map(|word| word.as_str().unwrap().to_owned()).collect(),
-            program => vec![program.as_str().unwrap().to_owned()],
+        let words = |value: &Value| -> Vec<String> {
+            value.as_array().into_iter().flatten().map(|word| word.as_str().unwrap().to_owned()).collect()
         };
-        line.extend(entry["args"].as_array().into_iter().flatten().map(|word| word.as_str().unwrap().to_owned()));
+        let program = entry["command"].as_str().map(str::to_owned).into_iter();
+        let line: Vec<String> = program.chain(words(&entry["command"])).chain(words(&entry["args"])).collect();
         assert!(line[0].starts_with('/') && line[3].starts_with('/'), "{client}: {line:?}");
         // As the client does: from wherever it is.
         let mut command = tokio::process::Command::new(&line[0]);

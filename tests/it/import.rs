@@ -315,6 +315,8 @@ fn each_server_of_fifteen_programs_is_told_taken_over_without_its_secrets_and_fo
     assert_no_secret(&plan.to_string(), "the plan as JSON");
     assert!(words.contains("Nothing has been written. To write it: mcp-pipe import --write"), "{words}");
 
+    assert!(words.contains("https://h.example/mcp?api_key=${HTTP_API_KEY}&lang=en"), "{words}");
+
     // None is lost: each stands in the plan once, with what becomes of it.
     let steps = plan["servers"].as_array().unwrap();
     let told: BTreeSet<(String, String)> = steps
