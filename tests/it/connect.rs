@@ -112,6 +112,9 @@ async fn by_http_a_client_gets_the_gateways_address_and_its_key_is_shown_to_nobo
     put(&machine.work("mcp_config.json"), &text.to_string());
     put(&machine.work(".env"), &format!("ANN_KEY={SECRET}\n"));
     for (client, path, list) in CLIENTS.iter().filter(|(client, ..)| *client != "claude") {
+        // For everybody, until there is a key in it.
+        put(&machine.home(path), "{}");
+        assert_ne!(mode(&machine.home(path)), 0o600);
         for args in [
             &["connect", client, "--http"][..],
             &["connect", client, "--http", "--json"],
