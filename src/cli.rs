@@ -1,5 +1,6 @@
 //! Flags, subcommands and their help. Nothing here acts; the options of a run are in `config::options`.
 
+pub(crate) mod bring;
 pub(crate) mod orders;
 mod slips;
 
@@ -11,6 +12,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
+use self::bring::BringCommand;
 use self::orders::OrderCommand;
 use crate::config::Environment;
 use crate::config::defaults::{LOG_LEVEL, LOG_LEVEL_BESIDE, STATUS_WAIT};
@@ -42,6 +44,8 @@ Examples:
   mcp-pipe sessions                       which MCP clients use its gateway
   mcp-pipe restart calculator             one of its servers anew, while the rest runs
   mcp-pipe validate                       what is wrong with the config, before anything starts
+  mcp-pipe import                         what other programs have as servers, and how to take it over
+  mcp-pipe connect cursor                 how an MCP client comes to use mcp-pipe
   mcp-pipe login notion                   log in at a remote server that wants a person to
 
 A server whose name is also a command (tools, serve, status, stop, config …) is run with: mcp-pipe run NAME";
@@ -408,6 +412,9 @@ pub enum Command {
     /// Tell a running mcp-pipe to do something.
     #[command(flatten)]
     Order(OrderCommand),
+    /// Bring servers here, or other programs to them.
+    #[command(flatten)]
+    Bring(BringCommand),
     /// Ask a running mcp-pipe whether it serves; exit code 0 or 1
     #[command(after_help = HEALTH_EXAMPLES)]
     Health,
@@ -541,6 +548,7 @@ impl Cli {
                 | Command::Sessions { .. }
                 | Command::LogLevel { .. }
                 | Command::Order(_)
+                | Command::Bring(_)
                 | Command::Validate { .. }
                 | Command::Config { .. }
                 | Command::Login { .. }
@@ -568,6 +576,7 @@ impl Cli {
             Command::Sessions { .. } => "sessions",
             Command::LogLevel { .. } => "log-level",
             Command::Order(order) => order.name(),
+            Command::Bring(bring) => bring.name(),
             Command::Health => "health",
             Command::Login { .. } => "login",
             Command::Logout { .. } => "logout",
@@ -600,7 +609,7 @@ impl Cli {
             Command::Run(_) | Command::Serve { .. } => false,
             Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => false,
             Command::Sessions { .. } | Command::Tap { .. } | Command::LogLevel { .. } => false,
-            Command::Validate { .. } | Command::Config { .. } | Command::Doctor(_) => false,
+            Command::Validate { .. } | Command::Config { .. } | Command::Doctor(_) | Command::Bring(_) => false,
         };
         self.options.local || self.command.as_ref().is_some_and(needs_none)
     }
@@ -621,6 +630,7 @@ impl Cli {
             Some(Command::Validate { file, .. }) => file.as_deref().and_then(Path::to_str),
             Some(Command::Replay { file, .. }) => file.to_str(),
             Some(Command::Order(order)) => order.about(),
+            Some(Command::Bring(bring)) => bring.about(),
             Some(Command::Run(_) | Command::Serve { .. } | Command::Tools { .. } | Command::Call { .. }) => None,
             Some(Command::Doctor(args)) => args.compare.as_deref().or(args.bundle.as_deref()).and_then(Path::to_str),
             Some(Command::Health | Command::Test { .. }) | None => None,
@@ -757,6 +767,7 @@ fn takes(command: &str, option: &str) -> bool {
         "tools" | "call" | "test" | "replay" => LOOKING.contains(&option),
         "stdio" => ON_STDIO.contains(&option),
         "login" | "logout" => LOGGING_IN.contains(&option),
+        name if bring::NAMES.contains(&name) => option == "config",
         "status" | "logs" | "tap" | "sessions" | "log-level" => ASKING.contains(&option),
         "serve" => option != "local",
         "validate" | "config" => !RUNNING.contains(&option),
@@ -780,6 +791,7 @@ fn without_effect(command: &clap::Command, matches: &ArgMatches) -> Option<Strin
         ("health", _) => "asks a running mcp-pipe and takes nothing but --control-socket, --status-socket and --config",
         ("validate" | "config", _) => "starts nothing, and has neither a log nor a socket",
         ("doctor", _) => "prints what it finds, and answers nobody",
+        (name, _) if bring::NAMES.contains(&name) => "starts nothing and takes nothing but --config",
         ("login" | "logout", _) => "starts no server and takes nothing but --config, --log-level and --log-format",
         ("status" | "logs" | "tap" | "sessions" | "log-level", _) => {
             "asks a running mcp-pipe and takes nothing but --control-socket and --config"
@@ -834,7 +846,10 @@ mod tests {
         assert!(help.to_string().contains("mcp-pipe -- npx"), "{help}");
         assert_eq!(cli(&["run", "help"]).unwrap().target(), Target::Named("help"));
         let heath = cli(&["heath"]).unwrap();
-        assert_eq!((heath.line().command, heath.line().commands.len()), (None, 18 + orders::NAMES.len()));
+        assert_eq!(
+            (heath.line().command, heath.line().commands.len()),
+            (None, 18 + orders::NAMES.len() + bring::NAMES.len())
+        );
         assert_eq!(cli(&["tools", "heath"]).unwrap().line().command, Some("tools"));
     }
 

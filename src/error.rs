@@ -6,7 +6,7 @@
 //! | 1 | a call, a tool, a check or something unforeseen failed; `replay`: an answer differs; `health`: not serving; an order to a running mcp-pipe: not done |
 //! | 2 | the command line is wrong, or the arguments of a call, or the file of `replay`; `status`, `logs`, orders: it names no server, or which mcp-pipe is meant is not clear |
 //! | 3 | `status`, `logs`, orders: no mcp-pipe runs that could be asked |
-//! | 78 | the config is wrong (`EX_CONFIG` of sysexits.h); nothing was started |
+//! | 78 | the config is wrong (`EX_CONFIG` of sysexits.h); nothing was started. `import`, `connect`: a file is no JSON; nothing was written |
 
 mod code;
 mod fault;

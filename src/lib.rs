@@ -5,6 +5,7 @@
 //! A message passes `link` → `router` → `server` and back; see ARCHITECTURE.md.
 
 mod backoff;
+mod bring;
 pub mod catalogue;
 mod chunk;
 pub mod cli;

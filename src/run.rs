@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{error, info, warn};
 
+use crate::bring;
 use crate::cli::{Command, ConfigPart, SessionsPart};
 use crate::config::options::{CommandLine, Options};
 use crate::config::{self, Config, ControlSocket, Environment, Mode, Resolved, Surroundings};
@@ -111,7 +112,7 @@ pub fn ask(
         Command::Run(_) | Command::Serve { .. } | Command::Tools { .. } | Command::Call { .. } => return None,
         Command::Test { .. } | Command::Replay { .. } => return None,
         Command::Login { .. } | Command::Logout { .. } | Command::Doctor(_) => return None,
-        Command::Validate { .. } | Command::Config { .. } => return None,
+        Command::Validate { .. } | Command::Config { .. } | Command::Bring(_) => return None,
     })
 }
 
@@ -130,6 +131,7 @@ pub fn look(
         Command::Validate { strict, json, .. } => look.validate(*strict, *json),
         Command::Config { part: ConfigPart::Show, json } => look.show(*json),
         Command::Config { part: ConfigPart::Schema, .. } => Ok(review::schema()),
+        Command::Bring(bring) => bring::run(&bring.errand(), line, surroundings, redactor),
         Command::Run(_)
         | Command::Serve { .. }
         | Command::Stdio { .. }
@@ -180,6 +182,7 @@ fn is_daemon(command: &Command) -> bool {
         Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => false,
         Command::Sessions { .. } | Command::Tap { .. } | Command::LogLevel { .. } | Command::Doctor(_) => false,
         Command::Validate { .. } | Command::Config { .. } | Command::Login { .. } | Command::Logout { .. } => false,
+        Command::Bring(_) => false,
     }
 }
 
@@ -299,7 +302,7 @@ pub fn run(
         Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => Given::Nothing,
         Command::Sessions { .. } | Command::Tap { .. } | Command::LogLevel { .. } => Given::Nothing,
         Command::Validate { .. } | Command::Config { .. } | Command::Doctor(_) => Given::Nothing,
-        Command::Login { .. } | Command::Logout { .. } => Given::Nothing,
+        Command::Login { .. } | Command::Logout { .. } | Command::Bring(_) => Given::Nothing,
     };
     let runtime = limits::runtime().map_err(no_start)?;
     // Before anything is written, for which the system may have a signal in store.
@@ -338,7 +341,7 @@ async fn noted(
         }
         Command::Sessions { .. } | Command::Tap { .. } | Command::LogLevel { .. } => Status::new(redactor.clone()),
         Command::Validate { .. } | Command::Config { .. } | Command::Doctor(_) => Status::new(redactor.clone()),
-        Command::Login { .. } | Command::Logout { .. } => Status::new(redactor.clone()),
+        Command::Login { .. } | Command::Logout { .. } | Command::Bring(_) => Status::new(redactor.clone()),
     };
     let ours = Handles { around, reread, orders: orders.clone(), instructions, status, stop: stop.clone() };
     tokio::select! {
@@ -451,8 +454,8 @@ async fn perform(
         Command::Sessions { .. } | Command::Tap { .. } | Command::LogLevel { .. } => {}
         Command::Login { .. } => return Ok(login::login(&config, status.redactor(), &stop, out).await?),
         Command::Logout { .. } => return Ok(login::logout(&config, out).await?),
-        Command::Validate { .. } | Command::Config { .. } => {} // looked at before there is a log
-        Command::Doctor(_) => {}                                // examines before the config is known to be right
+        Command::Validate { .. } | Command::Config { .. } | Command::Bring(_) => {} // looked at before there is a log
+        Command::Doctor(_) => {} // examines before the config is known to be right
     }
     Ok(Exit::Success)
 }
@@ -736,6 +739,6 @@ pub fn loudness(command: &Command) -> Loudness {
         Command::Run(_) | Command::Serve { .. } | Command::Stdio { .. } => Loudness::Usual,
         Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => Loudness::Usual,
         Command::Sessions { .. } | Command::Tap { .. } | Command::LogLevel { .. } => Loudness::Usual,
-        Command::Validate { .. } | Command::Config { .. } => Loudness::Usual,
+        Command::Validate { .. } | Command::Config { .. } | Command::Bring(_) => Loudness::Usual,
     }
 }

@@ -8,6 +8,7 @@
 //! others: a server's stderr, a peer's reason for closing, an error that repeats an argument.
 
 pub(crate) mod address;
+pub(crate) mod apart;
 mod encoded;
 mod needle;
 pub(crate) mod plain;

@@ -253,7 +253,7 @@ fn option_of_command(option: &str, command: &clap::Command, current: Option<&str
         command.get_arguments().any(|option| !option.is_global_set() && option.get_long() == Some(name))
     };
     // Who names a server by an option means that it is to be run, as `usual` says; and some options alone are no command line.
-    let is_named = |command: &&clap::Command| command.get_name() != "stdio" && !["all", "for"].contains(&name);
+    let is_named = |command: &&clap::Command| command.get_name() != "stdio" && !["all", "for", "file"].contains(&name);
     let command = command.get_subcommands().filter(is_fit).filter(is_named).find(has_it)?;
     let more = |argument: &clap::Arg| {
         argument.is_positional() || (argument.get_long() == Some(name) && argument.get_action().takes_values())
@@ -546,7 +546,7 @@ mod tests {
                     let value = match option {
                         "listen" => "127.0.0.1:1",
                         "lines" => "3",
-                        "client" => "cursor",
+                        "client" | "http" => "cursor",
                         "suite" => "smoke",
                         _ => "x",
                     };

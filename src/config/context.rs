@@ -10,7 +10,7 @@ use super::Environment;
 use super::defaults;
 use super::dotenv::{DotEnv, DotFile};
 use super::editor;
-use super::expand::{ExpandError, expand};
+use super::expand::{ExpandError, expand, names};
 use super::options::CommandLine;
 use super::reader::Located;
 use crate::endpoint::{Endpoint, is_variable};
@@ -92,6 +92,13 @@ impl Context<'_> {
         // A text that can't be expanded is told of where it is used.
         let _text = expand(text, look);
         self.hidden.parts.append(&mut named.into_inner());
+    }
+
+    /// Keeps what the variables of a text hold out of the log: whoever names one there wants it seen nowhere else.
+    pub(crate) fn hide_variables(&mut self, text: &str) {
+        let held = names(text).filter(|name| !defaults::NEEDED.contains(name));
+        let held = held.filter_map(|name| self.env.get(name).or_else(|| self.dotenv.get(name)));
+        self.hidden.all.extend(held.map(Secret::new));
     }
 
     /// Expands a text of the file. `None` if that is not possible, which is noted as a mistake.

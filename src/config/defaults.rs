@@ -86,6 +86,8 @@ pub(crate) const REPLICAS: usize = 1;
 pub(crate) const STICKY: bool = false;
 /// `pin`.
 pub(crate) const PIN: bool = false;
+/// `expandArgs` of an entry: a command line can be read by everybody on the machine.
+pub(crate) const EXPAND_ARGS: bool = false;
 /// `inheritEnv`.
 pub(crate) static INHERIT_ENV: Inherit = Inherit::All;
 
@@ -209,6 +211,7 @@ mod tests {
             ("pin", text(&PIN)),
             ("replicas", text(&REPLICAS)),
             ("sticky", text(&STICKY)),
+            ("expandArgs", text(&EXPAND_ARGS)),
             ("inheritEnv", text(&matches!(INHERIT_ENV, Inherit::All))),
             ("mode", text(&word(&Mode::default()))),
             ("naming", text(&word(&Naming::default()))),

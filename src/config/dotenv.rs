@@ -214,6 +214,11 @@ impl DotFile {
 /// What is wrong with a line, and the remedy. Neither quotes the line, but for a character that is no part of a value.
 type Fault = (String, String);
 
+/// What a variable holds by the text of such a file.
+pub(crate) fn value(text: &str, name: &str) -> Option<String> {
+    parse(text, |_, _| {}).into_iter().find(|variable| variable.name == name).map(|variable| variable.value)
+}
+
 /// The variables of a text. The last of a name counts, as for Docker, systemd and shells. Whatever a person should
 /// know goes to `warn`, with the number of the line.
 fn parse(text: &str, mut warn: impl FnMut(usize, Fault)) -> Vec<Variable> {

@@ -7,6 +7,7 @@
 //! |---|---|---|---|---|
 //! | `command` | S | text, or texts | | the program; with a slash, relative to the file's folder; of several texts the first, the others are arguments |
 //! | `args` | S | texts | none | the program's arguments |
+//! | `expandArgs` | S | `true`/`false` | false | whether `${VAR}` is expanded in `args`, too: everybody on the machine can read these |
 //! | `env` | S | texts by name `$` | none | set for the program, on top of what it inherits; what holds an endpoint or its token is left out |
 //! | `envFile` | S | path `$`, or paths | none | files like `.env`, set below `env` |
 //! | `inheritEnv` | TS | `true`/`false`, or names, or one | true | what the program inherits of mcp-pipe's environment and `.env`: all, only what programs need to start, or these besides; `*` and `?` stand for any text and any character |
@@ -60,7 +61,7 @@
 //! Servers of one endpoint have the same `mode`, `naming`, `names`, `turn` and `resync`: see [`super::sharing`].
 //!
 //! Times are written `5s`, `2m`, `500ms`; sizes `16MiB`. In values marked `$`, `${VAR}`, `${VAR:-default}` and
-//! `${env:VAR}` are expanded, in `command` and `args` nothing but what editors know: see [`super::expand`]. Comments and
+//! `${env:VAR}` are expanded, in `command` and (without `expandArgs`) `args` nothing but what editors know: see [`super::expand`]. Comments and
 //! trailing commas are allowed. What other programs call these keys is in [`super::keys`].
 
 use std::path::Path;
@@ -78,7 +79,7 @@ use super::reach::Written;
 pub(crate) use super::reach::{RemoteEntry, Transport};
 use super::reader::{Located, Reader, kind};
 use super::shared::{Shared, shared};
-use super::{HealthCheck, auth, health, keys, policy, reach, syntax, units};
+use super::{HealthCheck, auth, defaults, health, keys, policy, reach, syntax, units};
 use crate::endpoint::{looks_like_endpoint, looks_like_token};
 use crate::error::{self, Code, Problem};
 use crate::tools::ToolPolicy;
@@ -124,6 +125,8 @@ pub(crate) struct Entry {
     /// The place that says that the server does not run; `None` if none says so.
     pub(crate) disabled: Option<error::Place>,
     pub(crate) args: Vec<Located<String>>,
+    /// Whether variables are replaced in them.
+    pub(crate) expand_args: bool,
     pub(crate) env: Vec<(String, Located<String>)>,
     pub(crate) env_files: Vec<Located<String>>,
     pub(crate) cwd: Option<Located<String>>,
@@ -385,6 +388,7 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
         kind: Transport::Unknown,
         disabled: None,
         args: Vec::new(),
+        expand_args: defaults::EXPAND_ARGS,
         env: Vec::new(),
         env_files: Vec::new(),
         cwd: None,
@@ -417,6 +421,7 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
             "type" | "transportType" | "transport" => written.transport = r.string(value, &path),
             "command" => (written.command, before_args) = command_line(r, value, &path),
             "args" => entry.args = r.strings(value, &path),
+            "expandArgs" => entry.expand_args = r.boolean(value, &path) == Some(true),
             "env" => entry.env = r.string_map(value, &path),
             "envFile" => entry.env_files = r.one_or_more(value, &path),
             "cwd" => entry.cwd = r.string(value, &path),

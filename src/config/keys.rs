@@ -69,6 +69,7 @@ pub(crate) const SERVER: &[&str] = &[
     "transport",
     "command",
     "args",
+    "expandArgs",
     "env",
     "envFile",
     "cwd",
@@ -467,6 +468,7 @@ const IN_NO_ENDPOINT: &[&str] = &[
     "maxInstances",
     "command",
     "args",
+    "expandArgs",
     "env",
     "envFile",
     "cwd",
@@ -502,6 +504,10 @@ pub(crate) fn in_place_of(key: &str, value: &Value<'_>) -> String {
         Value::StringLit(text) => &*text.value,
         Value::NumberLit(_) | Value::BooleanLit(_) | Value::Object(_) | Value::Array(_) | Value::NullKeyword(_) => "",
     };
+    in_place_of_text(key, text)
+}
+
+fn in_place_of_text(key: &str, text: &str) -> String {
     let login = "write \"auth\": {\"login\": {}}, and run mcp-pipe login with the server's name";
     match key {
         "bearer_token_env_var" | "bearerTokenEnvVar" if is_variable(&format!("${{{text}}}")) => {
@@ -814,6 +820,46 @@ pub(crate) fn remote(kind: &str) -> Option<Remote> {
     }
 }
 
+/// What becomes of a key of an entry that is taken over from another program's file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// It is kept as this key of ours. `tools.allow` and `tools.deny` are those in `tools`.
+    As(&'static str),
+    /// It is a time, which is this key of ours.
+    Time(&'static str),
+    /// It is left out, for this reason.
+    Left(String),
+}
+
+/// What becomes of a key with this value, where it is a text.
+pub(crate) fn taken(key: &str, text: &str) -> Taken {
+    if let Some(ours) = ours(Server).find(|ours| *ours == key) {
+        return Taken::As(ours);
+    }
+    if is_of_remote(key) || is_token(key) {
+        return Taken::Left(in_place_of_text(key, text));
+    }
+    let nobody_asks = || Taken::Left(format!("{ASKS}: \"tools\": {{\"allow\": […]}}"));
+    match treatment(Server, key) {
+        Some(Honoured(ours)) => Taken::As(ours),
+        Some(Ignored(START_TIMEOUT)) => Taken::Time(START_TIMEOUT),
+        Some(Ignored(CALL_TIMEOUT)) => Taken::Time(CALL_TIMEOUT),
+        Some(Asking | On(ASKS)) => nobody_asks(),
+        Some(Harmless) => Taken::Left("means nothing to mcp-pipe".to_owned()),
+        Some(On(why) | Off(why) | Ignored(why) | Mistake(why)) => Taken::Left(why.to_owned()),
+        Some(Meant(ours)) => Taken::Left(did_you_mean(ours)),
+        None => Taken::Left("is no key that mcp-pipe knows".to_owned()),
+    }
+}
+
+/// Why a key at the top of another program's file is not taken over, where that is more than that it is this program's own.
+pub(crate) fn of_top(key: &str) -> Option<&'static str> {
+    match treatment(Top, key)? {
+        Ignored(why) | Mistake(why) | On(why) | Off(why) => Some(why),
+        Harmless | Honoured(_) | Meant(_) | Asking => None,
+    }
+}
+
 /// Says what becomes of a key that is none of ours in this place, and what was probably meant.
 pub(crate) fn foreign(r: &mut Reader<'_>, key: &str, prop: &ObjectProp<'_>, path: &str, place: Place) {
     let unknown = "is not a known key";
@@ -1054,6 +1100,11 @@ fn time_of(key: &str, value: &Value<'_>) -> String {
             "60s"
         }
     };
+    time_of_number(key, number)
+}
+
+/// The same of a number.
+pub(crate) fn time_of_number(key: &str, number: &str) -> String {
     let key = key.to_ascii_lowercase();
     if !number.bytes().all(|b| b.is_ascii_digit()) {
         brief(number).into_owned()

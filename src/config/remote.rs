@@ -13,7 +13,7 @@ use crate::error::Code;
 use crate::words::brief_path;
 
 /// Headers that the config may not set: each request has its own (MCP, basic/transports; RFC 9112).
-const RESERVED: &[&str] = &[
+pub(super) const RESERVED: &[&str] = &[
     "accept",
     "accept-encoding",
     "connection",

@@ -268,8 +268,8 @@ fn of_server(key: &str) -> Value {
         "env" | "headers" => defined("textsByName"),
         "auth" => of_auth(),
         "envFile" => json!({ "anyOf": [text(), defined("texts")] }),
-        "disabled" | "enabled" | "isActive" | "pin" => defined("truth"),
         "healthCheck" => defined("healthCheck"),
+        "disabled" | "enabled" | "isActive" | "pin" | "expandArgs" => defined("truth"),
         "tools" => json!({ "anyOf": [{ "type": "null" }, defined("tools"), defined("patterns")] }),
         "circuitBreaker" => closed(keys::CIRCUIT_BREAKER, table_of_bounds(0), of_bounds),
         "cache" => {

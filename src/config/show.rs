@@ -355,6 +355,7 @@ impl Table<'_> {
             Reach::Command(command) => {
                 add("command", json!(command.program), from("command", None));
                 add("args", json!(address::shown_arguments(&command.args).collect::<Vec<_>>()), from("args", None));
+                add("expandArgs", json!(entry.expand_args), from("expandArgs", None));
                 for (name, _) in &command.env {
                     let from = self.of_variable(entry, name);
                     let default = defaults::PYTHON.iter().find(|(of, _)| of == name && from.from == Origin::Default);

@@ -51,7 +51,7 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry, asked_for: bool) ->
         }
     };
     let env = variables::of_entry(ctx, entry);
-    let args = entry.args.iter().map(|arg| argument(ctx, arg, &env)).collect();
+    let args = entry.args.iter().map(|arg| argument(ctx, arg, entry.expand_args, &env)).collect::<Option<_>>()?;
     let written = program_of(ctx, program);
     let cwd = match &entry.cwd {
         None => ctx.base.clone(),
@@ -191,8 +191,15 @@ fn program_of(ctx: &mut Context<'_>, text: &Located<String>) -> String {
     filled
 }
 
-fn argument(ctx: &mut Context<'_>, text: &Located<String>, env: &[(String, Secret)]) -> String {
-    let filled = filled(ctx, text, env);
+/// An argument as it is handed over; `None` if a variable in it can't be replaced, which has been noted.
+fn argument(ctx: &mut Context<'_>, text: &Located<String>, expands: bool, env: &[(String, Secret)]) -> Option<String> {
+    let filled = match expands {
+        true => {
+            ctx.hide_variables(&text.value);
+            ctx.expand(text)?
+        }
+        false => filled(ctx, text, env),
+    };
     if windows::has_lost_backslash(&filled) {
         ctx.warning(&text.place, Code::WrongValue.says("has a character that JSON made of a backslash"), BACKSLASH);
     } else if !cfg!(windows) && windows::is_path(&filled) {
@@ -205,7 +212,7 @@ fn argument(ctx: &mut Context<'_>, text: &Located<String>, env: &[(String, Secre
         let what = "has a ~, which is not replaced here, as no shell reads it";
         ctx.warning(&text.place, Code::NotReplaced.says(what), "write the whole path");
     }
-    filled
+    Some(filled)
 }
 
 /// Whether a path holds what JSON made of a backslash, which is noted as a mistake.

@@ -37,6 +37,11 @@ const SETTINGS: &[&str] = &[
     proxies::EXCEPT[0],
     proxies::EXCEPT[1],
 ];
+/// Whether a variable tells mcp-pipe itself something.
+pub(crate) fn is_setting(name: &str) -> bool {
+    name == ENDPOINT || SETTINGS.contains(&name)
+}
+
 /// Variables that libraries read from the environment of the process, so that `.env` can't set them; and what to do instead.
 const ELSEWHERE: &[(&str, &str)] = &[
     ("SSL_CERT_FILE", "set it in the environment, or name the file in caFile"),

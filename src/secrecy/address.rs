@@ -14,7 +14,7 @@ const TOKEN_AS_USER: usize = 8;
 const NO_PASSWORD: usize = 5;
 
 /// Whether a name says that its value lets somebody in.
-fn is_telling(name: &str) -> bool {
+pub(super) fn is_telling(name: &str) -> bool {
     let name = percent_decode_str(name).decode_utf8_lossy().to_ascii_lowercase();
     ["token", "key", "secret", "auth", "pass", "pwd", "sig", "cookie", "jwt", "credential", "session", "bearer"]
         .iter()
@@ -23,7 +23,7 @@ fn is_telling(name: &str) -> bool {
 
 /// Whether a part of a path is long and has a digit, as words rarely do. Other parts are shown: a path helps to find what is
 /// wrong.
-fn is_secret_segment(segment: &str) -> bool {
+pub(super) fn is_secret_segment(segment: &str) -> bool {
     segment.len() >= TOKEN_LENGTH && segment.bytes().any(|b| b.is_ascii_digit())
 }
 
@@ -113,7 +113,7 @@ fn is_ours(scheme: &str) -> bool {
 }
 
 /// A parameter whose value is secret, by its name or its length.
-fn parameter(pair: &str) -> Option<(&str, &str)> {
+pub(super) fn parameter(pair: &str) -> Option<(&str, &str)> {
     pair.split_once('=').filter(|(name, value)| is_telling(name) || value.len() >= TOKEN_LENGTH)
 }
 
@@ -154,7 +154,7 @@ pub(crate) fn in_text(text: &str) -> Vec<Secret> {
 }
 
 /// Where an address begins in a word, if one does.
-fn start_in(word: &str) -> Option<usize> {
+pub(super) fn start_in(word: &str) -> Option<usize> {
     let colons = word.match_indices(':').map(|(at, _)| at);
     let mut starts = colons.map(|colon| colon - scheme_name(word[..colon].bytes().rev()));
     starts.find(|start| scheme_of(&word[*start..]) > 0)

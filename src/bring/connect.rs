@@ -1,0 +1,251 @@
+//! `mcp-pipe connect`: the entry by which an MCP client uses mcp-pipe, shown, or put into the client's file.
+
+use std::path::PathBuf;
+
+use serde_json::{Map, Value, json};
+
+use super::Connect;
+use super::client::{self, Client, ENTRY, Key, Syntax, Way};
+use super::edit;
+use super::files::{self, Config, Writer, failure};
+use super::programs::{self, System};
+use crate::config::options::{CommandLine, Target};
+use crate::config::{self, GatewaySpec, Surroundings};
+use crate::disk::joined;
+use crate::disk::read::{Accept, whole};
+use crate::error::{Exit, Failure};
+use crate::review::print;
+use crate::secrecy::{Redactor, Secret};
+use crate::words::{brief_path, quoted};
+
+/// The variable that is to hold the gateway's key for a client, where the config names none.
+const KEY: &str = "MCP_PIPE_KEY";
+/// Largest file with a key, in bytes.
+const MAX_KEY_FILE: u64 = 16 << 10;
+
+pub(crate) fn run(
+    wanted: &Connect<'_>,
+    line: &CommandLine<'_>,
+    surroundings: &Surroundings,
+    redactor: &Redactor,
+) -> Result<Exit, Failure> {
+    let unknown =
+        || failure(Exit::Usage, format!("{} is no client that is known", wanted.client), "see mcp-pipe connect --help");
+    let client = client::named(wanted.client).ok_or_else(unknown)?;
+    let program = programs::named(wanted.client).ok_or_else(unknown)?;
+    let path = match wanted.file {
+        Some(file) => joined(&surroundings.cwd, file),
+        None => program.own(System::here(), &surroundings.env).ok_or_else(|| {
+            failure(
+                Exit::Usage,
+                format!("where {} has its file is not known: HOME is not set", program.title),
+                "name it by --file",
+            )
+        })?,
+    };
+    let config = Config::read(surroundings)?;
+    let way = match wanted.http {
+        false => stdio(&config, surroundings)?,
+        true => http(client, program.title, &config, line, surroundings, redactor)?,
+    };
+    let before = files::text(&path)?;
+    let value = files::value(&path, before.as_deref().unwrap_or_default())?;
+    let puts = client.puts(&way, &value);
+    let there = puts.first().is_some_and(|(keys, entry)| keys.iter().fold(&value, |value, key| &value[*key]) == entry);
+    let changes = !(there && puts.len() == 1);
+    let snippet = puts.iter().fold(Value::Object(Map::new()), |whole, (keys, entry)| merged(whole, keys, entry));
+    let new = edit::with(before.as_deref().unwrap_or_default(), &puts);
+    let mut copies = Vec::new();
+    if wanted.write && changes {
+        let Some(new) = &new else {
+            let what = format!("{} can't be changed without touching the rest; nothing was written", brief_path(&path));
+            let shown = files::shown(&format!("{snippet:#}"), redactor);
+            return Err(failure(Exit::Failed, what, format!("put this into it:\n{shown}")));
+        };
+        // The key may stand in it from now on.
+        let is_private = client.syntax == Syntax::None && matches!(way, Way::Http { key: Some(_), .. });
+        let mut writer = Writer::new();
+        writer.put(&path, before, new, is_private)?;
+        copies = writer.copies;
+    }
+    let told =
+        Told { wanted, title: program.title, path, snippet, changes, copies, client, way: &way, config: &config };
+    print(&match wanted.json {
+        true => files::shown_json(told.json(), redactor),
+        false => files::shown(&told.words(), redactor),
+    });
+    Ok(Exit::Success)
+}
+
+/// A value with another one put inside of it.
+fn merged(mut whole: Value, keys: &[&str], entry: &Value) -> Value {
+    let at = keys.iter().fold(&mut whole, |value, key| &mut value[*key]);
+    *at = entry.clone();
+    whole
+}
+
+/// By `mcp-pipe stdio`, with this program and this config.
+fn stdio(config: &Config, surroundings: &Surroundings) -> Result<Way, Failure> {
+    let itself = std::env::current_exe()
+        .map_err(|error| failure(Exit::Failed, format!("where mcp-pipe itself is can't be found out: {error}"), ""))?;
+    // A link on the PATH stays where an update moves what it leads to.
+    let path = surroundings.env.get("PATH").unwrap_or_default();
+    let is_it = |link: &PathBuf| link.is_absolute() && link.canonicalize().is_ok_and(|real| real == itself);
+    let link = std::env::split_paths(path).filter_map(|folder| Some(folder.join(itself.file_name()?))).find(is_it);
+    let args = ["stdio".to_owned(), "--config".to_owned(), config.path.display().to_string()];
+    Ok(Way::Stdio { program: link.unwrap_or(itself).display().to_string(), args: args.into() })
+}
+
+/// By the gateway of the config.
+fn http(
+    client: &Client,
+    title: &str,
+    config: &Config,
+    line: &CommandLine<'_>,
+    surroundings: &Surroundings,
+    redactor: &Redactor,
+) -> Result<Way, Failure> {
+    if !client.dials() {
+        let what = format!("{title} starts its servers, and takes no address in its file");
+        return Err(failure(Exit::Usage, what, format!("leave --http out: mcp-pipe connect {}", client.name)));
+    }
+    let none = || {
+        let what = format!("{} has no gateway, so there is no address", brief_path(&config.path));
+        failure(Exit::Config, what, "add \"gateway\": {} to it, and run mcp-pipe; or leave --http out")
+    };
+    if config.value["gateway"].is_null() {
+        return Err(none());
+    }
+    let line = CommandLine { target: Target::All, commands: Vec::new(), ..*line };
+    let resolved = config::resolve(&line, surroundings)?;
+    redactor.add(resolved.secrets.iter().cloned());
+    redactor.spare(resolved.names.iter().map(String::as_str));
+    let gateway = resolved.config.gateway.ok_or_else(none)?;
+    let url = address(&gateway)?;
+    if gateway.api_keys.is_empty() && gateway.jwt.is_empty() {
+        return Ok(Way::Http { url, key: None });
+    }
+    let key = key(config, surroundings);
+    redactor.add(key.as_ref().map(|(_, key)| key.clone()));
+    match key {
+        Some((variable, key)) => Ok(Way::Http { url, key: Some(Key { variable, text: key.reveal().to_owned() }) }),
+        None if client.syntax == Syntax::None => {
+            let what = format!(
+                "the config has the key of the gateway as its SHA-256 only, and {title} needs the key itself in its file"
+            );
+            Err(failure(
+                Exit::Config,
+                what,
+                "give the gateway a key of which the config has the text, by \"key\": \"${NAME}\"",
+            ))
+        }
+        None => Ok(Way::Http { url, key: Some(Key { variable: KEY.to_owned(), text: String::new() }) }),
+    }
+}
+
+/// The address at which a client of this machine reaches the gateway.
+fn address(gateway: &GatewaySpec) -> Result<String, Failure> {
+    let port = gateway.listen.port();
+    if port == 0 {
+        let what = "the gateway listens on another port at each start";
+        return Err(failure(Exit::Config, what, "give it one: \"gateway\": {\"listen\": \"127.0.0.1:8765\"}"));
+    }
+    let host = match gateway.listen.ip() {
+        ip if ip.is_unspecified() && ip.is_ipv6() => "[::1]".to_owned(),
+        ip if ip.is_unspecified() => "127.0.0.1".to_owned(),
+        std::net::IpAddr::V6(ip) => format!("[{ip}]"),
+        std::net::IpAddr::V4(ip) => ip.to_string(),
+    };
+    let scheme = if gateway.tls.is_some() { "https" } else { "http" };
+    Ok(format!("{scheme}://{host}:{port}/mcp"))
+}
+
+/// The first key of the gateway of which the config has the text, and the variable that holds it.
+fn key(config: &Config, surroundings: &Surroundings) -> Option<(String, Secret)> {
+    let keys = config.value["gateway"]["apiKeys"].as_array()?;
+    let of = |key: &Value| {
+        let expanded = |text: &str| config::expand(text, |name| files::variable(surroundings, name)).ok();
+        if let Some(text) = key.as_str().or_else(|| key["key"].as_str()) {
+            let variable = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
+            let variable = variable.map(|name| name.strip_prefix("env:").unwrap_or(name));
+            return Some((variable.unwrap_or(KEY).to_owned(), Secret::new(expanded(text)?)));
+        }
+        let file = joined(config.folder(), expanded(key["keyFile"].as_str()?)?);
+        let text = String::from_utf8(whole(&file, MAX_KEY_FILE, Accept::Files).ok()?).ok()?;
+        Some((KEY.to_owned(), Secret::new(text.trim())))
+    };
+    keys.iter().find_map(of)
+}
+
+/// What is told.
+struct Told<'a> {
+    wanted: &'a Connect<'a>,
+    title: &'static str,
+    path: PathBuf,
+    snippet: Value,
+    changes: bool,
+    copies: Vec<PathBuf>,
+    client: &'a Client,
+    way: &'a Way,
+    config: &'a Config,
+}
+
+impl Told<'_> {
+    fn words(&self) -> String {
+        let path = brief_path(&self.path);
+        let mut out = format!("{}: {path}\n\n{:#}\n\n", self.title, self.snippet);
+        let command = {
+            let http = if self.wanted.http { " --http" } else { "" };
+            let file = self.wanted.file.map(|file| format!(" --file {}", quoted(&file.display().to_string())));
+            format!("mcp-pipe connect {}{http}{}", self.client.name, file.unwrap_or_default())
+        };
+        match (self.changes, self.wanted.write) {
+            (false, _) => out.push_str("It is there already. Nothing is to be done.\n"),
+            (true, false) => out.push_str(&format!("Nothing has been written. To put it there: {command} --write\n")),
+            (true, true) => {
+                out.push_str(&format!("Written. Restart {}, or have it read its servers again.\n", self.title))
+            }
+        }
+        for copy in &self.copies {
+            out.push_str(&format!("What was there before: {}\n", brief_path(copy)));
+        }
+        match self.way {
+            Way::Stdio { .. } if self.config.text.is_none() => {
+                out.push_str(&format!(
+                    "{} is not there yet: mcp-pipe init makes one.\n",
+                    brief_path(&self.config.path)
+                ));
+            }
+            Way::Stdio { .. } if self.client.dials() && !self.config.value["gateway"].is_null() => {
+                out.push_str("To have it call the gateway instead of starting a program: --http\n");
+            }
+            Way::Http { key: Some(key), .. } => match self.client.syntax {
+                Syntax::None => out.push_str("The gateway's key stands in that file, which is for you alone.\n"),
+                Syntax::Around(..) => {
+                    out.push_str(&format!(
+                        "{} has to hold the gateway's key where {} runs.\n",
+                        key.variable, self.title
+                    ));
+                }
+                Syntax::Question => {
+                    out.push_str(&format!("{} asks for the gateway's key once, and keeps it.\n", self.title))
+                }
+            },
+            Way::Stdio { .. } | Way::Http { .. } => {}
+        }
+        out
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "schema": 1,
+            "client": self.client.name,
+            "file": self.path.display().to_string(),
+            "name": ENTRY,
+            "put": self.snippet,
+            "changes": self.changes,
+            "written": self.changes && self.wanted.write,
+            "backups": self.copies.iter().map(|copy| copy.display().to_string()).collect::<Vec<_>>(),
+        })
+    }
+}

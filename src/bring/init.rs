@@ -1,0 +1,168 @@
+//! `mcp-pipe init`: a first config, from what a person says and what other programs have.
+
+use std::io;
+use std::str::FromStr as _;
+
+use serde_json::{Map, Value, json};
+
+use super::ask;
+use super::files::{self, Config, failure};
+use super::import::{self, planned};
+use super::moved::Added;
+use super::plan::{Outcome, Plan, Source, Step};
+use super::programs::{self, PROGRAMS};
+use crate::config::{self, Surroundings};
+use crate::endpoint::Endpoint;
+use crate::error::{Exit, Failure};
+use crate::review::print;
+use crate::secrecy::{Redactor, Secret, address};
+use crate::words::{brief, brief_path, counted, quoted};
+
+/// The variable that holds the endpoint.
+const ENDPOINT: &str = "MCP_ENDPOINT";
+/// How often an address that is none may be typed.
+const TRIES: usize = 3;
+
+pub(crate) fn run(yes: bool, surroundings: &Surroundings, redactor: &Redactor) -> Result<Exit, Failure> {
+    let config = Config::read(surroundings)?;
+    if config.text.is_some() {
+        let what = format!("{} is there already, and is not written over", brief_path(&config.path));
+        return Err(failure(Exit::Usage, what, "mcp-pipe import adds servers to it; --config names another file"));
+    }
+    if !yes && !ask::is_possible() {
+        let what = "init asks, and there is no terminal";
+        return Err(failure(Exit::Usage, what, "mcp-pipe init --yes does what would be offered"));
+    }
+    let answers = Answers { yes, redactor };
+    let told = |error: io::Error| failure(Exit::Failed, format!("the terminal can't be read: {error}"), "");
+    let (is_set, endpoint) = answers.endpoint(surroundings)?;
+    let mut sources = Vec::new();
+    for program in PROGRAMS {
+        match import::of_program(program, &config.path, surroundings) {
+            Ok(found) => sources.extend(found),
+            // It costs only itself.
+            Err(failure) => print(&failure.shown(redactor)),
+        }
+    }
+    let sources = answers.chosen(sources, &config, surroundings).map_err(told)?;
+    let mut plan = planned(&sources, &config, false, surroundings, redactor);
+    if plan.new_servers().next().is_none() && answers.yes("Add a first example server?").map_err(told)? {
+        plan.steps.push(example(surroundings));
+    }
+    if let Some(endpoint) = &endpoint {
+        plan.added.retain(|added| added.name != ENDPOINT);
+        let (name, server) = (ENDPOINT.to_owned(), "mcp-pipe".to_owned());
+        plan.added.insert(0, Added { name, value: endpoint.clone(), server });
+    }
+    let has_endpoint = is_set || plan.added.iter().any(|added| added.name == ENDPOINT);
+    let mut to_set = Vec::new();
+    if !plan.added.is_empty() {
+        let names: Vec<&str> = plan.added.iter().map(|added| added.name.as_str()).collect();
+        let question =
+            format!("Write {} into {}, for you alone?", names.join(", "), brief_path(&import::dotenv(&config)));
+        if !answers.yes(&question).map_err(told)? {
+            to_set = plan.added.drain(..).map(|added| added.name).collect();
+        }
+    }
+    if plan.new_servers().next().is_none() {
+        // An empty list is a beginning, too.
+        files::Writer::new().put(&config.path, None, "{\n  \"mcpServers\": {}\n}\n", false)?;
+        import::write(&Plan { added: plan.added.clone(), ..Plan::default() }, &config)?;
+    } else {
+        import::write(&plan, &config)?;
+    }
+    let mut out = format!("{}: {}\n", brief_path(&config.path), counted(plan.new_servers().count(), "server"));
+    for step in &plan.steps {
+        let name = brief(&step.written);
+        match &step.outcome {
+            Outcome::Unusable(why) => out.push_str(&format!("  left out: {name}: {why}\n")),
+            Outcome::Taken(_) => {
+                out.push_str(&format!("  left out: {name}: another server has its name; see mcp-pipe import\n"))
+            }
+            Outcome::New(_) | Outcome::Same => {}
+        }
+        for (key, why) in step.left.iter().filter(|(key, _)| !key.is_empty()) {
+            out.push_str(&format!("  left out: {name}: {}: {why}\n", brief(key)));
+        }
+    }
+    for added in plan.added.iter().filter(|added| added.value.reveal().is_empty()) {
+        out.push_str(&format!("  to be filled in, in .env: {}\n", added.name));
+    }
+    if !to_set.is_empty() {
+        out.push_str(&format!("To be set where mcp-pipe runs: {}\n", to_set.join(", ")));
+    }
+    let named = if surroundings.config.is_named() {
+        format!(" --config {}", quoted(&config.path.display().to_string()))
+    } else {
+        String::new()
+    };
+    let next = if has_endpoint { format!("mcp-pipe{named}") } else { format!("mcp-pipe{named} --local") };
+    out.push_str(&format!("Next: {next}\n"));
+    print(&files::shown(&out, redactor));
+    Ok(Exit::Success)
+}
+
+/// Who is asked, or what is taken in their place.
+struct Answers<'a> {
+    yes: bool,
+    redactor: &'a Redactor,
+}
+
+impl Answers<'_> {
+    fn yes(&self, question: &str) -> io::Result<bool> {
+        if self.yes { Ok(true) } else { ask::yes(&files::shown(question, self.redactor).trim_end().replace('\n', " ")) }
+    }
+
+    /// Whether there is an endpoint already, else the one that is typed.
+    fn endpoint(&self, surroundings: &Surroundings) -> Result<(bool, Option<Secret>), Failure> {
+        if files::variable(surroundings, ENDPOINT).is_some_and(|value| !value.trim().is_empty()) {
+            return Ok((true, None));
+        }
+        if self.yes {
+            return Ok((false, None));
+        }
+        let question =
+            "Endpoint, with its token (wss://host/path?token=…; not shown while you paste it; nothing for none):";
+        for _ in 0..TRIES {
+            let said = ask::hidden(question)
+                .map_err(|error| failure(Exit::Failed, format!("the terminal can't be read: {error}"), ""))?;
+            if said.is_empty() {
+                return Ok((false, None));
+            }
+            self.redactor.add(address::secrets(&said));
+            match Endpoint::from_str(&said) {
+                Ok(_) => return Ok((false, Some(Secret::new(said)))),
+                Err(error) => print(&files::shown(&format!("That {error}"), self.redactor)),
+            }
+        }
+        Err(failure(Exit::Usage, "no endpoint could be read", "set MCP_ENDPOINT in .env, and call init again"))
+    }
+
+    /// The files whose servers are wanted.
+    fn chosen(&self, sources: Vec<Source>, config: &Config, surroundings: &Surroundings) -> io::Result<Vec<Source>> {
+        let mut chosen = Vec::new();
+        for source in sources {
+            let plan = planned(std::slice::from_ref(&source), config, false, surroundings, self.redactor);
+            let names: Vec<_> = plan.new_servers().map(|(name, _)| brief(name).into_owned()).collect();
+            let title = programs::named(source.program).map_or("A file", |program| program.title);
+            let question = format!("Import from {title} ({}): {}?", brief_path(&source.path), names.join(", "));
+            if !names.is_empty() && self.yes(&question)? {
+                chosen.push(source);
+            }
+        }
+        Ok(chosen)
+    }
+}
+
+/// A server that runs without anything else, by whichever launcher there is.
+fn example(surroundings: &Surroundings) -> Step {
+    let path = surroundings.env.get("PATH").unwrap_or_default();
+    let (name, entry) = if !config::on_path("uvx", path) && config::on_path("npx", path) {
+        ("everything", json!({ "command": "npx", "args": ["-y", "@modelcontextprotocol/server-everything"] }))
+    } else {
+        ("time", json!({ "command": "uvx", "args": ["mcp-server-time"] }))
+    };
+    let entry: Map<String, Value> = entry.as_object().cloned().unwrap_or_default();
+    let (written, name) = (name.to_owned(), name.to_owned());
+    Step { source: 0, written, name, outcome: Outcome::New(entry), variables: Vec::new(), left: Vec::new() }
+}

@@ -1,0 +1,418 @@
+//! What becomes of a config when servers of other programs are taken over: each of them is told, and each key that is left out. Pure.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+
+use super::client;
+use super::moved::{self, Added, Variables, screaming};
+use crate::config::{self, Environment, Habits, List};
+use crate::endpoint::{is_placeholder, looks_like_endpoint};
+use crate::secrecy::{Secret, address};
+
+/// A file of another program, as read.
+#[derive(Debug)]
+pub(crate) struct Source {
+    /// What the program is called on the command line.
+    pub(crate) program: &'static str,
+    pub(crate) habits: Habits,
+    pub(crate) path: PathBuf,
+    /// From where its paths start, if that is known.
+    pub(crate) folder: Option<PathBuf>,
+    pub(crate) value: Value,
+}
+
+/// What counts now.
+pub(crate) struct Present<'a> {
+    /// The servers of the config.
+    pub(crate) servers: Map<String, Value>,
+    /// Whether it names endpoints.
+    pub(crate) has_endpoints: bool,
+    /// The folder of the config.
+    pub(crate) folder: &'a Path,
+    pub(crate) env: &'a Environment,
+    /// Whether a file is there.
+    pub(crate) exists: &'a dyn Fn(&Path) -> bool,
+    /// Whether a server is taken over under another name where its own is taken.
+    pub(crate) both: bool,
+}
+
+/// What becomes of one server.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Outcome {
+    /// It is added.
+    New(Map<String, Value>),
+    /// It is in the config already.
+    Same,
+    /// Another one has its name; the keys in which the two differ.
+    Taken(Vec<String>),
+    /// It can't be taken over.
+    Unusable(String),
+}
+
+/// One server of another program.
+#[derive(Debug)]
+pub(crate) struct Step {
+    /// Which of the files it is in.
+    pub(crate) source: usize,
+    /// What it is called there.
+    pub(crate) written: String,
+    /// What it is called in the config.
+    pub(crate) name: String,
+    pub(crate) outcome: Outcome,
+    /// The variables that hold what was taken out of it.
+    pub(crate) variables: Vec<String>,
+    /// The keys that are left out, each with the reason.
+    pub(crate) left: Vec<(String, String)>,
+}
+
+/// What becomes of all.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    pub(crate) steps: Vec<Step>,
+    pub(crate) added: Vec<Added>,
+    /// Named endpoints that are added.
+    pub(crate) endpoints: Vec<(String, Value)>,
+    /// What is to be said of a file beside its servers.
+    pub(crate) notes: Vec<(usize, String)>,
+    /// What may be seen nowhere.
+    pub(crate) secrets: Vec<Secret>,
+}
+
+impl Plan {
+    /// The servers that are added, with their entries.
+    pub(crate) fn new_servers(&self) -> impl Iterator<Item = (&str, &Map<String, Value>)> {
+        self.steps.iter().filter_map(|step| match &step.outcome {
+            Outcome::New(entry) => Some((&*step.name, entry)),
+            Outcome::Same | Outcome::Taken(_) | Outcome::Unusable(_) => None,
+        })
+    }
+
+    /// Whether there is anything to write.
+    pub(crate) fn changes(&self) -> bool {
+        self.new_servers().next().is_some() || !self.added.is_empty() || !self.endpoints.is_empty()
+    }
+}
+
+/// Plans how the servers of some files are taken over. `known`: what variables hold that are set.
+pub(crate) fn plan(sources: &[Source], present: &Present<'_>, known: &dyn Fn(&str) -> Option<String>) -> Plan {
+    let mut plan = Plan::default();
+    let mut variables = Variables::new(known);
+    let mut servers = present.servers.clone();
+    for (n, source) in sources.iter().enumerate() {
+        plan.secrets.extend(texts(&source.value).into_iter().flat_map(|text| address::in_text(&text)));
+        let (lists, others) = config::lists(&source.value);
+        let settings = source.value.get("mcpServerConfig");
+        for List { folder, servers: found } in lists {
+            let folder = folder.as_deref().or(source.folder.as_deref());
+            for (written, value) in found {
+                let value = with_switches(value, settings.and_then(|all| all.get(&written)));
+                let before = variables.added.len();
+                let mut left = Vec::new();
+                let outcome = take(source, (&written, &value), folder, present, &mut variables, &mut left);
+                let (name, outcome) = match outcome {
+                    Ok(entry) => place(&written, source.program, entry, &servers, present.both, &variables),
+                    Err(why) => (written.clone(), Outcome::Unusable(why)),
+                };
+                match &outcome {
+                    Outcome::New(entry) => drop(servers.insert(name.clone(), Value::Object(entry.clone()))),
+                    Outcome::Same => variables.added.truncate(before),
+                    Outcome::Taken(_) | Outcome::Unusable(_) => {
+                        // What it would need is not added for it.
+                        plan.secrets.extend(variables.added.drain(before..).map(|added| added.value));
+                        left.clear();
+                    }
+                }
+                let names = variables.added[before.min(variables.added.len())..].iter().map(|added| added.name.clone());
+                plan.steps.push(Step { source: n, written, name, outcome, variables: names.collect(), left });
+            }
+        }
+        endpoints(n, source, present, &mut plan, &mut variables);
+        plan.notes.extend(beside(&source.value, &others).into_iter().map(|note| (n, note)));
+    }
+    plan.added = variables.added;
+    plan.secrets.extend(plan.added.iter().map(|added| added.value.clone()).filter(|value| !value.reveal().is_empty()));
+    plan
+}
+
+/// All texts in a value.
+fn texts(value: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    config::each_text(&mut value.clone(), &mut |text| found.push(text.clone()));
+    found
+}
+
+/// The entry of ours for a server, without secrets, or why there can be none; what is left out is told to `left`.
+fn take(
+    source: &Source,
+    (name, value): (&str, &Value),
+    folder: Option<&Path>,
+    present: &Present<'_>,
+    variables: &mut Variables<'_>,
+    left: &mut Vec<(String, String)>,
+) -> Result<Map<String, Value>, String> {
+    if is_itself(name, value) {
+        return Err("is mcp-pipe itself".to_owned());
+    }
+    // Where the paths of the config start, those of the server do, too.
+    let elsewhere = folder.filter(|folder| *folder != present.folder);
+    let made = config::foreign_entry(value, source.habits, elsewhere, present.env)?;
+    let mut entry = made.entry;
+    left.extend(made.left);
+    for value in entry.values_mut() {
+        config::each_text(value, &mut |text| *text = asked(text, &source.value, variables, name));
+    }
+    moved::secrets(name, &mut entry, source.habits.replaces, variables)?;
+    let odd = config::judge(name, &entry)?;
+    config::usable(&variables.expanded(&Value::Object(entry.clone())))?;
+    // A file that is named and is not there would keep all servers from starting.
+    let file = entry.get("envFile").and_then(Value::as_str).map(|file| present.folder.join(file));
+    if file.as_ref().is_some_and(|file| !(present.exists)(file)) {
+        entry.remove("envFile");
+        left.push(("envFile".to_owned(), "names a file that is not there".to_owned()));
+    }
+    left.extend(odd.into_iter().map(|what| (String::new(), what)));
+    Ok(entry)
+}
+
+/// Whether an entry has its program use mcp-pipe, as `mcp-pipe connect` writes it: it would start itself without end.
+fn is_itself(name: &str, value: &Value) -> bool {
+    let line = [&value["command"], &value["args"]].map(texts).concat();
+    let program = line.first().and_then(|program| program.rsplit(['/', '\\']).next());
+    let is_ours = program.is_some_and(|program| program.trim_end_matches(".exe") == client::ENTRY);
+    name == client::ENTRY || (is_ours && line.get(1).is_some_and(|command| command == "stdio"))
+}
+
+/// A text in which VS Code's questions are variables, with the defaults of these questions.
+fn asked(text: &str, file: &Value, variables: &mut Variables<'_>, server: &str) -> String {
+    let (mut out, mut rest) = (String::new(), text);
+    while let Some((before, behind)) = rest.split_once("${input:") {
+        let Some((id, after)) = behind.split_once('}') else { break };
+        let name = screaming(id);
+        let inputs = file.get("inputs").or_else(|| file.get("mcp")?.get("inputs"));
+        let input = inputs.and_then(Value::as_array).and_then(|all| all.iter().find(|input| input["id"] == *id));
+        let default = input.and_then(|input| input["default"].as_str()).unwrap_or_default();
+        variables.set(&name, default, server);
+        out.extend([before, "${", &name, "}"]);
+        rest = after;
+    }
+    out + rest
+}
+
+/// The name that an entry gets in the config, and what becomes of it there.
+fn place(
+    written: &str,
+    program: &str,
+    entry: Map<String, Value>,
+    servers: &Map<String, Value>,
+    both: bool,
+    variables: &Variables<'_>,
+) -> (String, Outcome) {
+    let other = format!("{written}-{program}");
+    let differs = |name: &str| -> Option<Vec<String>> {
+        let (there, new) = (variables.expanded(servers.get(name)?), variables.expanded(&Value::Object(entry.clone())));
+        let (there, new) = (there.as_object()?, new.as_object()?);
+        let keys = new.keys().chain(there.keys().filter(|key| !new.contains_key(*key)));
+        Some(keys.filter(|key| there.get(*key) != new.get(*key)).cloned().collect())
+    };
+    match (differs(written), differs(&other)) {
+        (None, _) => (written.to_owned(), Outcome::New(entry)),
+        (Some(keys), _) if keys.is_empty() => (written.to_owned(), Outcome::Same),
+        (Some(_), Some(keys)) if keys.is_empty() => (other, Outcome::Same),
+        (Some(_), None) if both => (other, Outcome::New(entry)),
+        (Some(keys), _) => (written.to_owned(), Outcome::Taken(keys)),
+    }
+}
+
+/// An entry with what xiaozhi-client says elsewhere of the server's tools.
+fn with_switches(mut value: Value, settings: Option<&Value>) -> Value {
+    let tools = settings.and_then(|settings| settings.get("tools")).and_then(Value::as_object);
+    let Some(entry) = value.as_object_mut() else { return value };
+    let (mut deny, mut describe) = (Vec::new(), Map::new());
+    for (tool, said) in tools.into_iter().flatten() {
+        if said["enable"] == json!(false) {
+            deny.push(tool.clone());
+        }
+        if let Some(text) = said["description"].as_str().filter(|text| !text.trim().is_empty()) {
+            describe.insert(tool.clone(), json!(text));
+        }
+    }
+    let mut rules = Map::new();
+    if !deny.is_empty() {
+        rules.insert("deny".to_owned(), json!(deny));
+    }
+    if !describe.is_empty() {
+        rules.insert("describe".to_owned(), Value::Object(describe));
+    }
+    if !rules.is_empty() && !entry.contains_key("tools") {
+        entry.insert("tools".to_owned(), Value::Object(rules));
+    }
+    value
+}
+
+/// Takes over where the servers of a file are served: one endpoint as that of the whole config, several by name.
+fn endpoints(n: usize, source: &Source, present: &Present<'_>, plan: &mut Plan, variables: &mut Variables<'_>) {
+    let Some(written) = source.value.get("mcpEndpoint") else { return };
+    let all = written.as_array().cloned().unwrap_or_else(|| vec![written.clone()]);
+    let is_address = |text: &&str| looks_like_endpoint(text) && !is_placeholder(text);
+    let addresses: Vec<&str> = all.iter().filter_map(Value::as_str).map(str::trim).filter(is_address).collect();
+    plan.secrets.extend(addresses.iter().flat_map(|address| crate::secrecy::address::secrets(address)));
+    let mut note = |what: &str| plan.notes.push((n, format!("mcpEndpoint: {what}")));
+    match addresses.as_slice() {
+        [] => note("holds no address, so it is not taken over"),
+        [one] => match variables.get("MCP_ENDPOINT") {
+            Some(there) if there == **one => note("is the endpoint already (MCP_ENDPOINT)"),
+            Some(there) if !there.trim().is_empty() => {
+                note("is not taken over: MCP_ENDPOINT is set to another one");
+            }
+            Some(_) | None => {
+                variables.set("MCP_ENDPOINT", one, source.program);
+                note("goes into .env as MCP_ENDPOINT");
+            }
+        },
+        several if present.has_endpoints => {
+            let n = several.len();
+            note(&format!("names {n} endpoints, which are not taken over: the config has endpoints already"));
+        }
+        several => {
+            for (place, address) in several.iter().enumerate() {
+                let name = format!("{}-{}", source.program, place + 1);
+                let variable = variables.hold(&name, "endpoint", address);
+                plan.endpoints.push((name, json!({ "url": format!("${{{variable}}}") })));
+            }
+            plan.notes.push((n, format!("mcpEndpoint: {} endpoints, each with all servers", several.len())));
+        }
+    }
+}
+
+/// Most keys that are named of those that stay where they are.
+const SHOWN: usize = 6;
+
+/// What is to be said of the keys at the top of a file that are not about servers.
+fn beside(file: &Value, others: &[String]) -> Vec<String> {
+    let handled = ["mcpEndpoint", "mcpServerConfig", "inputs", "$schema"];
+    let is_filled = |key: &&String| !matches!(&file[key.as_str()], Value::Null);
+    let others = others.iter().filter(is_filled).filter(|key| !handled.contains(&key.as_str()));
+    let (mut notes, mut own) = (Vec::new(), Vec::new());
+    for key in others {
+        match config::foreign_top(key) {
+            Some(why) => notes.push(format!("{key}: {why}")),
+            None => own.push(key.as_str()),
+        }
+    }
+    if !own.is_empty() {
+        let more = own
+            .len()
+            .checked_sub(SHOWN)
+            .filter(|more| *more > 0)
+            .map_or_else(String::new, |n| format!(" and {n} more"));
+        let names = own.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
+        notes.push(format!("{names}{more}: no servers, so not taken over"));
+    }
+    notes
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+    use crate::bring::programs;
+
+    fn source(program: &str, value: Value) -> Source {
+        let program = programs::named(program).unwrap();
+        Source { program: program.name, habits: program.habits, path: program.name.into(), folder: None, value }
+    }
+
+    fn planned(sources: &[Source], servers: Value, both: bool, set: &[(&str, &str)]) -> Plan {
+        let env = Environment::default();
+        let servers = servers.as_object().unwrap().clone();
+        let present =
+            Present { servers, has_endpoints: false, folder: Path::new("/c"), env: &env, exists: &|_| false, both };
+        let set: Vec<(String, String)> = set.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        plan(sources, &present, &|name| set.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone()))
+    }
+
+    fn outcomes(plan: &Plan) -> Vec<(&str, &str)> {
+        let word = |outcome: &Outcome| match outcome {
+            Outcome::New(_) => "new",
+            Outcome::Same => "same",
+            Outcome::Taken(_) => "taken",
+            Outcome::Unusable(_) => "unusable",
+        };
+        plan.steps.iter().map(|step| (&*step.name, word(&step.outcome))).collect()
+    }
+
+    #[test]
+    fn each_server_is_told_and_a_second_plan_finds_all_of_the_first() {
+        let sources = || {
+            [
+                source("claude", json!({"mcpServers": {"a": {"command": "x", "env": {"A_TOKEN": "s3cret"}}, "b": {}}})),
+                source("cursor", json!({"mcpServers": {"a": {"command": "y"}, "c": {"url": "https://h/?key=abc"}}})),
+            ]
+        };
+        let first = planned(&sources(), json!({}), false, &[]);
+        assert_eq!(outcomes(&first), [("a", "new"), ("b", "unusable"), ("a", "taken"), ("c", "new")]);
+        assert_eq!(first.steps[2].outcome, Outcome::Taken(vec!["command".to_owned(), "env".to_owned()]));
+        let servers: Map<String, Value> =
+            first.new_servers().map(|(name, entry)| (name.to_owned(), Value::Object(entry.clone()))).collect();
+        let set: Vec<(&str, &str)> = first.added.iter().map(|added| (&*added.name, added.value.reveal())).collect();
+        let second = planned(&sources(), Value::Object(servers.clone()), false, &set);
+        assert_eq!(outcomes(&second), [("a", "same"), ("b", "unusable"), ("a", "taken"), ("c", "same")]);
+        assert!(!second.changes());
+        let both = planned(&sources(), Value::Object(servers), true, &set);
+        assert_eq!(outcomes(&both)[2], ("a-cursor", "new"));
+    }
+
+    #[test]
+    fn questions_of_vs_code_become_variables_to_be_filled_in() {
+        let file = json!({"inputs": [{"id": "my-key", "type": "promptString"}, {"id": "tz", "default": "UTC"}],
+            "servers": {"a": {"command": "x", "env": {"K": "${input:my-key}", "TZ": "${input:tz}"}}}});
+        let plan = planned(&[source("vscode", file)], json!({}), false, &[]);
+        let (_, entry) = plan.new_servers().next().unwrap();
+        assert_eq!(entry["env"], json!({"K": "${MY_KEY}", "TZ": "${TZ}"}));
+        let added: Vec<(&str, &str)> = plan.added.iter().map(|a| (&*a.name, a.value.reveal())).collect();
+        assert_eq!(added, [("MY_KEY", ""), ("TZ", "UTC")]);
+    }
+
+    #[test]
+    fn xiaozhi_clients_endpoint_and_switches_are_taken_over() {
+        let file = json!({"mcpEndpoint": "wss://h/?token=s3cret", "mcpServers": {"a": {"command": "x"}}, "webUI": {"port": 1},
+            "mcpServerConfig": {"a": {"tools": {"t": {"enable": false}, "u": {"enable": true, "description": "d"}}}},
+            "connection": {"heartbeatInterval": 1}});
+        let plan = planned(&[source("xiaozhi-client", file.clone())], json!({}), false, &[]);
+        let (_, entry) = plan.new_servers().next().unwrap();
+        assert_eq!(entry["tools"], json!({"deny": ["t"], "describe": {"u": "d"}}));
+        assert_eq!((&*plan.added[0].name, plan.added[0].value.reveal()), ("MCP_ENDPOINT", "wss://h/?token=s3cret"));
+        let notes: Vec<&str> = plan.notes.iter().map(|(_, note)| &**note).collect();
+        assert!(notes.iter().any(|note| note.starts_with("connection: write")), "{notes:?}");
+        assert!(notes.iter().any(|note| note.starts_with("webUI: no servers")), "{notes:?}");
+        let other = planned(&[source("xiaozhi-client", file)], json!({}), false, &[("MCP_ENDPOINT", "wss://other/")]);
+        assert!(other.added.is_empty() && other.notes[0].1.contains("another"));
+        let several =
+            json!({"mcpEndpoint": ["wss://h/?token=a", "wss://h/?token=b"], "mcpServers": {"a": {"command": "x"}}});
+        let plan = planned(&[source("xiaozhi-client", several)], json!({}), false, &[]);
+        assert_eq!(plan.endpoints.len(), 2);
+        assert_eq!(plan.endpoints[0].1, json!({"url": "${XIAOZHI_CLIENT_1_ENDPOINT}"}));
+    }
+
+    #[test]
+    fn an_entry_that_leads_back_here_is_not_taken_over() {
+        for server in [
+            json!({"command": "/usr/bin/mcp-pipe", "args": ["stdio"]}),
+            json!({"command": ["C:\\x\\mcp-pipe.exe", "stdio", "--config", "y"]}),
+        ] {
+            let plan = planned(&[source("opencode", json!({"mcp": {"home": server}}))], json!({}), false, &[]);
+            assert_eq!(outcomes(&plan), [("home", "unusable")]);
+        }
+        let file = json!({"mcpServers": {"mcp-pipe": {"url": "http://127.0.0.1:8765/mcp"}}});
+        assert_eq!(outcomes(&planned(&[source("cursor", file)], json!({}), false, &[])), [("mcp-pipe", "unusable")]);
+    }
+
+    #[test]
+    fn a_server_that_is_not_taken_over_leaves_no_variable() {
+        let file = json!({"mcpServers": {"a": {"command": "x", "env": {"A_TOKEN": "s3cret"}}}});
+        let plan = planned(&[source("claude", file)], json!({"a": {"command": "z"}}), false, &[]);
+        assert!(plan.added.is_empty() && !plan.changes());
+        assert!(plan.secrets.iter().any(|secret| secret.reveal() == "s3cret"));
+    }
+}

@@ -1,0 +1,123 @@
+//! The commands that bring servers of other programs here, and these programs to mcp-pipe.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use clap::builder::PossibleValuesParser;
+
+use crate::bring::client::CLIENTS;
+use crate::bring::{Connect, Errand, Import};
+
+const INIT_EXAMPLES: &str = "\
+Examples:
+  mcp-pipe init         asks for the endpoint, which servers of other programs to take over, and what goes into .env
+  mcp-pipe init --yes   does what would be offered: all servers that are found, else an example
+
+It writes mcp_config.json and .env (for you alone), and over nothing.
+Exit code: 0 written, 1 something can't be read or written, 2 there is a config already, or nobody to ask, 78 a file is no JSON";
+
+const IMPORT_EXAMPLES: &str = "\
+Examples:
+  mcp-pipe import                           what other programs here have, and what would become of mcp_config.json
+  mcp-pipe import --from cursor             only of one program (several: --from once more)
+  mcp-pipe import --from FILE               of a file: of one of these programs, or any with mcpServers
+  mcp-pipe import --from cursor --write     takes it over; what was there before is kept beside it
+  mcp-pipe import --json                    the same for a program
+
+Programs: claude (Claude Desktop), claude-code, cursor, vscode, windsurf, cline, roo, gemini, opencode, lmstudio, zed, copilot, amazonq,
+xiaozhi-client, mcphub. Secrets go into .env, and ${NAME} stands for them. See docs/IMPORT.md.
+Exit code: 0 done, or shown; 1 something can't be read or written, 2 no such program or file, 78 a file is no JSON: nothing was written";
+
+const CONNECT_EXAMPLES: &str = "\
+Examples:
+  mcp-pipe connect cursor                          the entry for its file, by which it starts mcp-pipe stdio
+  mcp-pipe connect cursor --write                  puts it there; what was there before is kept beside it
+  mcp-pipe connect cursor --http                   the entry by which it calls the gateway of the config
+  mcp-pipe connect vscode --file .vscode/mcp.json  for one project
+
+Clients: claude (Claude Desktop), claude-code, cursor, vscode, windsurf, cline, roo, gemini, opencode, lmstudio, zed, copilot, amazonq.
+Exit code: 0 done, or shown; 1 the file can't be read or changed, 2 no such client, 78 a file is no JSON, or the config is wrong";
+
+/// What is brought where.
+#[derive(Debug, Clone, Subcommand)]
+pub enum BringCommand {
+    /// Write a first config and .env
+    #[command(after_help = INIT_EXAMPLES)]
+    Init {
+        /// Ask nothing, and do what would be offered
+        #[arg(short, long)]
+        yes: bool,
+    },
+    /// Take over the MCP servers of other programs: shows what would be done, and does it with --write
+    #[command(after_help = IMPORT_EXAMPLES)]
+    Import {
+        /// A program, or a file [default: all programs that are here]
+        #[arg(long, value_name = "PROGRAM | FILE")]
+        from: Vec<String>,
+        /// Take over a server also where another one has its name: as NAME-PROGRAM
+        #[arg(long)]
+        both: bool,
+        /// Write it, after a copy of what is there
+        #[arg(long)]
+        write: bool,
+        /// Print JSON instead of words
+        #[arg(long)]
+        json: bool,
+    },
+    /// Have an MCP client use mcp-pipe: shows the entry for the client's file, and puts it there with --write
+    #[command(after_help = CONNECT_EXAMPLES)]
+    Connect {
+        /// Which client
+        #[arg(hide_possible_values = true, value_parser = PossibleValuesParser::new(CLIENTS.iter().map(|client| client.name)))]
+        client: String,
+        /// By the address and key of the config's gateway, not by starting mcp-pipe stdio
+        #[arg(long)]
+        http: bool,
+        /// Another file of the client than its own for all projects
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// Write it, after a copy of what is there
+        #[arg(long)]
+        write: bool,
+        /// Print JSON instead of words
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// The names of these commands.
+pub(super) const NAMES: &[&str] = &["init", "import", "connect"];
+
+impl BringCommand {
+    /// What the command is called.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            BringCommand::Init { .. } => "init",
+            BringCommand::Import { .. } => "import",
+            BringCommand::Connect { .. } => "connect",
+        }
+    }
+
+    /// The file or program that is named.
+    pub(super) fn about(&self) -> Option<&str> {
+        match self {
+            BringCommand::Init { .. } => None,
+            BringCommand::Import { from, .. } => from.first().map(String::as_str),
+            BringCommand::Connect { file, .. } => file.as_deref().and_then(|file| file.to_str()),
+        }
+    }
+
+    /// What is to be done.
+    pub(crate) fn errand(&self) -> Errand<'_> {
+        match self {
+            BringCommand::Init { yes } => Errand::Init { yes: *yes },
+            BringCommand::Import { from, both, write, json } => {
+                Errand::Import(Import { from, both: *both, write: *write, json: *json })
+            }
+            BringCommand::Connect { client, http, file, write, json } => {
+                let (http, write, json) = (*http, *write, *json);
+                Errand::Connect(Connect { client, http, file: file.as_deref(), write, json })
+            }
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! Which parts of a server's settings may let somebody in, for whoever puts these elsewhere and shows the rest. Pure.
+//!
+//! Doubt is enough to put a part elsewhere, where it does what it did: what stays is plainly no secret.
+
+use std::ops::Range;
+
+use super::address::{SCHEMES, is_secret_segment, is_telling, parameter, start_in};
+use super::stranger::looks_secret;
+
+/// How tokens of well-known services begin.
+const PREFIXES: &[&str] = &[
+    "sk-",
+    "pk-",
+    "ghp_",
+    "gho_",
+    "ghs_",
+    "github_pat_",
+    "glpat-",
+    "xox",
+    "hf_",
+    "AKIA",
+    "AIza",
+    "eyJ",
+    "ntn_",
+    "npm_",
+];
+/// How the name of a variable or an option ends that holds a place, and no secret.
+const PLACES: &[&str] = &["file", "path", "dir", "folder", "url", "uri", "host", "endpoint", "type", "mode", "name"];
+/// Fewest letters and digits in a row, digits among them, that are no name of a file or folder.
+const LONG_NAME: usize = 32;
+/// Longest user name of an address that is shown where a password follows, in bytes.
+const USER: usize = 8;
+
+/// A part that may be secret: where it is in its text, and what it is called there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) range: Range<usize>,
+    pub(crate) name: String,
+}
+
+impl Part {
+    fn new(range: Range<usize>, name: &str) -> Self {
+        Part { range, name: name.to_owned() }
+    }
+
+    fn moved(mut self, by: usize) -> Self {
+        self.range = self.range.start + by..self.range.end + by;
+        self
+    }
+}
+
+/// The parts of the value of a variable.
+pub(crate) fn of_variable(name: &str, value: &str) -> Vec<Part> {
+    let whole = || vec![Part::new(0..value.len(), name)];
+    if value.trim().is_empty() || ["true", "false"].contains(&value.trim()) {
+        return Vec::new();
+    }
+    if start_in(value).is_some() {
+        // One address: only its secret parts go. Anything else around it goes with it.
+        let is_one = start_in(value) == Some(0) && !value.contains(char::is_whitespace);
+        return if is_one { of_address(value) } else { whole() };
+    }
+    if (is_telling(name) && !is_place_name(name)) || !is_plain(value) { whole() } else { Vec::new() }
+}
+
+/// The parts of the value of a header: what stands behind a scheme such as `Bearer`.
+pub(crate) fn of_header(name: &str, value: &str) -> Vec<Part> {
+    let scheme = |text: &&str| value.get(..text.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(text));
+    let begin =
+        SCHEMES.iter().find(|text| scheme(text) && value[text.len()..].starts_with(' ')).map_or(0, |s| s.len() + 1);
+    if value[begin..].trim().is_empty() || !(is_telling(name) || begin > 0 || !is_plain(value)) {
+        return Vec::new();
+    }
+    vec![Part::new(begin..value.len(), name)]
+}
+
+/// The parts of an address: password, tokens in its path, values of its query.
+pub(crate) fn of_address(address: &str) -> Vec<Part> {
+    let mut found = Vec::new();
+    let begin = address.find("://").map_or(0, |at| at + "://".len());
+    let at = |from: usize, marks: &[char]| address[from..].find(marks).map_or(address.len(), |at| from + at);
+    let authority = at(begin, &['/', '?', '#']);
+    let path = at(authority, &['?', '#']);
+    if let Some(end) = address[begin..authority].rfind('@').map(|end| begin + end) {
+        match address[begin..end].find(':').map(|colon| begin + colon) {
+            Some(colon) => {
+                if colon - begin >= USER && !is_plain(&address[begin..colon]) {
+                    found.push(Part::new(begin..colon, "user"));
+                }
+                found.push(Part::new(colon + 1..end, "password"));
+            }
+            None => found.push(Part::new(begin..end, "user")),
+        }
+    }
+    let mut from = authority;
+    for segment in address[authority..path].split('/') {
+        let secret = match parameter(segment) {
+            Some((name, value)) => Some(Part::new(name.len() + 1..name.len() + 1 + value.len(), name)),
+            None if is_secret_segment(segment) || is_token(segment) => Some(Part::new(0..segment.len(), "key")),
+            None => None,
+        };
+        found.extend(secret.map(|part| part.moved(from)));
+        from += segment.len() + 1;
+    }
+    let mut from = (path + 1).min(address.len());
+    for pair in address[from..].split(['&', ';', '#', '?']) {
+        let (name, value) = pair.split_once('=').unwrap_or(("", pair));
+        if !value.is_empty() && (is_telling(name) || !is_plain(value)) {
+            let name_or = if name.is_empty() { "key" } else { name };
+            found.push(Part::new(pair.len() - value.len()..pair.len(), name_or).moved(from));
+        }
+        from += pair.len() + 1;
+    }
+    found.retain(|part| !part.range.is_empty());
+    found
+}
+
+/// The parts of arguments, each with the place of its argument.
+pub(crate) fn of_arguments(args: &[&str]) -> Vec<(usize, Part)> {
+    let mut found = Vec::new();
+    let mut before = "";
+    for (n, arg) in args.iter().enumerate() {
+        let option = if before.starts_with('-') && !before.contains('=') { before } else { "" };
+        found.extend(of_argument(option, arg).into_iter().map(|part| (n, part)));
+        before = arg;
+    }
+    found
+}
+
+/// The parts of an argument, which may be the value of the option that stands before it.
+fn of_argument(option: &str, arg: &str) -> Vec<Part> {
+    let bare = option.trim_start_matches('-');
+    if !arg.starts_with('-') && ["header", "H"].contains(&bare) {
+        return header_in(arg);
+    }
+    if !arg.starts_with('-') && is_telling(bare) && !is_place_name(bare) && !arg.is_empty() {
+        return vec![Part::new(0..arg.len(), bare)];
+    }
+    if let Some((name, value)) = arg.split_once('=')
+        && start_in(name).is_none()
+        && name.trim_start_matches('-').chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+    {
+        let (inner, begin) = (name.trim_start_matches('-'), arg.len() - value.len());
+        let parts = match inner {
+            "header" => header_in(value),
+            "env" | "e" => of_argument("", value),
+            // Variables stand in capitals: there doubt is enough.
+            _ if is_telling(inner) || inner.chars().all(|c| !c.is_ascii_lowercase()) => of_variable(inner, value),
+            _ => of_argument("", value).into_iter().map(|part| Part { name: inner.to_owned(), ..part }).collect(),
+        };
+        return parts.into_iter().map(|part| part.moved(begin)).collect();
+    }
+    if let Some(start) = start_in(arg) {
+        return of_address(&arg[start..]).into_iter().map(|part| part.moved(start)).collect();
+    }
+    if arg.split_once(": ").or_else(|| arg.split_once(':')).is_some_and(|(name, _)| is_telling(name)) {
+        return header_in(arg);
+    }
+    if is_token(arg) { vec![Part::new(0..arg.len(), "arg")] } else { Vec::new() }
+}
+
+/// The parts of a whole header, `Name: value`.
+fn header_in(text: &str) -> Vec<Part> {
+    let Some((name, value)) = text.split_once(':') else { return of_variable("header", text) };
+    let value = value.trim_start();
+    of_header(name.trim(), value).into_iter().map(|part| part.moved(text.len() - value.len())).collect()
+}
+
+/// Whether a name says that a place or a kind stands there, and no secret.
+fn is_place_name(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    PLACES.iter().any(|end| name.ends_with(end))
+}
+
+/// Whether a text is a place in a file system.
+fn is_place(text: &str) -> bool {
+    let drive = text.as_bytes().get(1) == Some(&b':') && text.starts_with(|c: char| c.is_ascii_alphabetic());
+    // A variable, and what stands behind it; its default may be a secret.
+    let variable = text.starts_with("${") && text.contains("}/") && !text.contains(":-");
+    let begins =
+        drive || variable || text == "." || ["/", "./", "../", "~/"].iter().any(|begin| text.starts_with(begin));
+    let file = text.contains('/') && text.rsplit_once('.').is_some_and(|(_, end)| (1..=5).contains(&end.len()));
+    (begins || file) && !text.split(['/', '\\']).any(is_long_name)
+}
+
+fn is_long_name(part: &str) -> bool {
+    let mut pieces = part.split(|c: char| !c.is_ascii_alphanumeric());
+    pieces.any(|piece| piece.len() >= LONG_NAME && piece.bytes().any(|b| b.is_ascii_digit()))
+}
+
+/// Whether a text that stands alone is most likely a token, and no name of a program, package or file.
+fn is_token(text: &str) -> bool {
+    if PREFIXES.iter().any(|prefix| text.starts_with(prefix)) && text.len() >= 16 {
+        return true;
+    }
+    if is_place(text) {
+        return false;
+    }
+    // The scope of a package of npm may be one long word.
+    let scoped = text.strip_prefix('@').and_then(|text| text.split_once('/'));
+    let scoped = scoped.filter(|(scope, _)| scope.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'));
+    looks_secret(scoped.map_or(text, |(_, name)| name))
+}
+
+/// Whether a value of this name is plainly no secret.
+pub(crate) fn is_harmless(name: &str, text: &str) -> bool {
+    !is_telling(name) && is_plain(text)
+}
+
+/// Whether a value is plainly no secret: words, numbers, a place.
+fn is_plain(text: &str) -> bool {
+    let is_piece = |piece: &str| {
+        let letters = piece.trim_start_matches(|c: char| c.is_ascii_digit());
+        let digits = piece.len() - letters.len();
+        letters.bytes().all(|b| b.is_ascii_alphabetic()) && digits <= 9 && (digits == 0 || letters.len() <= 3)
+    };
+    let known = |c: char| c.is_ascii_alphanumeric() || " -_./:,@+*".contains(c);
+    is_place(text)
+        || (text.chars().all(known)
+            && !looks_secret(text)
+            && text.split(|c: char| !c.is_ascii_alphanumeric()).all(is_piece))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A text with `…` in place of each part.
+    fn without(text: &str, parts: Vec<Part>) -> String {
+        let mut text = text.to_owned();
+        for part in parts.into_iter().rev() {
+            text.replace_range(part.range, "…");
+        }
+        text
+    }
+
+    #[test]
+    fn of_variables_plain_words_numbers_and_places_stay() {
+        for (name, value, want) in [
+            ("GITHUB_TOKEN", "abc", "…"),
+            ("API_KEY", "correct horse", "…"),
+            ("FOO", "hunter2", "…"),
+            ("FOO", "p@ss!word", "…"),
+            ("FOO", "0123456789abcdef0123456789abcdef", "…"),
+            ("SETTINGS", "{\"token\":\"x\"}", "…"),
+            ("DATABASE_URL", "postgres://u:s3cret@db:5432/x", "postgres://u:…@db:5432/x"),
+            ("HOOK", "https://h.example/services/T0000000000000A1/b", "https://h.example/services/…/b"),
+            ("HOOKS", "https://a.example/ https://b.example/", "…"),
+            ("AUTH_ENABLED", "true", "true"),
+            ("KEY_FILE", "/run/key.pem", "/run/key.pem"),
+            ("PORT", "8080", "8080"),
+            ("HOST", "127.0.0.1:8080", "127.0.0.1:8080"),
+            ("NODE_ENV", "production", "production"),
+            ("REGION", "eu-west-1", "eu-west-1"),
+            ("ROOT", "/home/user123/some_folder", "/home/user123/some_folder"),
+            ("BASE", "https://api.example.com/v1", "https://api.example.com/v1"),
+            ("EMPTY", "", ""),
+        ] {
+            assert_eq!(without(value, of_variable(name, value)), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn of_headers_the_scheme_stays_and_of_addresses_what_lets_nobody_in() {
+        for (name, value, want) in [
+            ("Authorization", "Bearer abc", "Bearer …"),
+            ("authorization", "abc", "…"),
+            ("X-Api-Key", "abc", "…"),
+            ("X-Other", "Bearer abc", "Bearer …"),
+            ("X-Other", "a8f3e9d1b2", "…"),
+            ("Content-Type", "application/json", "application/json"),
+            ("Accept", "*/*", "*/*"),
+        ] {
+            assert_eq!(without(value, of_header(name, value)), want, "{name}");
+        }
+        for (address, want) in [
+            ("https://u:p@h.example/", "https://u:…@h.example/"),
+            ("https://s3cr3t@h.example/", "https://…@h.example/"),
+            ("https://h.example/mcp?token=abc&x=1&tz=utc", "https://h.example/mcp?token=…&x=1&tz=utc"),
+            ("https://h.example/mcp?a8f3e9d1b2", "https://h.example/mcp?…"),
+            ("https://h.example/mcp/sk-ak-012345678901/sse", "https://h.example/mcp/…/sse"),
+            ("wss://h.example/?token=e.y.J", "wss://h.example/?token=…"),
+            ("http://127.0.0.1:8080/mcp", "http://127.0.0.1:8080/mcp"),
+            ("https://h.example/#a8f3e9d1b2", "https://h.example/#…"),
+        ] {
+            assert_eq!(without(address, of_address(address)), want);
+        }
+    }
+
+    #[test]
+    fn of_arguments_names_of_programs_packages_and_files_stay() {
+        let line = |text: &str| {
+            let args: Vec<&str> = text.split('|').collect();
+            let mut shown: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+            for (n, part) in of_arguments(&args).into_iter().rev() {
+                shown[n].replace_range(part.range, "…");
+            }
+            shown.join("|")
+        };
+        for (text, want) in [
+            ("-y|@modelcontextprotocol/server-github@2025.4.8", "-y|@modelcontextprotocol/server-github@2025.4.8"),
+            ("--api-key|abc", "--api-key|…"),
+            ("--token=abc|x", "--token=…|x"),
+            ("--key-file|/run/key.pem|--port|8080", "--key-file|/run/key.pem|--port|8080"),
+            ("run|-e|API_KEY=abc|-e|HOME|mcp/x", "run|-e|API_KEY=…|-e|HOME|mcp/x"),
+            ("--env=API_KEY=abc", "--env=API_KEY=…"),
+            (
+                "mcp-remote|https://h.example/mcp|--header|Authorization: Bearer abc",
+                "mcp-remote|https://h.example/mcp|--header|Authorization: Bearer …",
+            ),
+            ("--header|Authorization:abc", "--header|Authorization:…"),
+            ("--header=X-Key: abc", "--header=X-Key: …"),
+            ("postgresql://u:s3cret@db/x", "postgresql://u:…@db/x"),
+            ("--url=https://h.example/?key=abc", "--url=https://h.example/?key=…"),
+            ("ghp_0123456789abcdefABCD", "…"),
+            ("0123456789abcdef0123456789abcdef", "…"),
+            ("--from|git+https://github.com/o/r.git|main.py", "--from|git+https://github.com/o/r.git|main.py"),
+            (
+                "/home/u/projects|./server.py|src/index.js|--verbose",
+                "/home/u/projects|./server.py|src/index.js|--verbose",
+            ),
+        ] {
+            assert_eq!(line(text), want);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn parts_lie_in_their_text_one_behind_the_other(text in r"[a-z0-9:/@?&=#;. é-]{0,40}") {
+            for parts in [of_variable("x", &text), of_header("x", &text), of_address(&text), of_argument("-x", &text)] {
+                let mut end = 0;
+                for part in parts {
+                    prop_assert!(part.range.start >= end && text.get(part.range.clone()).is_some(), "{part:?}");
+                    end = part.range.end;
+                }
+            }
+        }
+
+        #[test]
+        fn a_token_is_found_wherever_it_stands(token in "[a-z]{3}[0-9]{4}[A-Z]{5}[a-z0-9]{12}") {
+            for text in [format!("https://h.example/?x={token}"), format!("https://u:{token}@h.example/"), token.clone()] {
+                prop_assert!(!without(&text, of_variable("X", &text)).contains(&token));
+                prop_assert!(!without(&text, of_argument("", &text)).contains(&token));
+            }
+        }
+    }
+}
