@@ -10,7 +10,6 @@ pub(crate) mod figures;
 pub(crate) mod health;
 pub(crate) mod journal;
 mod listener;
-mod memory;
 pub(crate) mod metrics;
 mod name;
 pub(crate) mod orders;

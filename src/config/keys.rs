@@ -40,7 +40,7 @@ pub(crate) const SHARED: &[&str] = &[
 
 /// Keys of the top only.
 pub(crate) const TOP: &[&str] =
-    &["mcpServers", "endpoints", "gateway", "admin", "drainTimeout", "toolBudget", "cacheDir", "stateDir"];
+    &["mcpServers", "endpoints", "gateway", "admin", "drainTimeout", "toolBudget", "cacheDir", "stateDir", "logFile"];
 
 /// Keys of a named endpoint: its own, and those of [`SHARED`] that are about a connection or about how servers share it.
 pub(crate) const ENDPOINT: &[&str] = &[
@@ -83,7 +83,15 @@ pub(crate) const SERVER: &[&str] = &[
     "isActive",
     "pin",
     "tools",
+    "limits",
+    "logFile",
 ];
+
+/// Keys in the `limits` of an entry.
+pub(crate) const LIMITS: &[&str] = &["memory", "openFiles", "nice"];
+
+/// Keys of a `logFile`.
+pub(crate) const LOG_FILE: &[&str] = &["path", "maxSize", "keep"];
 
 /// Keys in the `tools` of an entry.
 pub(crate) const TOOLS: &[&str] = &["allow", "deny", "rename", "describe", "timeout", "maxResultBytes"];
@@ -143,6 +151,10 @@ pub(crate) enum Place {
     GatewayTls,
     /// In `admin`.
     Admin,
+    /// In the `limits` of an entry.
+    Limits,
+    /// In a `logFile`.
+    LogFile,
 }
 
 /// What becomes of a key that other programs have. A key that is not in the table is unknown: ignored with a warning, but in
@@ -167,7 +179,7 @@ pub(crate) enum Treatment {
     Mistake(&'static str),
 }
 
-use Place::{Admin, ApiKey, Endpoint, EndpointToken, Gateway, GatewayTls, Jwt, Server, Tools, Top};
+use Place::{Admin, ApiKey, Endpoint, EndpointToken, Gateway, GatewayTls, Jwt, Limits, LogFile, Server, Tools, Top};
 use Treatment::{Asking, Harmless, Honoured, Ignored, Meant, Mistake, Off, On};
 
 /// The keys of other programs. Keys that only one program has stand under its name, others by what they are about.
@@ -412,6 +424,23 @@ const FOREIGN: &[(Place, Treatment, &[&str])] = &[
     (GatewayTls, Meant("keyFile"), &["key", "privateKey", "privateKeyFile", "keyPath", "key_path"]),
     (GatewayTls, Meant("clientCaFile"), &["caFile", "ca", "clientCa", "ca_file"]),
     (Admin, Harmless, NOTES),
+    (Limits, Harmless, NOTES),
+    (
+        Limits,
+        Mistake("write a size with its unit: \"memory\": \"512MiB\""),
+        &["mem", "ram", "rss", "maxMemory", "memoryMb"],
+    ),
+    (Limits, Mistake("did you mean openFiles?"), &["nofile", "files", "maxOpenFiles", "maxFiles", "fds"]),
+    (Limits, Mistake("did you mean nice?"), &["niceness", "priority"]),
+    (
+        Limits,
+        Mistake("processors are not bounded here, only left to others: \"nice\": 10"),
+        &["cpu", "cpus", "cpuShares"],
+    ),
+    (LogFile, Harmless, NOTES),
+    (LogFile, Mistake("did you mean path?"), &["file", "filename", "name"]),
+    (LogFile, Mistake("did you mean maxSize?"), &["size", "maxBytes", "rotateSize"]),
+    (LogFile, Mistake("did you mean keep?"), &["maxFiles", "maxBackups", "backups", "count", "rotate"]),
     (Admin, Mistake("write host and port as one: \"listen\": \"HOST:PORT\""), LISTENS),
 ];
 
@@ -837,7 +866,7 @@ pub(crate) fn foreign(r: &mut Reader<'_>, key: &str, prop: &ObjectProp<'_>, path
 fn is_strict(place: Place) -> bool {
     match place {
         Top | Server | Endpoint => false,
-        Tools | Gateway | ApiKey | Jwt | EndpointToken | GatewayTls | Admin => true,
+        Tools | Gateway | ApiKey | Jwt | EndpointToken | GatewayTls | Admin | Limits | LogFile => true,
     }
 }
 
@@ -957,6 +986,7 @@ fn elsewhere(place: Place) -> &'static [(&'static str, &'static [&'static str])]
         Endpoint => &[(IN_ENTRY, IN_NO_ENDPOINT), (AT_TOP, TOP)],
         Gateway => &[(IN_API_KEY, API_KEY), (IN_TOKEN, ENDPOINT_TOKEN), (IN_TLS, GATEWAY_TLS), (AT_TOP, TOP)],
         ApiKey | Jwt | EndpointToken | GatewayTls | Admin => &[(IN_GATEWAY, GATEWAY)],
+        Limits | LogFile => &[(IN_ENTRY, SERVER)],
     }
 }
 
@@ -973,6 +1003,8 @@ fn ours(place: Place) -> impl Iterator<Item = &'static str> {
         EndpointToken => (ENDPOINT_TOKEN, &[]),
         GatewayTls => (GATEWAY_TLS, &[]),
         Admin => (ADMIN, &[]),
+        Limits => (LIMITS, &[]),
+        LogFile => (LOG_FILE, &[]),
     };
     keys.iter().chain(shared).copied()
 }

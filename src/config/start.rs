@@ -11,7 +11,7 @@ use super::keys::{self, Remote};
 use super::missing::{Sought, is_script};
 use super::reader::Located;
 use super::syntax::BACKSLASH;
-use super::{CommandSpec, Reach, remote, variables, windows};
+use super::{CommandSpec, Reach, limits, remote, variables, windows};
 use crate::disk::{joined, obstacle};
 use crate::error::{Code, Place};
 use crate::secrecy::Secret;
@@ -30,7 +30,10 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry, asked_for: bool) ->
             return None;
         }
         Transport::Unknown => return None,
-        Transport::Remote(remote) => return remote::of_entry(ctx, remote).map(|spec| Reach::Remote(spec.into())),
+        Transport::Remote(remote) => {
+            limits::refuse(ctx, &entry.limits);
+            return remote::of_entry(ctx, remote).map(|spec| Reach::Remote(spec.into()));
+        }
         Transport::Unspoken { by, url } => {
             let name = brief(&entry.name);
             let kind = if by.value == "url" { String::new() } else { format!(" ({})", brief(&by.value)) };
@@ -78,7 +81,8 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry, asked_for: bool) ->
     if program == "python3" && written == "python" {
         ctx.notes.push(format!("{}: python3 is used, there is no python here", entry.name));
     }
-    Some(Reach::Command(CommandSpec { program, args, env, env_remove: Vec::new(), cwd: Some(cwd) }))
+    let limits = limits::of(ctx, &entry.limits);
+    Some(Reach::Command(CommandSpec { program, args, env, env_remove: Vec::new(), cwd: Some(cwd), limits }))
 }
 
 /// Warns of a script that is named without a folder, and stands beside the config, while the server's own folder is another one: a
@@ -209,7 +213,7 @@ fn argument(ctx: &mut Context<'_>, text: &Located<String>, env: &[(String, Secre
 }
 
 /// Whether a path holds what JSON made of a backslash, which is noted as a mistake.
-fn is_mangled(ctx: &mut Context<'_>, text: &Located<String>, path: &str) -> bool {
+pub(crate) fn is_mangled(ctx: &mut Context<'_>, text: &Located<String>, path: &str) -> bool {
     let Some((control, letter)) = windows::swallowed_backslash(path) else { return false };
     let what = format!("has a {}, which is what \\{letter} means in JSON", crate::words::character(control));
     ctx.mistake(&text.place, Code::WrongValue.says(what), BACKSLASH);

@@ -11,7 +11,6 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::figures::{Counted, PRECISION};
-use super::memory::Memory;
 use super::picture::Picture;
 use super::protocol::Daemon;
 use super::status::{
@@ -20,6 +19,7 @@ use super::status::{
 };
 use super::wording;
 use crate::error::FaultCode;
+use crate::process::memory::Memory;
 use crate::server::wanted::Wanted;
 use crate::words::{counted, millis, span};
 

@@ -1,11 +1,11 @@
 //! What processes hold of the memory and have used of the processors, with everything that they have started: each server is a process group. Looked up by whoever asks,
-//! when somebody asks, so that it costs the daemon nothing.
+//! when somebody asks, so that it costs the daemon nothing; and now and then for a server that may hold so much and no more.
 
 use std::collections::HashMap;
 
 /// What the processes of a group hold, and have used.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Memory {
+pub(crate) struct Memory {
     /// Resident bytes; what processes share counts for each.
     pub bytes: u64,
     pub processes: usize,
@@ -15,7 +15,7 @@ pub(super) struct Memory {
 
 impl Memory {
     /// What two groups hold and have used together.
-    pub(super) fn and(self, other: Memory) -> Memory {
+    pub(crate) fn and(self, other: Memory) -> Memory {
         Memory {
             bytes: self.bytes + other.bytes,
             processes: self.processes + other.processes,
@@ -26,7 +26,7 @@ impl Memory {
 
 /// What all groups hold that can be seen, by their leaders; nothing where the system does not tell.
 #[cfg(target_os = "linux")]
-pub(super) fn of_groups() -> HashMap<u32, Memory> {
+pub(crate) fn of_groups() -> HashMap<u32, Memory> {
     let mut groups: HashMap<u32, Memory> = HashMap::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         if !entry.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit()) {
@@ -46,16 +46,70 @@ pub(super) fn of_groups() -> HashMap<u32, Memory> {
 
 /// What this process alone holds, and has used.
 #[cfg(target_os = "linux")]
-pub(super) fn of_itself() -> Option<Memory> {
+pub(crate) fn of_itself() -> Option<Memory> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
     let (_, [own, _], bytes) = numbers(&stat)?;
     Some(Memory { bytes, processes: 1, cpu: own })
 }
 
+/// What one group holds; `None` where the system does not tell, or nobody of it is left. Asks of each process on the machine only to which group it
+/// belongs, which is a tenth of the work of [`of_groups`].
+#[cfg(target_os = "linux")]
+pub(crate) fn of_group(leader: u32) -> Option<Memory> {
+    let stats = members(leader).filter_map(|pid| std::fs::read_to_string(format!("/proc/{pid}/stat")).ok());
+    stats.filter_map(|stat| group_and_use(&stat)).map(|(_, used)| used).reduce(Memory::and)
+}
+
+/// What one group holds in bytes, with what its processes share counted once. It has the kernel walk through all of their memory, so it is for whoever is about
+/// to act on the answer. Of a process that does not tell, all counts.
+#[cfg(target_os = "linux")]
+pub(crate) fn proportional(leader: u32) -> u64 {
+    let of_one = |pid: i32| {
+        let whole = || {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            group_and_use(&stat).map(|(_, used)| used.bytes)
+        };
+        let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"));
+        rollup.ok().and_then(|rollup| share(&rollup)).or_else(whole).unwrap_or_default()
+    };
+    members(leader).map(of_one).sum()
+}
+
+/// The processes of a group.
+#[cfg(target_os = "linux")]
+fn members(leader: u32) -> impl Iterator<Item = i32> {
+    let group = i32::try_from(leader).ok().and_then(rustix::process::Pid::from_raw);
+    let pids = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter(move |pid| {
+        let of = rustix::process::Pid::from_raw(*pid).map(|pid| rustix::process::getpgid(Some(pid)));
+        matches!((of, group), (Some(Ok(of)), Some(group)) if of == group)
+    })
+}
+
+/// The bytes after `Pss:` in a `smaps_rollup` (proc(5)): those of a process, and its share of what it has in common with others.
+#[cfg(target_os = "linux")]
+fn share(rollup: &str) -> Option<u64> {
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
 /// The same where there is no such place.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn of_groups() -> HashMap<u32, Memory> {
+pub(crate) fn of_groups() -> HashMap<u32, Memory> {
     HashMap::new()
+}
+
+/// The same where there is no such place.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn of_group(_leader: u32) -> Option<Memory> {
+    None
+}
+
+/// The same where there is no such place.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn proportional(_leader: u32) -> u64 {
+    0
 }
 
 /// The process group in a line of `/proc/PID/stat`, and what the process holds and has used.
@@ -105,5 +159,17 @@ mod tests {
         let group = u32::try_from(rustix::process::getpgrp().as_raw_nonzero().get()).unwrap();
         let memory = of_groups()[&group];
         assert!(memory.bytes > 1 << 20 && memory.processes >= 1, "{memory:?}");
+        let alone = of_group(group).unwrap();
+        assert!(alone.bytes > 1 << 20 && alone.processes >= 1, "{alone:?}");
+        let share = proportional(group);
+        assert!(share > 1 << 18, "{share}");
+        assert_eq!(of_group(u32::MAX), None);
+    }
+
+    #[test]
+    fn a_process_has_its_share_of_what_it_has_in_common_with_others() {
+        let rollup = "55d0-7ffc ---p 00000000 00:00 0 [rollup]\nRss:    9000 kB\nPss:    1234 kB\nPss_Anon: 7 kB\n";
+        assert_eq!(share(rollup), Some(1234 * 1024));
+        assert_eq!(share("Rss: 9000 kB\n"), None);
     }
 }
