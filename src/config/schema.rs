@@ -292,6 +292,8 @@ fn of_server(key: &str) -> Value {
     match key {
         "endpoint" => json!({ "anyOf": [text(), defined("texts")] }),
         "type" | "transportType" | "transport" | "cwd" | "url" | "serverUrl" | "certFile" | "keyFile" => text(),
+        "limits" => defined("limits"),
+        "logFile" => log_file(),
         "command" => json!({ "anyOf": [text(), { "type": "array", "items": { "type": "string" }, "minItems": 1 }] }),
         "args" => defined("texts"),
         "env" | "headers" => defined("textsByName"),

@@ -49,30 +49,27 @@ impl Rotated {
     /// Whatever the system says, or in words that continue the path why the file is not written.
     pub(crate) fn write(&mut self, line: &[u8]) -> io::Result<()> {
         self.look()?;
-        if let Some(open) = &self.open
-            && self.begun == 0
-            && open.size > 0
-            && open.size + line.len() as u64 > self.max_size
-        {
+        let size = self.opened()?.size;
+        if self.begun == 0 && size > 0 && size + line.len() as u64 > self.max_size {
             self.begin_anew()?;
         }
-        let open = match &mut self.open {
+        let begun = self.begun;
+        let open = self.opened()?;
+        let (begun, written) = open.write(line, begun);
+        self.begun = if written.is_ok() { 0 } else { begun };
+        written
+    }
+
+    /// The file, opened where it is not.
+    fn opened(&mut self) -> io::Result<&mut Open> {
+        let open = match self.open.take() {
             Some(open) => open,
             None => {
                 self.begun = 0;
-                self.open.insert(Open::at(&self.path)?)
+                Open::at(&self.path)?
             }
         };
-        while self.begun < line.len() {
-            match open.file.write(&line[self.begun..]) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(n) => (self.begun, open.size) = (self.begun + n, open.size + n as u64),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        self.begun = 0;
-        Ok(())
+        Ok(self.open.insert(open))
     }
 
     /// Lets go of a file that is no longer where it was, and notes the size of one that somebody else has changed.
@@ -123,6 +120,19 @@ impl Open {
             return Err(io::Error::other(what));
         }
         Ok(Open { size: found.len(), file, looked: Instant::now() })
+    }
+
+    /// Writes a line from this byte on. Returns how much of it is there then.
+    fn write(&mut self, line: &[u8], mut begun: usize) -> (usize, io::Result<()>) {
+        while begun < line.len() {
+            match self.file.write(&line[begun..]) {
+                Ok(0) => return (begun, Err(ErrorKind::WriteZero.into())),
+                Ok(n) => (begun, self.size) = (begun + n, self.size + n as u64),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return (begun, Err(error)),
+            }
+        }
+        (begun, Ok(()))
     }
 }
 

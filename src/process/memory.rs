@@ -78,13 +78,12 @@ pub(crate) fn proportional(leader: u32) -> u64 {
 /// The processes of a group.
 #[cfg(target_os = "linux")]
 fn members(leader: u32) -> impl Iterator<Item = i32> {
-    let group = i32::try_from(leader).ok().and_then(rustix::process::Pid::from_raw);
+    let group = i32::try_from(leader).ok();
     let pids = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    pids.filter(move |pid| {
-        let of = rustix::process::Pid::from_raw(*pid).map(|pid| rustix::process::getpgid(Some(pid)));
-        matches!((of, group), (Some(Ok(of)), Some(group)) if of == group)
-    })
+    #[expect(unsafe_code, reason = "rustix takes no answer of 0, and that is the group of the kernel's own threads")]
+    // SAFETY: asks for a number, whatever the one that is handed over.
+    pids.filter(move |pid| Some(unsafe { libc::getpgid(*pid) }) == group)
 }
 
 /// The bytes after `Pss:` in a `smaps_rollup` (proc(5)): those of a process, and its share of what it has in common with others.

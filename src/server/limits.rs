@@ -18,7 +18,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use crate::config::{CommandSpec, LimitsSpec};
 use crate::error::FaultCode;
 use crate::process::memory;
-use crate::words::{counted, size};
+use crate::words::size;
 
 /// Between two looks at a server that is far from its bound, and at one that has more than half of it.
 const FAR: Duration = Duration::from_secs(1);
@@ -71,7 +71,7 @@ fn pause(held: u64, most: u64) -> Duration {
 
 /// Why a server was ended.
 fn above(held: u64, processes: usize, most: u64) -> String {
-    let processes = if processes > 1 { format!(" in {}", counted(processes, "process")) } else { String::new() };
+    let processes = if processes > 1 { format!(" in {processes} processes") } else { String::new() };
     format!("held {} of memory{processes}, and its limits let it have {}", size(held), size(most))
 }
 

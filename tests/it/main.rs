@@ -10,6 +10,8 @@ mod harness;
 mod agent;
 mod auth;
 mod auto;
+#[cfg(target_os = "linux")]
+mod bounded;
 mod calculator;
 mod config_mistakes;
 mod conformance;
@@ -44,6 +46,7 @@ mod last_run;
 mod limits;
 mod local;
 mod log;
+mod log_file;
 mod log_level;
 mod logs;
 #[cfg(target_os = "linux")]
