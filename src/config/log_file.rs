@@ -11,10 +11,9 @@ use std::path::{Path, PathBuf};
 use jsonc_parser::ast::Value;
 
 use super::context::Context;
-use super::file::File;
 use super::keys::{self, Place as Where};
 use super::reader::{Located, Reader};
-use super::{ServerSpec, defaults, start, units};
+use super::{defaults, units};
 use crate::disk::{joined, rotated};
 use crate::error::{Code, Place};
 use crate::words::{brief, brief_path};
@@ -80,7 +79,7 @@ pub(crate) fn of(ctx: &mut Context<'_>, entry: Option<&LogFileEntry>) -> Option<
         ctx.mistake(&text.place, Code::WrongValue.says("is empty"), "name a file, or leave it out for none");
         return None;
     }
-    if start::is_mangled(ctx, text, written) {
+    if ctx.is_mangled(text, written) {
         return None;
     }
     if written == "~" || written.starts_with("~/") {
@@ -98,44 +97,36 @@ pub(crate) fn of(ctx: &mut Context<'_>, entry: Option<&LogFileEntry>) -> Option<
     Some(LogFileSpec { path, max_size, keep: entry.keep.unwrap_or(defaults::LOG_FILES) })
 }
 
-/// Notes files in which lines would come together that are not meant to, also once they are older: each has one file alone. `config`: the file in
-/// which all of this stands.
+/// Notes files in which lines would come together that are not meant to, also once they are older: each has one file alone. `servers`: those of servers, with their
+/// names. `config`: the file in which all of this stands.
 pub(crate) fn check(
     ctx: &mut Context<'_>,
-    file: &File,
-    (top, servers): (Option<&LogFileSpec>, &[ServerSpec]),
+    top: Option<(&LogFileSpec, &LogFileEntry)>,
+    servers: &[(&str, &LogFileSpec, &LogFileEntry)],
     config: Option<&str>,
 ) {
-    let entry = |name: &str| file.entries.iter().find(|entry| entry.name == name)?.log_file.as_ref();
-    let of_servers = servers.iter().filter_map(|server| {
-        Some((
-            server.log_file.as_ref()?,
-            entry(&server.name)?.place.clone(),
-            format!("the server {}", brief(&server.name)),
-        ))
-    });
-    let of_top =
-        top.zip(file.log_file.as_ref()).map(|(spec, entry)| (spec, entry.place.clone(), "mcp-pipe's log".into()));
-    let all: Vec<(&LogFileSpec, Place, String)> = of_top.into_iter().chain(of_servers).collect();
+    let of_servers = servers.iter().map(|(name, spec, entry)| (*spec, *entry, format!("the server {}", brief(name))));
+    let of_top = top.map(|(spec, entry)| (spec, entry, "mcp-pipe's log".to_owned()));
+    let all: Vec<(&LogFileSpec, &LogFileEntry, String)> = of_top.into_iter().chain(of_servers).collect();
     let read = [config.map(|name| joined(ctx.cwd, name)), Some(ctx.cwd.join(".env")), Some(ctx.base.join(".env"))];
-    for (at, (spec, place, _)) in all.iter().enumerate() {
+    for (at, (spec, LogFileEntry { place, .. }, _)) in all.iter().enumerate() {
         if let Some(path) = read.iter().flatten().find(|path| is_same(&spec.path, path)) {
             let what = format!("names {}, from which mcp-pipe reads its config", brief_path(path));
             ctx.mistake(place, Code::Contradiction.says(what), "name another file");
         }
-        let meets = |(other, ..): &&(&LogFileSpec, Place, String)| {
-            is_same(&spec.path, &other.path) || is_older(spec, &other.path) || is_older(other, &spec.path)
-        };
-        if let Some((other, _, of)) = all[..at].iter().find(meets) {
-            let what = if is_same(&spec.path, &other.path) {
-                format!("names {}, and so does {of}", brief_path(&spec.path))
+        let mut before = all[..at].iter();
+        let path = brief_path(&spec.path);
+        let what = before.find_map(|(other, _, of)| {
+            if is_same(&spec.path, &other.path) {
+                Some(format!("names {path}, and so does {of}"))
+            } else if is_older(spec, &other.path) || is_older(other, &spec.path) {
+                let theirs = brief_path(&other.path);
+                Some(format!("names {path}, and {of} has {theirs}: an older part of one log would lie at the other"))
             } else {
-                format!(
-                    "names {}, and an older part of one of the two logs would lie at the other: {of} has {}",
-                    brief_path(&spec.path),
-                    brief_path(&other.path)
-                )
-            };
+                None
+            }
+        });
+        if let Some(what) = what {
             ctx.mistake(place, Code::Duplicate.says(what), "give each a file of its own");
         }
     }

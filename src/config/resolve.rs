@@ -229,7 +229,10 @@ pub(crate) fn draft<'a>(line: &'a CommandLine<'a>, surroundings: &'a Surrounding
     let gateway = gateway::of(&mut ctx, file.gateway.as_ref(), &keys, &known, max_frame);
     let admin = admin::of(&mut ctx, file.admin.as_ref(), (file.gateway.as_ref(), gateway.as_ref()));
     let log_file = log_file::of(&mut ctx, file.log_file.as_ref());
-    log_file::check(&mut ctx, &file, (log_file.as_ref(), &servers), name.as_deref());
+    let entry = |name: &str| file.entries.iter().find(|entry| entry.name == name)?.log_file.as_ref();
+    let of_servers = servers.iter().filter_map(|it| Some((&*it.name, it.log_file.as_ref()?, entry(&it.name)?)));
+    let of_top = log_file.as_ref().zip(file.log_file.as_ref());
+    log_file::check(&mut ctx, of_top, &of_servers.collect::<Vec<_>>(), name.as_deref());
     ctx.notes.extend(variables::withheld(&ctx));
     check::tokens_in_names(&mut ctx, &file);
     Draft { ctx, file, name, servers, endpoints, gateway, admin, log_file }

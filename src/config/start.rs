@@ -61,7 +61,7 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry, asked_for: bool) ->
         Some(text) => {
             let written = ctx.expand(text)?;
             let cwd = joined(&ctx.base, &written);
-            if !is_mangled(ctx, text, &written) && !cwd.is_dir() {
+            if !ctx.is_mangled(text, &written) && !cwd.is_dir() {
                 no_folder(ctx, text, &cwd, &written, &entry.name);
             }
             cwd
@@ -70,7 +70,7 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry, asked_for: bool) ->
     let path = env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.reveal().to_owned());
     let path = path.or_else(|| ctx.lookup("PATH")).unwrap_or_default();
     let written = written.trim();
-    is_mangled(ctx, program, written);
+    ctx.is_mangled(program, written);
     let (native, args) = of_this_system(ctx, &program.place, &entry.name, &path, written.to_owned(), args);
     let program = if command::is_path(&native) && !windows::is_place(&native) {
         joined(&ctx.base, native).display().to_string()
@@ -210,14 +210,6 @@ fn argument(ctx: &mut Context<'_>, text: &Located<String>, env: &[(String, Secre
         ctx.warning(&text.place, Code::NotReplaced.says(what), "write the whole path");
     }
     filled
-}
-
-/// Whether a path holds what JSON made of a backslash, which is noted as a mistake.
-pub(crate) fn is_mangled(ctx: &mut Context<'_>, text: &Located<String>, path: &str) -> bool {
-    let Some((control, letter)) = windows::swallowed_backslash(path) else { return false };
-    let what = format!("has a {}, which is what \\{letter} means in JSON", crate::words::character(control));
-    ctx.mistake(&text.place, Code::WrongValue.says(what), BACKSLASH);
-    true
 }
 
 /// How a finding ends that says that a server can't start.

@@ -72,7 +72,8 @@ fn pause(held: u64, most: u64) -> Duration {
 /// Why a server was ended.
 fn above(held: u64, processes: usize, most: u64) -> String {
     let processes = if processes > 1 { format!(" in {processes} processes") } else { String::new() };
-    format!("held {} of memory{processes}, and its limits let it have {}", size(held), size(most))
+    let held = size(held.next_multiple_of(1 << 20));
+    format!("held {held} of memory{processes}, and its limits let it have {}", size(most))
 }
 
 /// A limit that a program has met, by its own words.
