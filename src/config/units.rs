@@ -448,7 +448,7 @@ mod tests {
         for text in ["512", "536870912", "0", "0MiB", "-5MiB", "lots", "", "1KiB", "4095KiB", "17000GiB", "512 megs"] {
             assert!(memory(text).is_err(), "{text}");
         }
-        assert_eq!(memory("512").unwrap_err().remedy, "write 512MiB");
+        assert_eq!(memory("512").map_err(|wrong| wrong.remedy), Err("write 512MiB".to_owned()));
         assert_eq!((open_files("32"), open_files(" 256")), (Ok(32), Ok(256)));
         for text in ["31", "0", "-1", "256.5", "many", ""] {
             assert!(open_files(text).is_err(), "{text}");

@@ -10,7 +10,7 @@
 //! waits then is written first. At the end of the program [`finish`] waits for that, but not long.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ use crate::words::counted;
 const MOST: usize = 1 << 20;
 /// How long after a failure the next attempt is made.
 const AGAIN: Duration = Duration::from_secs(1);
-/// Shortest time between two lines of the log about lines that one file lacks: with a disk that is always too slow there is no end of gaps.
+/// Shortest time between two lines of the log about what is wrong with one file: with a disk that is always too slow or almost full there is no end of that.
 const TOLD: Duration = Duration::from_secs(60);
 /// Longest wait for a disk at the end of the program.
 const AT_THE_END: Duration = Duration::from_secs(2);
@@ -188,16 +188,28 @@ impl Shared {
 /// What the log was told of a file.
 #[derive(Default)]
 struct Told {
-    /// It can't be written.
+    /// That it can't be written.
     failing: bool,
-    /// Lines that it lacks, of which the log was not told yet, and when it last was.
+    /// Lines that it lacks, of which the log was not told yet.
     lost: u64,
-    at: Option<Instant>,
+    /// When each of the two was last told.
+    failed_at: Option<Instant>,
+    lost_at: Option<Instant>,
+}
+
+/// Whether something may be told again: what comes and goes all the time would be a flood.
+fn is_due(told: &mut Option<Instant>) -> bool {
+    let is_due = told.is_none_or(|at| at.elapsed() >= TOLD);
+    if is_due {
+        *told = Some(Instant::now());
+    }
+    is_due
 }
 
 impl Told {
-    fn fails(&mut self, path: &std::path::Path, why: &str) {
-        if !std::mem::replace(&mut self.failing, true) {
+    fn fails(&mut self, path: &Path, why: &str) {
+        if !self.failing && is_due(&mut self.failed_at) {
+            self.failing = true;
             let path = path.display();
             tracing::warn!(
                 event = "ERROR_LOG_FILE",
@@ -206,21 +218,15 @@ impl Told {
         }
     }
 
-    fn goes_on(&mut self, path: &std::path::Path) {
+    fn goes_on(&mut self, path: &Path) {
         let path = path.display();
         if std::mem::take(&mut self.failing) {
-            let lost = std::mem::take(&mut self.lost);
-            let lines = if lost == 0 {
-                "no line".to_owned()
-            } else {
-                counted(usize::try_from(lost).unwrap_or(usize::MAX), "line")
-            };
-            tracing::info!(event = "LOG_FILE_WRITTEN", lost, "{path} is written again, and lacks {lines}");
-        } else if self.lost > 0 && self.at.is_none_or(|at| at.elapsed() >= TOLD) {
+            tracing::info!(event = "LOG_FILE_WRITTEN", "{path} is written again");
+        }
+        if self.lost > 0 && is_due(&mut self.lost_at) {
             let lost = std::mem::take(&mut self.lost);
             let lines = counted(usize::try_from(lost).unwrap_or(usize::MAX), "line");
-            self.at = Some(Instant::now());
-            tracing::warn!(event = "ERROR_LOG_FILE", lost, "{path} lacks {lines}: more came than the disk takes");
+            tracing::warn!(event = "ERROR_LOG_FILE", lost, "{path} lacks {lines}, which its disk did not take in time");
         }
     }
 }

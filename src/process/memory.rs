@@ -1,7 +1,11 @@
 //! What processes hold of the memory and have used of the processors, with everything that they have started: each server is a process group. Looked up by whoever asks,
 //! when somebody asks, so that it costs the daemon nothing; and now and then for a server that may hold so much and no more.
 
+#[cfg(target_os = "linux")]
+use std::cell::RefCell;
 use std::collections::HashMap;
+#[cfg(target_os = "linux")]
+use std::time::{Duration, Instant};
 
 /// What the processes of a group hold, and have used.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -53,11 +57,10 @@ pub(crate) fn of_itself() -> Option<Memory> {
 }
 
 /// What one group holds; `None` where the system does not tell, or nobody of it is left. Asks of each process on the machine only to which group it
-/// belongs, which is a tenth of the work of [`of_groups`].
+/// belongs, which is a small part of the work of [`of_groups`]; and that once for all who ask within [`FRESH`].
 #[cfg(target_os = "linux")]
 pub(crate) fn of_group(leader: u32) -> Option<Memory> {
-    let stats = members(leader).filter_map(|pid| std::fs::read_to_string(format!("/proc/{pid}/stat")).ok());
-    stats.filter_map(|stat| group_and_use(&stat)).map(|(_, used)| used).reduce(Memory::and)
+    members(leader).into_iter().filter_map(|pid| of_member(pid, leader)).reduce(Memory::and)
 }
 
 /// What one group holds in bytes, with what its processes share counted once. It has the kernel walk through all of their memory, so it is for whoever is about
@@ -65,25 +68,48 @@ pub(crate) fn of_group(leader: u32) -> Option<Memory> {
 #[cfg(target_os = "linux")]
 pub(crate) fn proportional(leader: u32) -> u64 {
     let of_one = |pid: i32| {
-        let whole = || {
-            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-            group_and_use(&stat).map(|(_, used)| used.bytes)
-        };
+        let whole = of_member(pid, leader)?.bytes;
         let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"));
-        rollup.ok().and_then(|rollup| share(&rollup)).or_else(whole).unwrap_or_default()
+        Some(rollup.ok().and_then(|rollup| share(&rollup)).unwrap_or(whole))
     };
-    members(leader).map(of_one).sum()
+    members(leader).into_iter().filter_map(of_one).sum()
 }
+
+/// What a process of a group holds; `None` where it is gone, and where its number belongs to another one.
+#[cfg(target_os = "linux")]
+fn of_member(pid: i32, leader: u32) -> Option<Memory> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    group_and_use(&stat).filter(|(group, _)| *group == leader).map(|(_, used)| used)
+}
+
+/// How long it counts which processes there are, and of which groups.
+#[cfg(target_os = "linux")]
+const FRESH: Duration = Duration::from_millis(50);
 
 /// The processes of a group.
 #[cfg(target_os = "linux")]
-fn members(leader: u32) -> impl Iterator<Item = i32> {
-    let group = i32::try_from(leader).ok();
-    let pids = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    #[expect(unsafe_code, reason = "rustix takes no answer of 0, and that is the group of the kernel's own threads")]
-    // SAFETY: asks for a number, whatever the one that is handed over.
-    pids.filter(move |pid| Some(unsafe { libc::getpgid(*pid) }) == group)
+fn members(leader: u32) -> Vec<i32> {
+    thread_local! {
+        /// When that was looked up, and each process behind its group.
+        static LAST: RefCell<Option<(Instant, Vec<(i32, i32)>)>> = const { RefCell::new(None) };
+    }
+    let of_each = |name: std::ffi::OsString| {
+        let pid = name.to_str()?.parse().ok()?;
+        #[expect(
+            unsafe_code,
+            reason = "rustix takes no answer of 0, and that is the group of the kernel's own threads"
+        )]
+        // SAFETY: asks for a number, whatever the one that is handed over.
+        Some((unsafe { libc::getpgid(pid) }, pid))
+    };
+    LAST.with_borrow_mut(|last| {
+        last.take_if(|(at, _)| at.elapsed() > FRESH);
+        let (_, all) = last.get_or_insert_with(|| {
+            let names = std::fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.file_name());
+            (Instant::now(), names.filter_map(of_each).collect())
+        });
+        all.iter().filter(|(group, _)| u32::try_from(*group) == Ok(leader)).map(|(_, pid)| *pid).collect()
+    })
 }
 
 /// The bytes after `Pss:` in a `smaps_rollup` (proc(5)): those of a process, and its share of what it has in common with others.
