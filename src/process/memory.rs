@@ -86,12 +86,19 @@ fn of_member(pid: i32, leader: u32) -> Option<Memory> {
 #[cfg(target_os = "linux")]
 const FRESH: Duration = Duration::from_millis(50);
 
+/// Which processes there were.
+#[cfg(target_os = "linux")]
+struct Seen {
+    at: Instant,
+    /// Each behind its group.
+    all: Vec<(i32, i32)>,
+}
+
 /// The processes of a group.
 #[cfg(target_os = "linux")]
 fn members(leader: u32) -> Vec<i32> {
     thread_local! {
-        /// When that was looked up, and each process behind its group.
-        static LAST: RefCell<Option<(Instant, Vec<(i32, i32)>)>> = const { RefCell::new(None) };
+        static LAST: RefCell<Option<Seen>> = const { RefCell::new(None) };
     }
     let of_each = |name: std::ffi::OsString| {
         let pid = name.to_str()?.parse().ok()?;
@@ -103,12 +110,12 @@ fn members(leader: u32) -> Vec<i32> {
         Some((unsafe { libc::getpgid(pid) }, pid))
     };
     LAST.with_borrow_mut(|last| {
-        last.take_if(|(at, _)| at.elapsed() > FRESH);
-        let (_, all) = last.get_or_insert_with(|| {
+        last.take_if(|seen| seen.at.elapsed() > FRESH);
+        let seen = last.get_or_insert_with(|| {
             let names = std::fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.file_name());
-            (Instant::now(), names.filter_map(of_each).collect())
+            Seen { at: Instant::now(), all: names.filter_map(of_each).collect() }
         });
-        all.iter().filter(|(group, _)| u32::try_from(*group) == Ok(leader)).map(|(_, pid)| *pid).collect()
+        seen.all.iter().filter(|(group, _)| u32::try_from(*group) == Ok(leader)).map(|(_, pid)| *pid).collect()
     })
 }
 

@@ -25,10 +25,12 @@ use crate::words::size;
 const FAR: Duration = Duration::from_secs(1);
 const NEAR: Duration = Duration::from_millis(250);
 /// Least distance between the bound and what a process may ask for: the stacks of many threads.
+#[cfg(any(unix, test))]
 const HEADROOM: u64 = 256 << 20;
 
-/// How much of a bound a process may ask the system for: twice that, as of two processes that hold as much as they may one can have it all, and never less than
-/// [`HEADROOM`] more.
+/// How much a process may ask the system for, whose group may hold this much: twice that, and at least [`HEADROOM`] more, so that none is stopped for what it
+/// asks for and does not use.
+#[cfg(any(unix, test))]
 pub(super) fn hard_stop(memory: u64) -> u64 {
     memory + memory.max(HEADROOM)
 }
@@ -143,14 +145,10 @@ pub(super) fn set(command: &mut tokio::process::Command, spec: &CommandSpec) {
     }
     let in_child = move || {
         use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
-        // A limit is never raised by this, also where the system has a lower one for us.
+        // One that the system has for us is not raised by this.
         let lower = |resource, to: u64| {
-            let least = |limit: Option<u64>| Some(limit.map_or(to, |limit| limit.min(to)));
-            let now = getrlimit(resource);
-            setrlimit(
-                resource,
-                Rlimit { current: Some(to.min(now.maximum.unwrap_or(to))), maximum: least(now.maximum) },
-            )
+            let to = Some(getrlimit(resource).maximum.map_or(to, |most| most.min(to)));
+            setrlimit(resource, Rlimit { current: to, maximum: to })
         };
         if let Some(memory) = limits.memory {
             lower(Resource::Data, hard_stop(memory))?;
