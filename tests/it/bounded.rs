@@ -64,15 +64,19 @@ async fn overrun(is_shared: bool, limits: Value, tool: &str, arguments: Value) -
     conn.send_call(10, tool, arguments).await;
     // The sibling answers each call, in order, until the other one is gone, and behind that.
     let mut id = 1000;
-    let mut gone = false;
-    while !gone {
-        gone = daemon.log_lines().iter().any(|line| field(line, "event") == Some("SERVER_EXITED"));
-        for _ in 0..20 {
-            id += 1;
-            let answer = others.as_mut().unwrap_or(&mut conn).call(id, "echo", json!({"text": id.to_string()})).await;
-            assert_eq!(text_of(&answer), id.to_string());
+    let until_gone = async {
+        let mut gone = false;
+        while !gone {
+            gone = daemon.log_lines().iter().any(|line| field(line, "event") == Some("SERVER_EXITED"));
+            for _ in 0..20 {
+                id += 1;
+                let conn = others.as_mut().unwrap_or(&mut conn);
+                let answer = conn.call(id, "echo", json!({"text": id.to_string()})).await;
+                assert_eq!(text_of(&answer), id.to_string());
+            }
         }
-    }
+    };
+    within("the end of the server", until_gone).await;
     let answer = conn.answer_to(10).await;
     let error = answer["error"]["message"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned();
     back(&mut conn, "limits", &mut id).await;
