@@ -27,8 +27,10 @@ mod health;
 mod instances;
 mod interpreter;
 mod keys;
+mod limits;
 mod listen;
 mod locate;
+mod log_file;
 mod misnamed;
 mod missing;
 mod named;
@@ -77,7 +79,9 @@ pub use health::HealthCheck;
 pub use instances::{Instances, PerPeer, Replicas};
 pub(crate) use keys::of_option as key_of_option;
 pub(crate) use keys::{names_servers, of_top as foreign_top};
+pub use limits::LimitsSpec;
 pub(crate) use locate::may_have_server;
+pub use log_file::LogFileSpec;
 pub(crate) use missing::{LAUNCHERS, Sought, WINDOWS_ENDS, fetcher, first_line, interpreted, is_script, shell_only};
 pub use options::LogFormat;
 pub use resolve::{Resolved, resolve, status_socket};
@@ -137,10 +141,21 @@ pub struct Config {
     pub cache_dir: Option<PathBuf>,
     /// The folder in which the state folder is; nothing is kept there if `None`.
     pub state_dir: Option<PathBuf>,
+    /// Where the log is written besides, if anywhere.
+    pub log_file: Option<LogFileSpec>,
     /// Most tokens (an estimate) that a list of tools may have before a warning.
     pub tool_budget: usize,
     /// The files from which all of this was made, whether they are there or not; absolute.
     pub inputs: BTreeSet<PathBuf>,
+}
+
+impl Config {
+    /// The same for whoever only has a look at the servers: the files are those of a mcp-pipe that serves.
+    pub(crate) fn without_log_files(mut self) -> Self {
+        self.log_file = None;
+        self.servers.iter_mut().for_each(|server| server.log_file = None);
+        self
+    }
 }
 
 /// The names of servers of the config that are not run.
@@ -187,6 +202,8 @@ pub struct ServerSpec {
     pub instances: Instances,
     /// How the server is asked now and then whether it is well, if it is.
     pub health_check: Option<HealthCheck>,
+    /// Where its stderr is written, and what it prints beside its messages, if anywhere.
+    pub log_file: Option<LogFileSpec>,
     /// Which of the server's tools are published, and as what.
     pub tools: Arc<ToolPolicy>,
     /// What bounds the harm of the server where it fails or is slow.
@@ -428,6 +445,8 @@ pub struct CommandSpec {
     pub env_remove: Vec<OsString>,
     /// The child's working directory; ours if `None`.
     pub cwd: Option<PathBuf>,
+    /// How much of the machine it may have.
+    pub limits: LimitsSpec,
 }
 
 impl CommandSpec {
@@ -537,6 +556,7 @@ impl ServerSpec {
                 env: Vec::new(),
                 env_remove: Vec::new(),
                 cwd: None,
+                limits: LimitsSpec::default(),
             }),
             endpoint: None,
             link: Arc::new(LinkSpec {
@@ -559,6 +579,7 @@ impl ServerSpec {
             keep_listed: true,
             instances: Instances::Shared,
             health_check: None,
+            log_file: None,
             tools: Arc::default(),
             bounds: Bounds::default(),
         }

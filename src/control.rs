@@ -11,7 +11,6 @@ pub(crate) mod health;
 pub(crate) mod history;
 pub(crate) mod journal;
 mod listener;
-mod memory;
 pub(crate) mod metrics;
 mod name;
 pub(crate) mod orders;

@@ -4,6 +4,7 @@ pub(crate) mod folder;
 pub(crate) mod obstacle;
 pub(crate) mod read;
 pub(crate) mod replace;
+pub(crate) mod rotated;
 
 use std::path::{Path, PathBuf};
 

@@ -320,7 +320,7 @@ mod tests {
     fn with_a_fault() {
         let Some(dir) = std::env::var_os("LAST_RUN_TEST").map(PathBuf::from) else { return };
         let last = LastLines::default();
-        let keep = logging::Keep { ring: None, last: Some(last.clone()) };
+        let keep = logging::Keep { ring: None, last: Some(last.clone()), ..logging::Keep::default() };
         let redactor: Redactor = [Secret::new(SECRET)].into_iter().collect();
         let (options, env) = (crate::config::options::Options::default(), crate::config::Environment::default());
         logging::start(&options, logging::Loudness::Usual, &env, &redactor, keep).unwrap();

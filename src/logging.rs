@@ -5,6 +5,7 @@
 //! crate are not taken, as tungstenite's show whole requests. A line that can't be written is dropped.
 
 mod clock;
+mod file;
 mod flood;
 mod last;
 mod level;
@@ -15,6 +16,7 @@ mod stderr;
 
 use std::borrow::Cow;
 use std::io::IsTerminal as _;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::Level;
 use tracing_subscriber::Layer;
@@ -23,6 +25,8 @@ use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 
 pub(crate) use clock::{local_of, now, utc};
+pub(crate) use file::LogFile;
+pub use file::finish;
 pub(crate) use flood::Flood;
 pub use last::LastLines;
 pub use level::LogLevel;
@@ -33,7 +37,7 @@ pub use ring::Ring;
 pub(crate) use ring::{Cursor, Entry, View};
 
 use crate::config::options::{LogFormat, Options};
-use crate::config::{Environment, defaults};
+use crate::config::{Environment, LogFileSpec, defaults};
 use crate::error::Problem;
 use crate::secrecy::Redactor;
 use level::targets;
@@ -72,6 +76,34 @@ pub struct Keep {
     pub ring: Option<Ring>,
     /// The last warnings and errors, for the next run.
     pub last: Option<LastLines>,
+    /// What is shown, for later.
+    pub file: OwnFile,
+}
+
+/// The `logFile` into which the log is written besides, which the config names only once there is a log. A clone is the same.
+#[derive(Clone, Default)]
+pub struct OwnFile(Arc<Mutex<Option<(LogFile, Looks)>>>);
+
+impl OwnFile {
+    /// Has what is logged from now on written there, in this form; or nowhere.
+    pub fn set(&self, spec: Option<&LogFileSpec>, format: LogFormat) {
+        let looks = match format {
+            LogFormat::Text => Looks::Text { time: true },
+            LogFormat::Json => Looks::Json,
+        };
+        // Opening may log something itself.
+        let file = spec.and_then(|spec| {
+            LogFile::open(spec, Box::new(move |lines| looks.missed(lines, "the disk did not take it in time")))
+        });
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = file.map(|file| (file, looks));
+    }
+
+    /// Writes the line that `make` makes.
+    fn write(&self, make: impl FnOnce(Looks) -> String) {
+        if let Some((file, looks)) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            file.push(make(*looks));
+        }
+    }
 }
 
 /// Starts logging for the whole process, at the level of `--log-level`, `MCP_LOG_LEVEL` or `RUST_LOG`, else at info, or
@@ -92,11 +124,11 @@ pub fn start(
     let level = LogLevel::of(filter);
     let looks = looks(options.log_format, env);
     let stderr = Patient::new(Place::find());
-    let write = move |line: &str| stderr.write(line, |missed| looks.missed(missed));
+    let write = move |line: &str| stderr.write(line, |missed| looks.missed(missed, "nobody read it for a while"));
     let kept = match &keep {
         Keep { ring: Some(_), .. } => KEPT,
-        Keep { ring: None, last: Some(_) } => LevelFilter::from_level(LAST),
-        Keep { ring: None, last: None } => LevelFilter::OFF,
+        Keep { ring: None, last: Some(_), .. } => LevelFilter::from_level(LAST),
+        Keep { ring: None, last: None, .. } => LevelFilter::OFF,
     };
     let lines = Lines { looks, redactor: redactor.clone(), shown: level.clone(), write, keep };
     let subscriber = tracing_subscriber::registry().with(lines.with_filter(level.clone().or(kept)));
@@ -206,6 +238,7 @@ where
             level = fields.servers_level().unwrap_or(level);
         } else if self.shown.would_enable(target, &level) {
             (self.write)(&self.looks.line(level, target, &fields));
+            self.keep.file.write(|looks| looks.line(level, target, &fields));
         }
         // A server's own words are no reason for the end of a run.
         if let Some(last) = self.keep.last.as_ref().filter(|_| level <= LAST && target != OF_SERVERS) {

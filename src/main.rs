@@ -82,10 +82,14 @@ fn start(redactor: &Redactor, log: &mut LogFormat) -> Result<Exit, Failure> {
     let resolved = resolved?;
     redactor.add(resolved.secrets.iter().cloned());
     redactor.spare(resolved.names.iter().map(String::as_str));
+    run::write_log(&command, &resolved.config, &around, &cli.options);
     resolved.log(redactor);
+    let file = around.keep.file.clone();
     let reread = move || {
         let surroundings = Surroundings::look(&cli.options, env.clone(), &cwd).with_socket(socket);
-        config::resolve(&cli.line(), &surroundings)
+        let resolved = config::resolve(&cli.line(), &surroundings)?;
+        file.set(resolved.config.log_file.as_ref(), cli.options.log_format);
+        Ok(resolved)
     };
     run::run(command, (resolved.config, Arc::new(reread)), around, redactor)
 }

@@ -4,6 +4,7 @@ pub(crate) mod aside;
 pub mod guard;
 pub mod handed;
 pub(crate) mod limits;
+pub(crate) mod memory;
 pub mod scrub;
 pub(crate) mod stop;
 pub mod systemd;

@@ -31,7 +31,7 @@ use crate::guest::Visitor;
 use crate::inspect::{self, ArgumentsError, Form, Show};
 use crate::last_run::Keeper;
 use crate::local::LocalEndpoint;
-use crate::logging::{Keep, LastLines, LogLevel, Loudness, Other, Ring};
+use crate::logging::{self, Keep, LastLines, LogLevel, Loudness, Other, Ring};
 use crate::login;
 use crate::process::guard::Guard;
 use crate::process::limits;
@@ -164,13 +164,13 @@ fn health(socket: &Path, redactor: &Redactor) -> Result<Exit> {
 pub fn keep(command: &Command, options: &Options, settings: &Environment) -> Keep {
     if let Command::Doctor(_) = command {
         // It looks for what its servers have said.
-        return Keep { ring: Some(Ring::default()), last: None };
+        return Keep { ring: Some(Ring::default()), ..Keep::default() };
     }
     if !is_daemon(command) {
         return Keep::default();
     }
     let is_asked = config::control_socket(options, settings) != ControlSocket::None;
-    Keep { ring: is_asked.then(Ring::default), last: Some(LastLines::default()) }
+    Keep { ring: is_asked.then(Ring::default), last: Some(LastLines::default()), ..Keep::default() }
 }
 
 /// Whether a command serves until it is told to stop, for whoever comes.
@@ -224,10 +224,10 @@ pub fn examine(
     let is_endpoint =
         |problems: &Problems| problems.mistakes.iter().all(|mistake| mistake.code == Code::EndpointMissing);
     let config = match resolved {
-        Ok(resolved) => Some(resolved.config.clone()),
+        Ok(resolved) => Some(resolved.config.clone().without_log_files()),
         Err(problems) if is_endpoint(problems) && problems.target.is_none() => {
             let local = CommandLine { local: true, commands: Vec::new(), ..*line };
-            config::resolve(&local, surroundings).ok().map(|resolved| resolved.config)
+            config::resolve(&local, surroundings).ok().map(|resolved| resolved.config.without_log_files())
         }
         Err(_) => None,
     };
@@ -278,6 +278,18 @@ pub fn examine(
     }))
 }
 
+/// Has the log written to the file that the config names for it, if `command` is one that serves.
+pub fn write_log(command: &Command, config: &Config, around: &Around, options: &Options) {
+    if serves(command) {
+        around.keep.file.set(config.log_file.as_ref(), options.log_format);
+    }
+}
+
+/// Whether a command serves somebody with the servers of the config, and so writes their log files.
+fn serves(command: &Command) -> bool {
+    is_daemon(command) || matches!(command, Command::Stdio { .. })
+}
+
 /// Does what `command` says with the servers of `config`, until that is done or a signal comes.
 ///
 /// # Errors
@@ -288,6 +300,7 @@ pub fn run(
     around: Around,
     redactor: &Redactor,
 ) -> Result<Exit, Failure> {
+    let config = if serves(&command) { config } else { config.without_log_files() };
     // Standard input is read before signals are handled, so that Ctrl-C ends the wait; and a file before anything starts.
     let given = match &command {
         Command::Call { arguments, .. } => {
@@ -318,6 +331,7 @@ pub fn run(
     // In the background: a name server that doesn't answer must not hold up the end.
     runtime.shutdown_background();
     keeper.end(done.as_ref().err());
+    logging::finish();
     done
 }
 

@@ -17,6 +17,7 @@ mod comer;
 mod echo;
 mod era;
 mod exit;
+mod limits;
 mod living;
 pub(crate) mod printed;
 mod remote;
@@ -44,6 +45,7 @@ use self::being::{Being, End};
 use self::comer::Comer;
 use self::echo::{Echo, fingerprint};
 use self::era::Eras;
+use self::limits::Met;
 use self::living::Living;
 use self::remote::Remote;
 use self::stderr::Noted;
@@ -53,14 +55,15 @@ pub use self::stdout::{Found, Habit, Stdout};
 use self::wanted::{Actual, Goal, Step, Wanted};
 use crate::backoff::Backoff;
 use crate::backoff::Pace;
-use crate::config::{Reach, ServerSpec};
+use crate::config::{LimitsSpec, LogFileSpec, Reach, ServerSpec};
 use crate::error::FaultCode;
 use crate::frame::LineOut;
+use crate::logging::{LogFile, utc};
 use crate::mcp::envelope;
 use crate::mcp::era::Era;
 use crate::process::guard::Guard;
 use crate::secrecy::Redactor;
-use crate::words::counted;
+use crate::words::{counted, was};
 
 /// Shortest life after which a server's next crash is not part of a loop.
 const STABLE: Duration = Duration::from_secs(60);
@@ -145,7 +148,7 @@ pub enum Life<'a> {
     Ended {
         /// The process id, if there was one.
         pid: Option<u32>,
-        /// What kind of fault that is, where it was no process.
+        /// What kind of fault that is, where it was no process, or a limit has come of it.
         fault: Option<FaultCode>,
         /// How many lives in a row, this one included, were of no use.
         failures: u32,
@@ -189,6 +192,10 @@ pub struct Server {
     auth: Option<Arc<Auth>>,
     /// By what a server has come, until its life begins.
     lines: Option<DuplexStream>,
+    /// Where is written what it prints beside its messages, if anywhere.
+    file: Option<LogFile>,
+    /// The limit that the present process has said to have met, as was told.
+    met: Option<Met>,
 }
 
 enum ServerPhase {
@@ -222,6 +229,7 @@ impl Server {
     pub fn new(spec: Arc<ServerSpec>, guard: Guard, redactor: Redactor, known: Option<Era>) -> Self {
         Server {
             eras: Eras::new(spec.era, known, first(&spec)),
+            file: spec.log_file.as_ref().and_then(open),
             spec,
             guard,
             redactor,
@@ -236,6 +244,7 @@ impl Server {
             echo: Echo::default(),
             auth: None,
             lines: None,
+            met: None,
         }
     }
 
@@ -262,8 +271,19 @@ impl Server {
                 }
                 ServerPhase::Running(living) => {
                     let (notes, echo, eras) = (&mut self.notes, &mut self.echo, &mut self.eras);
-                    let each = &mut |found: Found<'_>| notes.pass(name, found, on);
-                    let polled = living.poll(cx, (now, read), eras, each, &mut |noted| log_stderr(name, noted, echo));
+                    let (file, redactor) = (self.file.as_ref(), &self.redactor);
+                    let limits = self.spec.reach.command().map_or_else(LimitsSpec::default, |command| command.limits);
+                    let met = &mut self.met;
+                    let each = &mut |found: Found<'_>| {
+                        write_noise(&found, file, redactor);
+                        notes.pass(name, found, on)
+                    };
+                    let log = &mut |noted: Noted<'_>| {
+                        write_stderr(&noted, file);
+                        remark_limit(name, &noted, limits, met);
+                        log_stderr(name, noted, echo);
+                    };
+                    let polled = living.poll(cx, (now, read), eras, each, log);
                     if living.take_hint() && !std::mem::replace(&mut self.notes.era, true) {
                         tracing::warn!(event = "SERVER_ERA", server = %name, "it refused initialize, and its \"era\" is set to \"legacy\"; if it is of the newer era, remove that");
                     }
@@ -278,13 +298,19 @@ impl Server {
                 }
                 ServerPhase::Stopping(living) => {
                     let (notes, echo) = (&mut self.notes, &mut self.echo);
+                    let (file, redactor) = (self.file.as_ref(), &self.redactor);
                     let each = &mut |found: Found<'_>| {
+                        write_noise(&found, file, redactor);
                         let _dropped = notes.pass(name, found, on);
                         ControlFlow::Continue(())
                     };
                     // The pipes are drained to the last: a process that is stuck in a write can't end by itself.
                     let eras = &mut self.eras;
-                    ready!(living.poll(cx, (now, true), eras, each, &mut |noted| log_stderr(name, noted, echo)));
+                    let log = &mut |noted: Noted<'_>| {
+                        write_stderr(&noted, file);
+                        log_stderr(name, noted, echo);
+                    };
+                    ready!(living.poll(cx, (now, true), eras, each, log));
                     let (pid, why) = (living.pid(), living.end().why);
                     self.state = ServerPhase::Stopped;
                     let _stopped = on(ServerEvent::Stopped { pid, why: &why });
@@ -333,6 +359,9 @@ impl Server {
     /// From its next process on, the server is what `spec` says. The name stays.
     pub(crate) fn change(&mut self, spec: Arc<ServerSpec>) {
         self.eras = Eras::new(spec.era, None, first(&spec));
+        if self.spec.log_file != spec.log_file {
+            self.file = spec.log_file.as_ref().and_then(open);
+        }
         self.spec = spec;
     }
 
@@ -408,7 +437,7 @@ impl Server {
     }
 
     fn start(&mut self, on: &mut OnServerEvent<'_>) {
-        self.under = self.goal.number;
+        (self.under, self.met) = (self.goal.number, None);
         match self.being() {
             Ok(being) => {
                 let pid = being.pid();
@@ -434,7 +463,7 @@ impl Server {
             }
             Reach::Command(command) => match spawn::spawn(command) {
                 Ok(child) => {
-                    let process = Process::new(child, self.spec.max_frame, guard, redactor, now);
+                    let process = Process::new(child, (self.spec.max_frame, command.limits), guard, redactor, now);
                     Ok(Being::Process(Box::new(process)))
                 }
                 Err((fault, why)) => Err((fault, why, format!("still cannot start {}", command.program))),
@@ -526,7 +555,7 @@ impl Server {
         self.echo.next_life(!self.restarts.proven);
         let retry_in = self.wait(end.retry_after);
         let (last_words, failures) = (&self.notes.shown(tail, self.echo.print(tail)), self.restarts.failures);
-        let fault = end.remote.map(|(fault, _)| fault);
+        let fault = end.remote.map(|(fault, _)| fault).or(end.limit);
         let _down =
             on(ServerEvent::Down { why, retry_in, life: Life::Ended { pid, fault, failures, last_words, tail } });
     }
@@ -583,10 +612,51 @@ fn first(spec: &ServerSpec) -> Era {
     }
 }
 
+/// The file into which is written what a server prints.
+fn open(spec: &LogFileSpec) -> Option<LogFile> {
+    let missed = |lines| {
+        let n = usize::try_from(lines).unwrap_or(usize::MAX);
+        stamped(&format!("mcp-pipe: {} {} dropped here: the disk did not take it in time", counted(n, "line"), was(n)))
+    };
+    LogFile::open(spec, Box::new(missed))
+}
+
+/// A line of a server with the time before it.
+fn stamped(line: &str) -> String {
+    format!("{} {line}\n", utc())
+}
+
+fn write_stderr(noted: &Noted<'_>, file: Option<&LogFile>) {
+    let Some(file) = file else { return };
+    match noted {
+        Noted::Line(text) => file.push(stamped(text)),
+        Noted::Flood(raw) => file.push(stamped(&raw.clean())),
+        // None is left out there.
+        Noted::LeftOut(_) => {}
+    }
+}
+
+fn write_noise(found: &Found<'_>, file: Option<&LogFile>, redactor: &Redactor) {
+    if let (Found::Noise(line), Some(file)) = (found, file) {
+        file.push(stamped(&stderr::shown(line, redactor)));
+    }
+}
+
+/// Tells once of a life that the server says to have met one of its limits: it may go on all the same.
+fn remark_limit(name: &str, noted: &Noted<'_>, limits: LimitsSpec, told: &mut Option<Met>) {
+    if let (Noted::Line(text), None) = (noted, &told)
+        && let Some(met) = Met::told_by(text, limits)
+    {
+        *told = Some(met);
+        tracing::warn!(event = "SERVER_LIMIT", server = %name, "says that it is {}; {}", met.told(), met.fault().remedy());
+    }
+}
+
 fn log_stderr(name: &str, noted: Noted<'_>, echo: &mut Echo) {
     match noted {
         Noted::Line(text) if echo.hears(text) => tracing::debug!(event = "SERVER_STDERR", server = %name, "{text}"),
         Noted::Line(text) => tracing::info!(event = "SERVER_STDERR", server = %name, "{text}"),
+        Noted::Flood(_) => {}
         Noted::LeftOut(n) => {
             tracing::warn!(event = "SERVER_STDERR", server = %name, left_out = n, "{} of stderr left out: too many at once", counted(n as usize, "line"));
         }

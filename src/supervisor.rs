@@ -145,6 +145,7 @@ pub(crate) async fn serve(
         inputs,
         gateway,
         admin,
+        log_file,
         ..
     } = config;
     status.leave_out(&left_out);
@@ -165,7 +166,7 @@ pub(crate) async fn serve(
     tasks.spawn(Pipe::of(Vec::new(), Vec::new(), Box::new(Turns::default()), run.clone()).obeying(orders).run());
     let helm = Helm::new(roster.clone(), hub.clone(), left_out);
     let common = Common { run, status, roster, hub, entries, locks, state, config, place };
-    let wanted = Wanted { groups: groups(&servers, &endpoints), servers, gateway, admin, limits, fixed };
+    let wanted = Wanted { groups: groups(&servers, &endpoints), servers, gateway, admin, limits, log_file, fixed };
     let (crews, front, guests) = (Vec::new(), Front::default(), Guests::of(reread.is_some()));
     let (Audience { systemd, opened }, has_gateway, told) = (audience, listener.is_some(), common.hub.clone());
     let admin = AdminFront::of(metrics);

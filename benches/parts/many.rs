@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mcp_pipe::catalogue::{Lists, Memory};
-use mcp_pipe::config::{CommandSpec, Handshake, Instances, LinkSpec, Reach, ServerSpec, Sharing};
+use mcp_pipe::config::{CommandSpec, Handshake, Instances, LimitsSpec, LinkSpec, Reach, ServerSpec, Sharing};
 use mcp_pipe::mcp::envelope;
 use mcp_pipe::mcp::lists::ListKind;
 use mcp_pipe::router::hub::Hub;
@@ -64,8 +64,14 @@ pub(crate) fn merge(memory: Option<Vec<Memory>>) -> Hub {
 /// A server that nothing is known of.
 pub(crate) fn spec(server: ServerIndex) -> ServerSpec {
     let time = Duration::from_secs(60);
-    let command =
-        CommandSpec { program: String::new(), args: Vec::new(), env: Vec::new(), env_remove: Vec::new(), cwd: None };
+    let command = CommandSpec {
+        program: String::new(),
+        args: Vec::new(),
+        env: Vec::new(),
+        env_remove: Vec::new(),
+        cwd: None,
+        limits: LimitsSpec::default(),
+    };
     let link = LinkSpec {
         headers: Vec::new(),
         subprotocol: None,
@@ -76,6 +82,7 @@ pub(crate) fn spec(server: ServerIndex) -> ServerSpec {
         max_backoff: time,
     };
     ServerSpec {
+        log_file: None,
         name: format!("s{server:02}").into(),
         reach: Reach::Command(command),
         endpoint: None,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::auth::{AuthEntry, Members};
 use super::context::{Braces, Context};
 use super::reader::Located;
-use super::{AuthSpec, ClientProof, ClientSpec, CommandSpec, LoginSpec, command, variables};
+use super::{AuthSpec, ClientProof, ClientSpec, CommandSpec, LimitsSpec, LoginSpec, command, variables};
 use crate::disk::{joined, obstacle};
 use crate::endpoint::RemoteUrl;
 use crate::error::{Code, Place};
@@ -105,6 +105,7 @@ fn program(ctx: &mut Context<'_>, place: &Place, words: &[Located<String>]) -> O
         env: Vec::new(),
         env_remove: Vec::new(),
         cwd: Some(ctx.base.clone()),
+        limits: LimitsSpec::default(),
     };
     Some(variables::with_ours(ctx, spec))
 }

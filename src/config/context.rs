@@ -13,6 +13,8 @@ use super::editor;
 use super::expand::{ExpandError, expand, names};
 use super::options::CommandLine;
 use super::reader::Located;
+use super::syntax::BACKSLASH;
+use super::windows;
 use crate::endpoint::{Endpoint, is_variable};
 use crate::error::{Code, Place, Problem, Problems, Spot, What};
 use crate::secrecy::{Redactor, Secret};
@@ -99,6 +101,14 @@ impl Context<'_> {
         let held = names(text).filter(|name| !defaults::NEEDED.contains(name));
         let held = held.filter_map(|name| self.env.get(name).or_else(|| self.dotenv.get(name)));
         self.hidden.all.extend(held.map(Secret::new));
+    }
+
+    /// Whether a path holds what JSON made of a backslash, which is noted as a mistake.
+    pub(crate) fn is_mangled(&mut self, text: &Located<String>, path: &str) -> bool {
+        let Some((control, letter)) = windows::swallowed_backslash(path) else { return false };
+        let what = format!("has a {}, which is what \\{letter} means in JSON", crate::words::character(control));
+        self.mistake(&text.place, Code::WrongValue.says(what), BACKSLASH);
+        true
     }
 
     /// Expands a text of the file. `None` if that is not possible, which is noted as a mistake.

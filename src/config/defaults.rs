@@ -52,6 +52,10 @@ pub(crate) const CALL_CACHE_TTL: Duration = Duration::from_secs(10);
 pub(crate) const HEALTH_EVERY: Duration = Duration::from_secs(30);
 /// `healthCheck.restart`.
 pub(crate) const HEALTH_RESTART: bool = false;
+/// `logFile.maxSize`, in bytes.
+pub(crate) const LOG_FILE_SIZE: u64 = 10 << 20;
+/// `logFile.keep`.
+pub(crate) const LOG_FILES: usize = 3;
 /// `gateway.listen`.
 pub(crate) const LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8765));
 /// Where figures and health are told: the port is the one that exporters of OpenTelemetry have.
@@ -260,6 +264,20 @@ mod tests {
         }
     }
 
+    /// Those of a `logFile`'s keys.
+    fn of_log_file() -> [(&'static str, String); 2] {
+        [("maxSize", format!("{}MiB", LOG_FILE_SIZE >> 20)), ("keep", LOG_FILES.to_string())]
+    }
+
+    #[test]
+    fn the_table_of_a_log_file_tells_its_defaults() {
+        for (key, default) in of_log_file() {
+            let row = include_str!("log_file.rs").lines().find(|line| line.starts_with(&format!("//! | `{key}` |")));
+            let told = row.and_then(|row| row.split('|').nth(3)).map(|cell| cell.trim().trim_matches('`'));
+            assert_eq!(told, Some(&*default), "{key}");
+        }
+    }
+
     #[test]
     fn the_tables_of_the_gateway_tell_its_keys_and_their_defaults() {
         let source = (include_str!("gateway/written.rs"), "//! | `");
@@ -349,6 +367,7 @@ mod tests {
             let known = match key.split_once('.') {
                 Some(("gateway", key)) => of_gateway().iter().any(|(of, _)| *of == key),
                 Some(("healthCheck", key)) => of_health_check().iter().any(|(of, _)| *of == key),
+                Some(("logFile", key)) => of_log_file().iter().any(|(of, _)| *of == key),
                 Some(_) | None => all().iter().chain(&of_bounds()).any(|(of, _)| *of == key),
             };
             assert!(known, "{key}");

@@ -41,6 +41,8 @@
 //! | `pin` | S | `true`/`false` | false | with `sequential`: the server's turn does not end |
 //! | `resync` | TS | `true`/`false` | true | whether an endpoint that does not read changed lists anew is connected to once more |
 //! | `keepListed` | TS | `true`/`false` | true | on a shared connection: whether a server's tools stay listed while it is down |
+//! | `limits` | S | object | none | how much of the machine the server may have: see [`super::limits`] |
+//! | `logFile` | TS | path `$`, or object | none | T: where mcp-pipe's log is written besides; S: where the server's stderr is, and what it prints beside its messages: see [`super::log_file`] |
 //! | `tools` | S | object, or patterns | all | which tools of the server are published and as what: see [`super::policy`] |
 //! | `slim` | TS | `true`/`false` | false | publishes name, description and inputSchema of a tool only |
 //! | `timeout` | TS | time | none | how long a call may take before it is answered with an error |
@@ -73,6 +75,8 @@ use super::admin::{self, AdminEntry};
 use super::bounds;
 use super::gateway::{self, GatewayEntry};
 use super::keys::Place;
+use super::limits::{self, LimitsEntry};
+use super::log_file::{self, LogFileEntry};
 use super::missing::LAUNCHERS;
 use super::named::{self, NamedEndpoint};
 use super::reach::Written;
@@ -102,6 +106,7 @@ pub(crate) struct File {
     pub(crate) tool_budget: Option<usize>,
     pub(crate) cache_dir: Option<Located<String>>,
     pub(crate) state_dir: Option<Located<String>>,
+    pub(crate) log_file: Option<LogFileEntry>,
     /// Where each value is written, by its path under our names for the keys.
     pub(crate) written: Vec<(String, error::Place)>,
 }
@@ -131,6 +136,8 @@ pub(crate) struct Entry {
     pub(crate) env_files: Vec<Located<String>>,
     pub(crate) cwd: Option<Located<String>>,
     pub(crate) pin: Option<Located<bool>>,
+    pub(crate) limits: LimitsEntry,
+    pub(crate) log_file: Option<LogFileEntry>,
     /// The policy under `tools`.
     pub(crate) tools: ToolPolicy,
     pub(crate) health_check: Option<HealthCheck>,
@@ -206,6 +213,7 @@ fn top(r: &mut Reader<'_>, value: &Value<'_>, file: &mut File) {
             "toolBudget" => file.tool_budget = r.parsed(&prop.value, &path, units::count),
             "cacheDir" => file.cache_dir = r.string(&prop.value, &path),
             "stateDir" => file.state_dir = r.string(&prop.value, &path),
+            "logFile" => file.log_file = log_file::read(r, &prop.value, &path),
             _ if shared(r, &key, prop, &path, &mut file.shared) => {}
             _ if is_server(&prop.value) => {
                 let remedy = format!("write {{\"mcpServers\": {{{:?}: {{…}}}}}}", brief(&key));
@@ -393,6 +401,8 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
         env_files: Vec::new(),
         cwd: None,
         pin: None,
+        limits: LimitsEntry::default(),
+        log_file: None,
         tools: ToolPolicy::default(),
         health_check: None,
         given_names: Vec::new(),
@@ -426,6 +436,8 @@ fn entry(r: &mut Reader<'_>, name: String, prop: &ObjectProp<'_>, path: &str) ->
             "envFile" => entry.env_files = r.one_or_more(value, &path),
             "cwd" => entry.cwd = r.string(value, &path),
             "pin" => entry.pin = r.located(value, &path, Reader::boolean),
+            "limits" => entry.limits = limits::read(r, value, &path),
+            "logFile" => entry.log_file = log_file::read(r, value, &path),
             "tools" => entry.tools = policy::read(r, value, &path, &mut gate),
             "healthCheck" => entry.health_check = health::read(r, value, &path),
             "tools.allow" => elsewhere.allow.extend(policy::allow(r, value, &path, &mut gate)),

@@ -40,7 +40,7 @@ pub(crate) const SHARED: &[&str] = &[
 
 /// Keys of the top only.
 pub(crate) const TOP: &[&str] =
-    &["mcpServers", "endpoints", "gateway", "admin", "drainTimeout", "toolBudget", "cacheDir", "stateDir"];
+    &["mcpServers", "endpoints", "gateway", "admin", "drainTimeout", "toolBudget", "cacheDir", "stateDir", "logFile"];
 
 /// Keys of a named endpoint: its own, and those of [`SHARED`] that are about a connection or about how servers share it.
 pub(crate) const ENDPOINT: &[&str] = &[
@@ -90,6 +90,8 @@ pub(crate) const SERVER: &[&str] = &[
     "fallback",
     "cache",
     "healthCheck",
+    "limits",
+    "logFile",
 ];
 
 /// Keys of the `circuitBreaker` and of the `cache` of an entry.
@@ -98,6 +100,12 @@ pub(crate) const CACHE: &[&str] = &["tools", "ttl"];
 
 /// Keys in the `healthCheck` of an entry.
 pub(crate) const HEALTH_CHECK: &[&str] = &["every", "tool", "restart"];
+
+/// Keys in the `limits` of an entry.
+pub(crate) const LIMITS: &[&str] = &["memory", "openFiles", "nice"];
+
+/// Keys of a `logFile`.
+pub(crate) const LOG_FILE: &[&str] = &["path", "maxSize", "keep"];
 
 /// Keys in the `tools` of an entry.
 pub(crate) const TOOLS: &[&str] = &["allow", "deny", "rename", "describe", "timeout", "maxResultBytes"];
@@ -163,6 +171,10 @@ pub(crate) enum Place {
     GatewayTls,
     /// In `admin`.
     Admin,
+    /// In the `limits` of an entry.
+    Limits,
+    /// In a `logFile`.
+    LogFile,
 }
 
 /// What becomes of a key that other programs have. A key that is not in the table is unknown: ignored with a warning, but in
@@ -188,8 +200,8 @@ pub(crate) enum Treatment {
 }
 
 use Place::{
-    Admin, ApiKey, Cache, CircuitBreaker, Endpoint, EndpointToken, Gateway, GatewayTls, HealthCheck, Jwt, Server,
-    Tools, Top,
+    Admin, ApiKey, Cache, CircuitBreaker, Endpoint, EndpointToken, Gateway, GatewayTls, HealthCheck, Jwt, Limits,
+    LogFile, Server, Tools, Top,
 };
 use Treatment::{Asking, Harmless, Honoured, Ignored, Meant, Mistake, Off, On};
 
@@ -450,6 +462,23 @@ const FOREIGN: &[(Place, Treatment, &[&str])] = &[
     (Cache, Meant("ttl"), &["maxAge", "ttlMs", "ttlSeconds", "expires", "for"]),
     (Cache, Meant("tools"), &["tool", "allow", "include"]),
     (Admin, Harmless, NOTES),
+    (Limits, Harmless, NOTES),
+    (
+        Limits,
+        Mistake("write a size with its unit: \"memory\": \"512MiB\""),
+        &["mem", "ram", "rss", "maxMemory", "memoryMb"],
+    ),
+    (Limits, Mistake("did you mean openFiles?"), &["nofile", "files", "maxOpenFiles", "maxFiles", "fds"]),
+    (Limits, Mistake("did you mean nice?"), &["niceness", "priority"]),
+    (
+        Limits,
+        Mistake("processors are not bounded here, only left to others: \"nice\": 10"),
+        &["cpu", "cpus", "cpuShares"],
+    ),
+    (LogFile, Harmless, NOTES),
+    (LogFile, Mistake("did you mean path?"), &["file", "filename", "name"]),
+    (LogFile, Mistake("did you mean maxSize?"), &["size", "maxBytes", "rotateSize"]),
+    (LogFile, Mistake("did you mean keep?"), &["maxFiles", "maxBackups", "backups", "count", "rotate"]),
     (Admin, Mistake("write host and port as one: \"listen\": \"HOST:PORT\""), LISTENS),
 ];
 
@@ -921,9 +950,8 @@ pub(crate) fn foreign(r: &mut Reader<'_>, key: &str, prop: &ObjectProp<'_>, path
 fn is_strict(place: Place) -> bool {
     match place {
         Top | Server | Endpoint => false,
-        Tools | CircuitBreaker | Cache | HealthCheck | Gateway | ApiKey | Jwt | EndpointToken | GatewayTls | Admin => {
-            true
-        }
+        Tools | CircuitBreaker | Cache | HealthCheck | Limits | LogFile => true,
+        Gateway | ApiKey | Jwt | EndpointToken | GatewayTls | Admin => true,
     }
 }
 
@@ -1042,7 +1070,7 @@ fn elsewhere(place: Place) -> &'static [(&'static str, &'static [&'static str])]
         Tools => &[(IN_ENTRY, SERVER), (AT_TOP, TOP)],
         Endpoint => &[(IN_ENTRY, IN_NO_ENDPOINT), (AT_TOP, TOP)],
         Gateway => &[(IN_API_KEY, API_KEY), (IN_TOKEN, ENDPOINT_TOKEN), (IN_TLS, GATEWAY_TLS), (AT_TOP, TOP)],
-        CircuitBreaker | Cache | HealthCheck => &[(IN_ENTRY, SERVER), (AT_TOP, TOP)],
+        CircuitBreaker | Cache | HealthCheck | Limits | LogFile => &[(IN_ENTRY, SERVER), (AT_TOP, TOP)],
         ApiKey | Jwt | EndpointToken | GatewayTls | Admin => &[(IN_GATEWAY, GATEWAY)],
     }
 }
@@ -1063,6 +1091,8 @@ fn ours(place: Place) -> impl Iterator<Item = &'static str> {
         EndpointToken => (ENDPOINT_TOKEN, &[]),
         GatewayTls => (GATEWAY_TLS, &[]),
         Admin => (ADMIN, &[]),
+        Limits => (LIMITS, &[]),
+        LogFile => (LOG_FILE, &[]),
     };
     keys.iter().chain(shared).copied()
 }

@@ -55,7 +55,7 @@ impl RemoteEntry {
 }
 
 /// Keys that are about a program, so that they mean nothing for a remote server.
-const OF_PROGRAM: &[&str] = &["args", "expandArgs", "env", "envFile", "cwd", "inheritEnv"];
+const OF_PROGRAM: &[&str] = &["args", "expandArgs", "env", "envFile", "cwd", "inheritEnv", "logFile"];
 
 /// What an entry says of how its server is reached.
 #[derive(Default)]

@@ -19,9 +19,9 @@ use super::shared::Shared;
 use super::state;
 use super::surroundings::Surroundings;
 use super::{
-    AdminSpec, CommandSpec, Config, EndpointSpec, Environment, GatewaySpec, LeftOut, Reach, RemoteSpec, ServerSpec,
-    TlsSpec, admin, cache, defaults, fallback, gateway, instances, locate, misnamed, proxies, sharing, start, target,
-    variables,
+    AdminSpec, CommandSpec, Config, EndpointSpec, Environment, GatewaySpec, LeftOut, LogFileSpec, Reach, RemoteSpec,
+    ServerSpec, TlsSpec, admin, cache, defaults, fallback, gateway, instances, locate, log_file, misnamed, proxies,
+    sharing, start, target, variables,
 };
 use crate::disk::joined;
 use crate::endpoint::{bare, is_in_braces, is_placeholder, is_variable};
@@ -97,6 +97,7 @@ pub(crate) struct Draft<'a> {
     pub(crate) endpoints: Vec<EndpointSpec>,
     pub(crate) gateway: Option<GatewaySpec>,
     pub(crate) admin: Option<AdminSpec>,
+    pub(crate) log_file: Option<LogFileSpec>,
 }
 
 /// Makes the config of a run. Reads files, and changes nothing.
@@ -104,7 +105,7 @@ pub(crate) struct Draft<'a> {
 /// # Errors
 /// Every mistake that there is.
 pub fn resolve(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<Resolved, Problems> {
-    let Draft { ctx, file, name, servers, endpoints, gateway, admin } = draft(line, surroundings);
+    let Draft { ctx, file, name, servers, endpoints, gateway, admin, log_file } = draft(line, surroundings);
     if !ctx.problems.mistakes.is_empty() || ctx.problems.target.is_some() {
         let redactor: Redactor = ctx.hidden.all.into_iter().collect();
         redactor.spare(file.names().iter().map(String::as_str));
@@ -139,6 +140,7 @@ pub fn resolve(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<Re
         status_socket: status_socket(options, settings),
         cache_dir: cache::dir(&ctx, file.cache_dir.as_ref()),
         state_dir: ctx.state_dir.clone(),
+        log_file,
         tool_budget: file.tool_budget.unwrap_or(defaults::TOOL_BUDGET),
     };
     let (secrets, warnings) = (ctx.hidden.all, ctx.problems.warnings);
@@ -226,9 +228,14 @@ pub(crate) fn draft<'a>(line: &'a CommandLine<'a>, surroundings: &'a Surrounding
     let known = known.into_iter().collect::<Vec<_>>();
     let gateway = gateway::of(&mut ctx, file.gateway.as_ref(), &keys, &known, max_frame);
     let admin = admin::of(&mut ctx, file.admin.as_ref(), (file.gateway.as_ref(), gateway.as_ref()));
+    let log_file = log_file::of(&mut ctx, file.log_file.as_ref());
+    let entry = |name: &str| file.entries.iter().find(|entry| entry.name == name)?.log_file.as_ref();
+    let of_servers = servers.iter().filter_map(|it| Some((&*it.name, it.log_file.as_ref()?, entry(&it.name)?)));
+    let of_top = log_file.as_ref().zip(file.log_file.as_ref());
+    log_file::check(&mut ctx, of_top, &of_servers.collect::<Vec<_>>(), name.as_deref());
     ctx.notes.extend(variables::withheld(&ctx));
     check::tokens_in_names(&mut ctx, &file);
-    Draft { ctx, file, name, servers, endpoints, gateway, admin }
+    Draft { ctx, file, name, servers, endpoints, gateway, admin, log_file }
 }
 
 /// Learns every endpoint and header that the config, the flags or a variable names, also those of servers that don't run now:
@@ -358,10 +365,9 @@ fn servers(
             })),
         };
         let sharing = sharing::of(ctx, shared, &file.shared);
-        let (options, top) = (&ctx.line.options, &file.shared);
+        let (options, top) = (ctx.line.options, &file.shared);
         let mut server = ServerSpec {
             name: name.as_str().into(),
-            reach,
             endpoint,
             link,
             hello: None,
@@ -383,6 +389,12 @@ fn servers(
             keep_listed: shared.keep_listed.or(top.keep_listed).unwrap_or(defaults::KEEP_LISTED),
             instances: instances::of(shared, top, entry),
             health_check: entry.and_then(|entry| entry.health_check.clone()),
+            log_file: match &reach {
+                Reach::Command(_) => log_file::of(ctx, entry.and_then(|entry| entry.log_file.as_ref())),
+                // Nothing is written here.
+                Reach::Remote(_) | Reach::Comer(_) => None,
+            },
+            reach,
             tools: Arc::new(ToolPolicy {
                 slim: shared.slim.or(top.slim).unwrap_or(defaults::SLIM),
                 timeout: shared.timeout.or(top.timeout),

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::auth;
 use super::keys;
-use super::units::{MOST_INSTANCES, MOST_REPLICAS, word};
+use super::units::{LEAST_FILES, MOST_INSTANCES, MOST_LOGS, MOST_REPLICAS, NICE, word};
 use super::{EraChoice, Mode, Names, Naming, Share};
 use clap::ValueEnum;
 
@@ -13,6 +13,10 @@ use clap::ValueEnum;
 const TIME: &str = r"^\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*(ms|s|m|min|h|d)\s*$";
 /// A size, with or without a unit.
 const SIZE: &str = r"^\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*(|B|KiB|K|k|MiB|M|GiB|G|KB|kB|MB|GB)\s*$";
+/// A size with its unit.
+const SIZE_WITH_UNIT: &str = r"^\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*(B|KiB|K|k|MiB|M|GiB|G|KB|kB|MB|GB)\s*$";
+/// A whole number.
+const WHOLE: &str = r"^\s*[+-]?[0-9]+\s*$";
 /// A whole number above 0.
 const COUNT: &str = r"^\s*\+?0*[1-9][0-9]*\s*$";
 /// A text that stands for true or false.
@@ -24,6 +28,8 @@ const GATEWAY: &str = include_str!("gateway/written.rs");
 const ADMIN: &str = include_str!("admin.rs");
 const BOUNDS: &str = include_str!("bounds.rs");
 const HEALTH: &str = include_str!("health.rs");
+const LIMITS: &str = include_str!("limits.rs");
+const LOG_FILE: &str = include_str!("log_file.rs");
 
 /// One of the gateway's tables: of its own keys, and of those of one of its `apiKeys`, of one of its `jwt`, of one of its `endpointTokens`, and of
 /// its `tls`.
@@ -57,6 +63,8 @@ pub fn schema() -> Value {
             },
             "gateway": closed(keys::GATEWAY, table_of_gateway(0), of_gateway),
             "admin": closed(keys::ADMIN, ADMIN, |_| text()),
+            "limits": closed(keys::LIMITS, LIMITS, of_limits),
+            "logFile": closed(keys::LOG_FILE, LOG_FILE, of_log_file),
             "apiKey": of_api_key(),
             "jwt": of_jwt(),
             "endpointToken": of_endpoint_token(),
@@ -222,7 +230,36 @@ fn of_top(key: &str) -> Value {
         "drainTimeout" => defined("time"),
         "toolBudget" => count(None),
         "cacheDir" | "stateDir" => text(),
+        "logFile" => log_file(),
         _ => json!({}),
+    }
+}
+
+/// A path, or an object that has one.
+fn log_file() -> Value {
+    json!({ "anyOf": [text(), { "$ref": "#/$defs/logFile", "required": ["path"] }] })
+}
+
+fn of_log_file(key: &str) -> Value {
+    match key {
+        "maxSize" => defined("size"),
+        "keep" => count(Some(MOST_LOGS)),
+        _ => json!({ "type": "string" }),
+    }
+}
+
+fn of_limits(key: &str) -> Value {
+    let number = |least: i64, most: Option<i64>| {
+        let mut number = json!({ "type": "integer", "minimum": least });
+        if let (Some(most), Some(members)) = (most, number.as_object_mut()) {
+            members.insert("maximum".to_owned(), json!(most));
+        }
+        json!({ "anyOf": [{ "type": "null" }, number, { "type": "string", "pattern": WHOLE }] })
+    };
+    match key {
+        "memory" => json!({ "type": ["string", "null"], "pattern": SIZE_WITH_UNIT }),
+        "nice" => number((*NICE.start()).into(), Some((*NICE.end()).into())),
+        _ => number(LEAST_FILES.cast_signed(), None),
     }
 }
 
@@ -263,6 +300,8 @@ fn of_server(key: &str) -> Value {
     match key {
         "endpoint" => json!({ "anyOf": [text(), defined("texts")] }),
         "type" | "transportType" | "transport" | "cwd" | "url" | "serverUrl" | "certFile" | "keyFile" => text(),
+        "limits" => defined("limits"),
+        "logFile" => log_file(),
         "command" => json!({ "anyOf": [text(), { "type": "array", "items": { "type": "string" }, "minItems": 1 }] }),
         "args" => defined("texts"),
         "env" | "headers" => defined("textsByName"),

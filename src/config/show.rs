@@ -19,7 +19,8 @@ use super::surroundings::Surroundings;
 use super::units::word;
 use super::{
     AdminSpec, AuthSpec, Bounds, BreakerSpec, CacheSpec, ClientProof, EndpointSpec, GatewaySpec, Handshake,
-    HealthCheck, Instances, LinkSpec, Reach, RemoteTransport, Replicas, ServerSpec, defaults, gateway, instances,
+    HealthCheck, Instances, LimitsSpec, LinkSpec, LogFileSpec, Reach, RemoteTransport, Replicas, ServerSpec, defaults,
+    gateway, instances,
 };
 use super::{cache, state};
 use crate::error::{Place, Problems};
@@ -84,14 +85,14 @@ enum Origin {
 /// # Errors
 /// Every mistake that there is.
 pub fn show(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<(Shown, Vec<Secret>), Problems> {
-    let Draft { ctx, file, name, servers, endpoints, gateway, admin } = draft(line, surroundings);
+    let Draft { ctx, file, name, servers, endpoints, gateway, admin, log_file } = draft(line, surroundings);
     if !ctx.problems.mistakes.is_empty() || ctx.problems.target.is_some() {
         let redactor: Redactor = ctx.hidden.all.into_iter().collect();
         return Err(ctx.problems.cleaned(&redactor));
     }
     let written = file.written.iter().map(|(path, place)| (path.as_str(), place)).collect();
     let table = Table { ctx: &ctx, written, endpoints: &endpoints };
-    let mut values = table.of_the_run(&file);
+    let mut values = table.of_the_run(&file, log_file.as_ref());
     values.extend(gateway.iter().flat_map(|gateway| table.of_gateway(gateway, &file)));
     values.extend(admin.iter().map(|admin| table.of_admin(admin)));
     for entry in &file.entries {
@@ -104,6 +105,18 @@ pub fn show(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<(Show
         values.extend(table.of_endpoint(endpoint, &file));
     }
     Ok((Shown { schema: SCHEMA, config: name, values, hides_name: false }, ctx.hidden.all))
+}
+
+/// What a server may have of the machine, with what it may have all of as null.
+fn limits(spec: LimitsSpec) -> Value {
+    let LimitsSpec { memory, open_files, nice } = spec;
+    json!({ "memory": memory.map(size), "openFiles": open_files, "nice": nice })
+}
+
+fn log_file(spec: Option<&LogFileSpec>) -> Value {
+    spec.map_or(Value::Null, |LogFileSpec { path, max_size, keep }| {
+        json!({ "path": path.display().to_string(), "maxSize": size(*max_size), "keep": keep })
+    })
 }
 
 /// How a remote server is told who asks, without what lets anybody in.
@@ -144,7 +157,7 @@ struct Table<'a> {
 }
 
 impl Table<'_> {
-    fn of_the_run(&self, file: &File) -> Vec<Row> {
+    fn of_the_run(&self, file: &File, top: Option<&LogFileSpec>) -> Vec<Row> {
         let options = self.ctx.line.options;
         let drain = options.drain_timeout.or(file.drain_timeout).unwrap_or(defaults::DRAIN_TIMEOUT);
         let cache = cache::dir(self.ctx, file.cache_dir.as_ref());
@@ -165,6 +178,7 @@ impl Table<'_> {
             row("toolBudget", json!(file.tool_budget.unwrap_or(defaults::TOOL_BUDGET)), None),
             row("cacheDir", json!(cache), of_cache),
             self.state_row(file),
+            row("logFile", log_file(top), None),
         ]
     }
 
@@ -424,6 +438,12 @@ impl Table<'_> {
         add("idle", time(idle), from("idle", None));
         add("maxInstances", json!(most), from("maxInstances", None));
         add("healthCheck", server.health_check.as_ref().map_or(Value::Null, health_check), from("healthCheck", None));
+        if let Reach::Command(command) = &server.reach {
+            add("limits", limits(command.limits), from("limits", None));
+        }
+        // That of the top is another one.
+        let of_entry = self.written.get(member(&entry.path, "logFile").as_str());
+        add("logFile", log_file(server.log_file.as_ref()), of_entry.map_or_else(by_default, |place| of(place)));
         let policy = &server.tools;
         add("tools", tools(policy), from("tools", None));
         add("slim", json!(policy.slim), from("slim", None));

@@ -11,7 +11,7 @@ use super::keys::{self, Remote};
 use super::missing::{Sought, is_script};
 use super::reader::Located;
 use super::syntax::BACKSLASH;
-use super::{CommandSpec, Reach, remote, variables, windows};
+use super::{CommandSpec, Reach, limits, remote, variables, windows};
 use crate::disk::{joined, obstacle};
 use crate::error::{Code, Place};
 use crate::secrecy::Secret;
@@ -30,7 +30,10 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry, asked_for: bool) ->
             return None;
         }
         Transport::Unknown => return None,
-        Transport::Remote(remote) => return remote::of_entry(ctx, remote).map(|spec| Reach::Remote(spec.into())),
+        Transport::Remote(remote) => {
+            limits::refuse(ctx, &entry.limits);
+            return remote::of_entry(ctx, remote).map(|spec| Reach::Remote(spec.into()));
+        }
         Transport::Unspoken { by, url } => {
             let name = brief(&entry.name);
             let kind = if by.value == "url" { String::new() } else { format!(" ({})", brief(&by.value)) };
@@ -58,7 +61,7 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry, asked_for: bool) ->
         Some(text) => {
             let written = ctx.expand(text)?;
             let cwd = joined(&ctx.base, &written);
-            if !is_mangled(ctx, text, &written) && !cwd.is_dir() {
+            if !ctx.is_mangled(text, &written) && !cwd.is_dir() {
                 no_folder(ctx, text, &cwd, &written, &entry.name);
             }
             cwd
@@ -67,7 +70,7 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry, asked_for: bool) ->
     let path = env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.reveal().to_owned());
     let path = path.or_else(|| ctx.lookup("PATH")).unwrap_or_default();
     let written = written.trim();
-    is_mangled(ctx, program, written);
+    ctx.is_mangled(program, written);
     let (native, args) = of_this_system(ctx, &program.place, &entry.name, &path, written.to_owned(), args);
     let program = if command::is_path(&native) && !windows::is_place(&native) {
         joined(&ctx.base, native).display().to_string()
@@ -78,7 +81,8 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry, asked_for: bool) ->
     if program == "python3" && written == "python" {
         ctx.notes.push(format!("{}: python3 is used, there is no python here", entry.name));
     }
-    Some(Reach::Command(CommandSpec { program, args, env, env_remove: Vec::new(), cwd: Some(cwd) }))
+    let limits = limits::of(ctx, &entry.limits);
+    Some(Reach::Command(CommandSpec { program, args, env, env_remove: Vec::new(), cwd: Some(cwd), limits }))
 }
 
 /// Warns of a script that is named without a folder, and stands beside the config, while the server's own folder is another one: a
@@ -213,14 +217,6 @@ fn argument(ctx: &mut Context<'_>, text: &Located<String>, expands: bool, env: &
         ctx.warning(&text.place, Code::NotReplaced.says(what), "write the whole path");
     }
     Some(filled)
-}
-
-/// Whether a path holds what JSON made of a backslash, which is noted as a mistake.
-fn is_mangled(ctx: &mut Context<'_>, text: &Located<String>, path: &str) -> bool {
-    let Some((control, letter)) = windows::swallowed_backslash(path) else { return false };
-    let what = format!("has a {}, which is what \\{letter} means in JSON", crate::words::character(control));
-    ctx.mistake(&text.place, Code::WrongValue.says(what), BACKSLASH);
-    true
 }
 
 /// How a finding ends that says that a server can't start.

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::CommandSpec;
 use super::command::{self, Invocation};
 use super::context::Context;
 use super::file::File;
 use super::missing::{Sought, first_line, interpreted, is_script};
 use super::options::{CommandLine, Target};
+use super::{CommandSpec, LimitsSpec};
 use super::{defaults, dial, start};
 use crate::disk::joined;
 use crate::endpoint::{looks_like_endpoint, looks_like_token};
@@ -195,7 +195,8 @@ pub(crate) fn of_line(
 /// The command for a program that is not in the config: it starts in the working directory.
 fn of_invocation(ctx: &Context<'_>, Invocation { program, args }: Invocation) -> CommandSpec {
     let program = if command::is_path(&program) { joined(ctx.cwd, program).display().to_string() } else { program };
-    CommandSpec { program, args, env: Vec::new(), env_remove: Vec::new(), cwd: Some(ctx.cwd.to_path_buf()) }
+    let (cwd, limits) = (Some(ctx.cwd.to_path_buf()), LimitsSpec::default());
+    CommandSpec { program, args, env: Vec::new(), env_remove: Vec::new(), cwd, limits }
 }
 
 /// What is wrong with a script that stands where a program is named, and the remedy; `None` for what may be a program.

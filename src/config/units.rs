@@ -22,6 +22,19 @@ pub(crate) const MOST_REPLICAS: usize = 64;
 /// Most processes of one server: each is a program with its own memory and descriptors, and a slip must not fill the machine.
 pub(crate) const MOST_INSTANCES: usize = 1000;
 
+/// Least memory that a server may be left: no program of any use lives in less.
+const LEAST_MEMORY: u64 = 4 << 20;
+/// Most: more than machines have, and far from what overflows where it is doubled.
+const MOST_MEMORY: u64 = 16 << 40;
+/// Smallest log file: with a smaller one each line would move all the older ones.
+const LEAST_LOG: u64 = 4096;
+/// Most older log files: each of them is renamed whenever the log begins anew.
+pub(crate) const MOST_LOGS: usize = 100;
+/// Fewest open files that a server may be left: Node 22 does not start with 20.
+pub(crate) const LEAST_FILES: u64 = 32;
+/// The niceness that there is.
+pub(crate) const NICE: std::ops::RangeInclusive<i32> = -20..=19;
+
 /// Why a text is no such value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Wrong {
@@ -252,6 +265,74 @@ pub(crate) fn frame_size(text: &str) -> Result<usize, Wrong> {
     }
 }
 
+/// What a server may hold of the memory, in bytes. Its unit is a must: a number alone may be meant in bytes or in MiB.
+///
+/// # Errors
+/// Why the text is none, with an example.
+pub(crate) fn memory(text: &str) -> Result<u64, Wrong> {
+    let bytes = size(text)? as u64;
+    if split(text).1.is_empty() {
+        let remedy = match bytes {
+            1..=65_535 => format!("write {bytes}MiB"),
+            _ => "write it like 512MiB or 2GiB".to_owned(),
+        };
+        return Err(Wrong::new("a size of memory needs a unit", remedy));
+    }
+    if (LEAST_MEMORY..=MOST_MEMORY).contains(&bytes) {
+        Ok(bytes)
+    } else {
+        Err(Wrong::new("it must lie between 4MiB and 16TiB", "write a size between them, like 512MiB"))
+    }
+}
+
+/// At which size a log file begins anew, in bytes.
+///
+/// # Errors
+/// Why the text is none, with an example.
+pub(crate) fn log_size(text: &str) -> Result<u64, Wrong> {
+    let bytes = size(text)? as u64;
+    if (LEAST_LOG..=MOST_MEMORY).contains(&bytes) {
+        Ok(bytes)
+    } else {
+        Err(Wrong::new("it must lie between 4KiB and 16TiB", "write a size between them, like 10MiB"))
+    }
+}
+
+/// How many older log files are kept.
+///
+/// # Errors
+/// Why the text is no such number, with an example.
+pub(crate) fn kept_files(text: &str) -> Result<usize, Wrong> {
+    match text.trim().parse() {
+        Ok(number) if (1..=MOST_LOGS).contains(&number) => Ok(number),
+        Ok(_) | Err(_) => Err(Wrong::new(format!("that is no whole number from 1 to {MOST_LOGS}"), "write it like 3")),
+    }
+}
+
+/// How many files a process may have open.
+///
+/// # Errors
+/// Why the text is no such number, with an example.
+pub(crate) fn open_files(text: &str) -> Result<u64, Wrong> {
+    match text.trim().parse() {
+        Ok(number) if number >= LEAST_FILES => Ok(number),
+        Ok(_) | Err(_) => {
+            Err(Wrong::new(format!("that is no whole number from {LEAST_FILES} on"), "write it like 256"))
+        }
+    }
+}
+
+/// The niceness of a process.
+///
+/// # Errors
+/// Why the text is no such number, with an example.
+pub(crate) fn nice(text: &str) -> Result<i32, Wrong> {
+    match text.trim().parse() {
+        Ok(number) if NICE.contains(&number) => Ok(number),
+        Ok(_) | Err(_) => Err(Wrong::new("that is no whole number from -20 to 19", "write it like 10")),
+    }
+}
+
 fn size(text: &str) -> Result<usize, Wrong> {
     let none = || Wrong::new("that is no size", "write it like 16MiB, 512KiB or a number of bytes");
     let (number, unit) = split(text);
@@ -374,6 +455,23 @@ mod tests {
         }
         assert_eq!(result_size("256"), Ok(256));
         assert!(result_size("255").is_err() && result_size("2GiB").is_err());
+    }
+
+    #[test]
+    fn what_a_server_may_have_is_read_as_written() {
+        assert_eq!((memory("512MiB"), memory("1.5 GiB")), (Ok(512 << 20), Ok(3 << 29)));
+        for text in ["512", "536870912", "0", "0MiB", "-5MiB", "lots", "", "1KiB", "4095KiB", "17000GiB", "512 megs"] {
+            assert!(memory(text).is_err(), "{text}");
+        }
+        assert_eq!(memory("512").map_err(|wrong| wrong.remedy), Err("write 512MiB".to_owned()));
+        assert_eq!((open_files("32"), open_files(" 256")), (Ok(32), Ok(256)));
+        for text in ["31", "0", "-1", "256.5", "many", ""] {
+            assert!(open_files(text).is_err(), "{text}");
+        }
+        assert_eq!((nice("-20"), nice("0"), nice("19")), (Ok(-20), Ok(0), Ok(19)));
+        for text in ["-21", "20", "1.5", "low", ""] {
+            assert!(nice(text).is_err(), "{text}");
+        }
     }
 
     #[test]

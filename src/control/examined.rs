@@ -8,7 +8,6 @@ use tokio::time::{Instant, timeout};
 
 use super::commands::{Asking, State, told};
 use super::discovery::{self, Found};
-use super::memory;
 use super::picture::Picture;
 use super::protocol::{Daemon, MAX_REPLY, Reply, Request};
 use super::report::{Report, Sight};
@@ -18,6 +17,7 @@ use crate::error::{Exit, Failure};
 use crate::logging::{Entry, Ring, View};
 use crate::mcp::handshake::VERSIONS;
 use crate::mcp::lists::MAX_PAGES;
+use crate::process::memory;
 
 /// Longest wait for the tools of a server that serves: they are known mostly.
 const TOOLS: Duration = Duration::from_secs(3);

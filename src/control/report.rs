@@ -13,7 +13,6 @@ use tokio::time::Instant;
 use super::figures::{Counted, PRECISION};
 use super::history::Told;
 use super::history::words::Row;
-use super::memory::Memory;
 use super::picture::Picture;
 use super::protocol::Daemon;
 use super::status::{
@@ -22,6 +21,7 @@ use super::status::{
 };
 use super::wording;
 use crate::error::FaultCode;
+use crate::process::memory::Memory;
 use crate::server::wanted::Wanted;
 use crate::words::{counted, millis, span};
 

@@ -11,11 +11,11 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use super::client::Answer;
 use super::commands::{Asking, State, print, tell_waiting, told, unknown_name, unwell};
 use super::history::words;
-use super::memory;
 use super::protocol::{Daemon, Reply, Request};
 use super::report::{Report, Sight, gone};
 use crate::error::{Exit, Failure};
 use crate::logging::local_of;
+use crate::process::memory;
 use crate::secrecy::plain;
 use crate::words::span;
 

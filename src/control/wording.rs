@@ -5,11 +5,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::figures::Counted;
-use super::memory::Memory;
 use super::status::{
     CircuitState, HealthState, HealthStatus, LinkState, LinkStatus, Overview, ServerState, ServerStatus, TurnState,
 };
 use crate::error::FaultCode;
+use crate::process::memory::Memory;
 use crate::server::wanted::Wanted;
 use crate::words::{counted, listed, span};
 

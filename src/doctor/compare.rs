@@ -170,6 +170,7 @@ impl Topic {
     fn of(code: &str) -> &'static [Topic] {
         match code {
             "command-not-found" | "command-not-runnable" => &[Topic::Program],
+            "memory-limit" | "open-files-limit" => &[Topic::Program, Topic::System],
             "server-exited" | "server-crash-loop" | "server-refuses" => &[Topic::Program, Topic::Environment],
             "server-not-ready" | "server-hangs" => &[Topic::Program, Topic::Start],
             "config-mistake" => &[Topic::Config, Topic::Environment],

@@ -34,6 +34,10 @@ codes! {
     CommandNotRunnable = "command-not-runnable",
     /// The system has no room for a further process.
     LimitReached = "limit-reached",
+    /// The server held more memory than its `limits` let it have, or ended for want of more.
+    MemoryLimit = "memory-limit",
+    /// The server ended with as many files open as its `limits` let it have.
+    OpenFilesLimit = "open-files-limit",
     /// The server's process ended.
     ServerExited = "server-exited",
     /// The server's process ends again and again, before it was of use.
@@ -126,6 +130,8 @@ impl FaultCode {
             FaultCode::CommandNotFound => "install it, or correct command or cwd",
             FaultCode::CommandNotRunnable => "make it executable, or name its interpreter as command",
             FaultCode::LimitReached => "raise the limit that is named",
+            FaultCode::MemoryLimit => "raise memory in its limits, if it needs that much; else mend the server",
+            FaultCode::OpenFilesLimit => "raise openFiles in its limits, if it needs that many; else mend the server",
             FaultCode::ServerExited => {
                 "do what its last words say, if it comes again; mcp-pipe logs SERVER has more of them"
             }

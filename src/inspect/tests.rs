@@ -27,6 +27,7 @@ fn config(servers: &[&str]) -> Config {
         status_socket: None,
         cache_dir: None,
         state_dir: None,
+        log_file: None,
         tool_budget: 8000,
     }
 }

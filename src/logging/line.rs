@@ -220,10 +220,10 @@ impl Looks {
     }
 
     /// The line about lines that nobody read in time.
-    pub(super) fn missed(self, lines: u64) -> String {
+    pub(super) fn missed(self, lines: u64, why: &str) -> String {
         let mut fields = Fields { event: Some("LOG_LOST".to_owned()), ..Fields::default() };
         let n = usize::try_from(lines).unwrap_or(usize::MAX);
-        fields.message = format!("{} of this log {} dropped: nobody read it for a while", counted(n, "line"), was(n));
+        fields.message = format!("{} of this log {} dropped: {why}", counted(n, "line"), was(n));
         fields.others.push(("lines".into(), lines.into()));
         self.line(Level::WARN, module_path!(), &fields)
     }
@@ -394,7 +394,7 @@ mod tests {
 
     #[test]
     fn one_line_that_was_lost_is_one() {
-        let missed = |n| Looks::Text { time: false }.missed(n);
+        let missed = |n| Looks::Text { time: false }.missed(n, "nobody read it for a while");
         assert!(missed(1).contains(" 1 line of this log was dropped"), "{}", missed(1));
         assert!(missed(2).contains(" 2 lines of this log were dropped"), "{}", missed(2));
     }

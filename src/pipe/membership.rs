@@ -125,7 +125,12 @@ impl Pipe {
     pub(super) fn change_server(&mut self, spec: Arc<ServerSpec>, now: Instant) {
         self.arrange(now);
         let Some(index) = self.find(&spec.name) else { return };
-        self.end_twin(index, now);
+        // Where only its log file is another one, none of its processes is.
+        let process = |spec: &ServerSpec| (spec.reach.clone(), spec.max_frame, spec.handshake, spec.era);
+        let before = self.sides.each[index].spec.clone();
+        if before.log_file == spec.log_file || process(&before) != process(&spec) {
+            self.end_twin(index, now);
+        }
         self.sides.bound(spec.max_frame);
         if let Some(router) = self.router.turns() {
             router.hub.change_server(index, &spec, now, &mut self.sides);

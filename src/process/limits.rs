@@ -75,6 +75,56 @@ fn remedy(error: &io::Error) -> Option<String> {
     }
 }
 
+/// Why a process of ours may not have so many files open, in words that continue a value, and the remedy; `None` if it may.
+#[cfg(unix)]
+pub(crate) fn refuses_open_files(files: u64) -> Option<(String, String)> {
+    use rustix::process::{Resource, getrlimit};
+    let most = getrlimit(Resource::Nofile).maximum.filter(|most| files > *most)?;
+    let what = format!("is {files}, and the hard limit on open files is {most} here");
+    Some((what, format!("write {most} or less, or raise that: ulimit -Hn, LimitNOFILE= of systemd")))
+}
+
+/// Why a process of ours may not be so nice, in words that continue a value, and the remedy; `None` if it may. Only who has a leave of the system's gets a lower
+/// niceness than it has (getrlimit(2), `RLIMIT_NICE`).
+#[cfg(unix)]
+pub(crate) fn refuses_nice(nice: i32) -> Option<(String, String)> {
+    let ours = rustix::process::getpriority_process(None).unwrap_or_default();
+    if nice >= ours.min(least_nice()) {
+        return None;
+    }
+    let what = format!("is {nice}, and mcp-pipe may give {} or more here", ours.min(least_nice()));
+    Some((what, "write a higher one, or let mcp-pipe's user do that: LimitNICE= of systemd".to_owned()))
+}
+
+/// The lowest niceness that the system grants besides the one that we have.
+#[cfg(target_os = "linux")]
+fn least_nice() -> i32 {
+    use rustix::process::{Resource, getrlimit};
+    use rustix::thread::{CapabilitySet, capabilities};
+    if capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_NICE)) {
+        return -20;
+    }
+    // The limit counts the other way round, from 1 (niceness 19) to 40.
+    getrlimit(Resource::Nice).current.map_or(-20, |ceiling| 20 - i32::try_from(ceiling).unwrap_or(40).min(40))
+}
+
+#[cfg(all(unix, not(target_os = "linux")))]
+fn least_nice() -> i32 {
+    if rustix::process::geteuid().is_root() { -20 } else { 20 }
+}
+
+/// Not known here; and nothing comes of it.
+#[cfg(not(unix))]
+pub(crate) fn refuses_open_files(_files: u64) -> Option<(String, String)> {
+    None
+}
+
+/// Not known here; and nothing comes of it.
+#[cfg(not(unix))]
+pub(crate) fn refuses_nice(_nice: i32) -> Option<(String, String)> {
+    None
+}
+
 #[cfg(not(unix))]
 fn remedy(_error: &io::Error) -> Option<String> {
     None

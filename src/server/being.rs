@@ -31,6 +31,8 @@ pub(super) struct End {
     pub(super) signalled: bool,
     /// What kind of fault that is, and whether the server had answered before, where it was no process.
     pub(super) remote: Option<(FaultCode, bool)>,
+    /// What kind of fault that is, where a limit of its process has come of it.
+    pub(super) limit: Option<FaultCode>,
     /// How long the server asks to be left alone.
     pub(super) retry_after: Duration,
 }
@@ -101,18 +103,18 @@ impl Being {
     pub(super) fn end(&self) -> End {
         match self {
             Being::Process(process) => {
-                let ((why, tail), signalled) = (process.obituary(), process.was_signalled());
-                End { why, tail, signalled, remote: None, retry_after: Duration::ZERO }
+                let ((why, tail, limit), signalled) = (process.obituary(), process.was_signalled());
+                End { why, tail, signalled, remote: None, limit, retry_after: Duration::ZERO }
             }
             Being::Remote(remote) => {
                 let end = remote.obituary();
                 let of_remote = Some((end.fault, remote.has_begun()));
                 let (tail, signalled, retry_after) = (String::new(), false, end.retry_after);
-                End { why: end.why, tail, signalled, remote: of_remote, retry_after }
+                End { why: end.why, tail, signalled, remote: of_remote, limit: None, retry_after }
             }
             Being::Comer(comer) => {
                 let (tail, signalled, retry_after) = (String::new(), false, Duration::ZERO);
-                End { why: comer.obituary(), tail, signalled, remote: None, retry_after }
+                End { why: comer.obituary(), tail, signalled, remote: None, limit: None, retry_after }
             }
         }
     }

@@ -7,10 +7,11 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
+use super::limits;
 use crate::config::{CommandSpec, Sought, WINDOWS_ENDS, first_line, shell_only};
 use crate::disk::obstacle::{self, Obstacle};
 use crate::error::FaultCode;
-use crate::process::limits;
+use crate::process::limits as system;
 
 /// A started process.
 #[cfg(unix)]
@@ -27,9 +28,13 @@ pub(super) fn spawn(spec: &CommandSpec) -> Result<Child, (FaultCode, String)> {
     if let Some(why) = cfg!(unix).then(|| not_found_by_env(spec)).flatten() {
         return Err((FaultCode::CommandNotFound, why));
     }
+    if let Some((what, remedy)) = refused_limit(spec) {
+        let why = format!("cannot start {} within its limits: {what}; {remedy}", spec.program);
+        return Err((FaultCode::LimitReached, why));
+    }
     let mut command = Command::new(&spec.program);
     command.args(&spec.args);
-    // No pre_exec, and a PATH only where the config sets one: so std can use posix_spawn, which copies no page tables.
+    // No pre_exec but for limits, and a PATH only where the config sets one: so std can use posix_spawn, which copies no page tables.
     for name in &spec.env_remove {
         command.env_remove(name);
     }
@@ -37,6 +42,7 @@ pub(super) fn spawn(spec: &CommandSpec) -> Result<Child, (FaultCode, String)> {
     if let Some(cwd) = &spec.cwd {
         command.current_dir(cwd);
     }
+    limits::set(&mut command, spec);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     start(command).map_err(|error| (fault(spec, &error), explain(spec, &error)))
 }
@@ -56,7 +62,7 @@ fn start(command: Command) -> io::Result<Child> {
 fn fault(spec: &CommandSpec, error: &io::Error) -> FaultCode {
     if error.kind() == ErrorKind::NotFound || spec.cwd.as_ref().is_some_and(|cwd| !cwd.is_dir()) {
         FaultCode::CommandNotFound
-    } else if limits::is_reached(error) {
+    } else if system::is_reached(error) {
         FaultCode::LimitReached
     } else {
         FaultCode::CommandNotRunnable
@@ -103,7 +109,15 @@ fn explain(spec: &CommandSpec, error: &io::Error) -> String {
     if error.raw_os_error() == Some(exec_format_error()) {
         return no_program(spec);
     }
-    format!("cannot start {program}: {}", limits::told(error))
+    format!("cannot start {program}: {}", system::told(error))
+}
+
+/// Which of its limits a server may not have: what the system grants may be less than it was when the config was read.
+fn refused_limit(spec: &CommandSpec) -> Option<(String, String)> {
+    let of_files = spec.limits.open_files.and_then(system::refuses_open_files);
+    let named = |key: &str, (what, remedy): (String, String)| (format!("{key} {what}"), remedy);
+    let of_files = of_files.map(|refusal| named("openFiles", refusal));
+    of_files.or_else(|| spec.limits.nice.and_then(system::refuses_nice).map(|refusal| named("nice", refusal)))
 }
 
 /// What is wrong with a file that the system can't start, such as a script without a `#!` line.
@@ -214,12 +228,14 @@ pub(crate) fn file_of(spec: &CommandSpec) -> Option<PathBuf> {
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
+    use crate::config::LimitsSpec;
     use crate::endpoint::Secret;
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     fn spec(program: impl Into<String>) -> CommandSpec {
-        CommandSpec { program: program.into(), args: vec![], env: vec![], env_remove: vec![], cwd: None }
+        let limits = LimitsSpec::default();
+        CommandSpec { program: program.into(), args: vec![], env: vec![], env_remove: vec![], cwd: None, limits }
     }
 
     fn refused(spec: &CommandSpec) -> String {

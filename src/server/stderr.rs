@@ -1,6 +1,7 @@
 //! What a server writes to stderr: cut into lines, cleaned, kept for the moment it dies, and logged
 //! without letting a flood through.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::time::Instant;
 
@@ -18,11 +19,32 @@ const BEHIND: usize = 4 * 1024;
 const TAIL_LINES: usize = 50;
 const TAIL_LINE: usize = 2 * 1024;
 const TAIL: usize = 16 * 1024;
+/// A line that is cleaned only for whoever wants it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Raw<'a> {
+    text: &'a str,
+    redactor: &'a Redactor,
+}
+
+impl<'a> Raw<'a> {
+    pub(super) fn clean(self) -> Cow<'a, str> {
+        self.redactor.beginning(self.text, LINE)
+    }
+}
+
+/// A line that a server has printed, as it may be shown: without secrets and control characters, and not endless.
+pub(super) fn shown(line: &[u8], redactor: &Redactor) -> String {
+    let text = plain(&line[..line.len().min(LINE + BEHIND)]);
+    redactor.beginning(&text, LINE).into_owned()
+}
+
 /// One line for the log.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Noted<'a> {
     /// A line as it is to be shown.
     Line(&'a str),
+    /// One of too many at once.
+    Flood(Raw<'a>),
     /// This many lines were left out.
     LeftOut(u32),
 }
@@ -63,6 +85,8 @@ impl Stderr {
         self.keep(&self.redactor.clone().beginning(&text, TAIL_LINE));
         if self.flood.admits_line(now, &mut |n| log(Noted::LeftOut(n))) {
             log(Noted::Line(&self.redactor.beginning(&text, LINE)));
+        } else {
+            log(Noted::Flood(Raw { text: &text, redactor: &self.redactor }));
         }
     }
 
@@ -150,6 +174,7 @@ mod tests {
     fn show(noted: Noted<'_>) -> String {
         match noted {
             Noted::Line(text) => text.to_owned(),
+            Noted::Flood(raw) => format!("({})", raw.clean()),
             Noted::LeftOut(n) => format!("+{n}"),
         }
     }
@@ -173,7 +198,8 @@ mod tests {
         for n in 0..1000 {
             stderr.feed(format!("{n}\n").as_bytes(), now, &mut |noted| log.push(show(noted)));
         }
-        assert_eq!(log.len(), 200);
+        let flood = log.split_off(200);
+        assert_eq!((log[199].as_str(), flood.len(), flood[0].as_str()), ("199", 800, "(200)"));
         stderr.feed(b"later\n", now + Duration::from_secs(1), &mut |noted| log.push(show(noted)));
         assert_eq!(log[200..], ["+800", "later"]);
     }

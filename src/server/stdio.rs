@@ -27,11 +27,14 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::io::poll_read_buf;
 
 use super::exit;
+use super::limits::{Met, Watch};
 use super::spawn::Child;
 use super::stderr::{Noted, Stderr};
 use super::stdout::{OnFound, Stdout};
 use super::stop::{Group, Step};
 use crate::chunk::poll_chunk;
+use crate::config::LimitsSpec;
+use crate::error::FaultCode;
 use crate::frame::LineOut;
 use crate::process::guard::Guard;
 use crate::secrecy::Redactor;
@@ -75,6 +78,11 @@ pub(super) struct Process {
     fault: Option<Cow<'static, str>>,
     /// Whether it was told to end while nothing was wrong with it.
     is_told: bool,
+    limits: LimitsSpec,
+    /// Whether it keeps to them; `None` where nothing has to be looked at.
+    watch: Option<Watch>,
+    /// What it held above them, for which it was ended.
+    held: Option<String>,
 }
 
 enum Leader {
@@ -100,7 +108,13 @@ struct Ladder {
 
 impl Process {
     /// Takes over a process that was just started.
-    pub(super) fn new(mut child: Child, max_frame: usize, guard: Guard, redactor: Redactor, now: Instant) -> Self {
+    pub(super) fn new(
+        mut child: Child,
+        (max_frame, limits): (usize, LimitsSpec),
+        guard: Guard,
+        redactor: Redactor,
+        now: Instant,
+    ) -> Self {
         #[cfg(unix)]
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         #[cfg(windows)]
@@ -121,6 +135,9 @@ impl Process {
             ladder: None,
             fault: None,
             is_told: false,
+            limits,
+            watch: Watch::over(pid, limits),
+            held: None,
         }
     }
 
@@ -134,9 +151,22 @@ impl Process {
         self.ladder.is_none()
     }
 
-    /// How the process ended, in a few words; and the last lines of its stderr, as one line.
-    pub(super) fn obituary(&self) -> (String, String) {
-        (self.why(), self.noted.tail())
+    /// How the process ended, in a few words; the last lines of its stderr, as one line; and what kind of fault that is, where one of its limits has come of it.
+    pub(super) fn obituary(&self) -> (String, String, Option<FaultCode>) {
+        let tail = self.noted.tail();
+        if let Some(held) = &self.held {
+            return (format!("was ended, as it {held}"), tail, Some(FaultCode::MemoryLimit));
+        }
+        // One that was told to end has not ended for want of anything.
+        match Met::told_by(&tail, self.limits).filter(|_| !self.is_told && self.has_failed()) {
+            Some(met) => (format!("{}, {}", self.why(), met.told()), tail, Some(met.fault())),
+            None => (self.why(), tail, None),
+        }
+    }
+
+    /// Whether the leader ended, and not well.
+    fn has_failed(&self) -> bool {
+        matches!(&self.leader, Leader::Exited { status: Some(status), .. } if !status.success())
     }
 
     /// Whether the leader went on after the end of its stdin, and was sent a signal.
@@ -173,6 +203,13 @@ impl Process {
         }
         if self.wakers.take(EXIT) {
             self.poll_leader();
+        }
+        if self.ladder.is_none()
+            && let Some(watch) = &mut self.watch
+            && let Poll::Ready(held) = watch.poll(cx)
+        {
+            self.held = Some(held);
+            self.climb(Step::Close);
         }
         if self.ladder.is_none() {
             if self.stdout.is_some() {

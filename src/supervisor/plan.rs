@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{AdminSpec, CommandSpec, GatewaySpec, LinkSpec, Mode, Reach, ServerSpec};
+use crate::config::{AdminSpec, CommandSpec, GatewaySpec, LinkSpec, LogFileSpec, Mode, Reach, ServerSpec};
 use crate::control::orders::Dialled;
 use crate::endpoint::agent::Agent;
 use crate::pipe::Limits;
@@ -27,6 +27,7 @@ pub(super) struct Wanted {
     pub(super) gateway: Option<Arc<GatewaySpec>>,
     pub(super) admin: Option<Arc<AdminSpec>>,
     pub(super) limits: Limits,
+    pub(super) log_file: Option<LogFileSpec>,
     /// What counts from the start of a run to its end.
     pub(super) fixed: Vec<Fixed>,
 }
@@ -132,6 +133,7 @@ pub(super) fn plan(old: &Wanted, new: &Wanted, stale: &BTreeSet<PathBuf>, stoppe
     let shared = adjusted(|before, server| before.instances != server.instances);
     let bounded = adjusted(|before, server| before.bounds != server.bounds);
     let checked = adjusted(|before, server| before.health_check != server.health_check);
+    let logged = adjusted(|before, server| before.log_file != server.log_file);
     plan.tell(["has another startTimeout", "have another startTimeout"], waited_for);
     plan.tell(["has another keepListed", "have another keepListed"], listed);
     plan.tell(["is shared otherwise", "are shared otherwise"], shared);
@@ -140,6 +142,7 @@ pub(super) fn plan(old: &Wanted, new: &Wanted, stale: &BTreeSet<PathBuf>, stoppe
         bounded,
     );
     plan.tell(["has another healthCheck", "have another healthCheck"], checked);
+    plan.tell(["has another logFile", "have other logFiles"], logged);
     plan.tell(["has another entry, and stays stopped", "have other entries, and stay stopped"], names(&stay));
     for group in &old.groups {
         let key = GroupKey::of(group);
@@ -214,6 +217,13 @@ pub(super) fn plan(old: &Wanted, new: &Wanted, stale: &BTreeSet<PathBuf>, stoppe
             plan.move_admin(now.as_ref());
         }
         _ => {}
+    }
+    if new.log_file != old.log_file {
+        // Whoever has read the config has seen to it.
+        plan.words.push(match &new.log_file {
+            Some(file) => format!("the log is written to {} as well", file.path.display()),
+            None => "the log is written to no file any more".to_owned(),
+        });
     }
     if new.limits != old.limits {
         plan.limits = Some(new.limits);
@@ -352,8 +362,9 @@ fn gets(server: &ServerSpec) -> impl PartialEq + use<'_> {
 /// Whether two entries start the same program, in other surroundings, and are the same in all else.
 fn is_same_command(before: &ServerSpec, server: &ServerSpec) -> bool {
     let (Reach::Command(old), Reach::Command(new)) = (&before.reach, &server.reach) else { return false };
-    let parts = |command: &CommandSpec| (command.program.clone(), command.args.clone(), command.cwd.clone());
     let rest = |server: &ServerSpec| (server.max_frame, server.handshake, server.era, server.bounds.stands_in);
+    let parts =
+        |command: &CommandSpec| (command.program.clone(), command.args.clone(), command.cwd.clone(), command.limits);
     parts(old) == parts(new) && rest(before) == rest(server)
 }
 
@@ -394,7 +405,7 @@ fn treats(before: &Group, group: &Group) -> String {
 
 /// What we do with a server.
 fn treated(server: &ServerSpec) -> impl PartialEq + use<'_> {
-    (server.start_timeout, server.keep_listed, server.instances, &server.health_check, &server.bounds)
+    (server.start_timeout, server.keep_listed, server.instances, &server.health_check, &server.log_file, &server.bounds)
 }
 
 /// Where a server is served, and how that is dialled.
@@ -475,6 +486,7 @@ mod tests {
             gateway: None,
             admin: None,
             limits: LIMITS,
+            log_file: None,
             fixed: Vec::new(),
         }
     }

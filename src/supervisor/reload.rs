@@ -146,6 +146,7 @@ impl Supervisor {
             tool_budget,
             cache_dir,
             state_dir,
+            log_file,
             ..
         } = resolved.config;
         self.common.status.leave_out(&left_out);
@@ -155,7 +156,7 @@ impl Supervisor {
         }
         let fixed = fixed(cache_dir.as_deref(), state_dir.as_deref(), &self.wanted.fixed);
         let limits = Limits { drain_timeout, tool_budget };
-        let new = Wanted { groups: groups(&servers, &endpoints), servers, gateway, admin, limits, fixed };
+        let new = Wanted { groups: groups(&servers, &endpoints), servers, gateway, admin, limits, log_file, fixed };
         let mut plan = plan(&self.wanted, &new, &stale, &self.helm.stopped());
         if std::mem::take(&mut self.refused) {
             info!(event = "CONFIG_RELOADED", "the config has no mistakes any more");

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use mcp_pipe::config::{CommandSpec, Handshake, Instances, LinkSpec, Reach, ServerSpec, Sharing};
+use mcp_pipe::config::{CommandSpec, Handshake, Instances, LimitsSpec, LinkSpec, Reach, ServerSpec, Sharing};
 use mcp_pipe::process::guard::Guard;
 use mcp_pipe::secrecy::Redactor;
 use mcp_pipe::server::{Server, ServerEvent};
@@ -43,6 +43,7 @@ fn main() -> io::Result<()> {
 
 fn spec(n: usize, command: &[String]) -> ServerSpec {
     ServerSpec {
+        log_file: None,
         name: format!("server{n}").into(),
         reach: Reach::Command(CommandSpec {
             program: command[0].clone(),
@@ -50,6 +51,7 @@ fn spec(n: usize, command: &[String]) -> ServerSpec {
             env: Vec::new(),
             env_remove: Vec::new(),
             cwd: None,
+            limits: LimitsSpec::default(),
         }),
         endpoint: None,
         link: Arc::new(LinkSpec {

@@ -10,6 +10,8 @@ mod harness;
 mod agent;
 mod auth;
 mod auto;
+#[cfg(target_os = "linux")]
+mod bounded;
 mod bounds;
 mod calculator;
 mod config_mistakes;
@@ -50,6 +52,7 @@ mod last_run;
 mod limits;
 mod local;
 mod log;
+mod log_file;
 mod log_level;
 mod logs;
 #[cfg(target_os = "linux")]

@@ -91,6 +91,7 @@ impl ServerSpec {
             sharing: Sharing::default(),
             pin: defaults::PIN,
             keep_listed: false,
+            log_file: None,
             instances: Instances::Shared,
             bounds: Bounds::default(),
             health_check: None,

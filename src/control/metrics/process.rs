@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::control::memory::{self, Memory};
+use crate::process::memory::{self, Memory};
 
 /// What was looked up. Blocks while it is.
 #[derive(Debug, Default)]

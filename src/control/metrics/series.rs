@@ -16,11 +16,11 @@ use super::labels::{
 };
 use super::process::Machine;
 use crate::control::figures::{BOUNDS, Besides, Carried, Causes, Figures, Outcomes};
-use crate::control::memory::Memory;
 use crate::control::readiness::Readiness;
 use crate::control::status::{
     HealthState, LinkState, LinkStatus, Overview, Refusal, ServerState, ServerStatus, Status,
 };
+use crate::process::memory::Memory;
 use crate::router::{CallMethod, Outcome};
 
 /// What all tools are called together that a server has not listed.

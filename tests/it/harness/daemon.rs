@@ -126,6 +126,11 @@ impl Setup {
         self.args(["--log-format", "json", "--log-level", level]).begin()
     }
 
+    /// Starts it; it logs in whatever form it was told to.
+    pub(crate) fn start_logging(self, level: &str) -> Daemon {
+        self.args(["--log-level", level]).begin()
+    }
+
     /// Starts it with this as its stderr.
     pub(crate) fn start_at(mut self, stderr: OwnedFd) -> Daemon {
         let child = self.command.stdout(Stdio::null()).stderr(stderr).spawn().unwrap();
