@@ -59,7 +59,7 @@ mod variables;
 mod windows;
 
 pub use admin::AdminSpec;
-pub(crate) use command::on_path;
+pub(crate) use command::{is_executable, on_path};
 pub use control::{ControlSocket, Places, control_socket};
 pub use environment::Environment;
 pub(crate) use environment::proxies;
@@ -70,8 +70,10 @@ pub(crate) use keys::of_option as key_of_option;
 pub(crate) use locate::may_have_server;
 pub(crate) use missing::{LAUNCHERS, Sought, WINDOWS_ENDS, fetcher, first_line, interpreted, is_script, shell_only};
 pub use options::LogFormat;
+pub(crate) use resolve::{Outline, outline};
 pub use resolve::{Resolved, resolve, status_socket};
 pub use schema::schema;
+pub(crate) use show::Kept;
 pub use show::{Shown, show};
 pub(crate) use start::CANT_START;
 pub use surroundings::Surroundings;
@@ -102,6 +104,8 @@ pub struct Config {
     pub endpoints: Vec<EndpointSpec>,
     /// Where MCP clients reach them, if anywhere; then a server needs no endpoint.
     pub gateway: Option<Arc<GatewaySpec>>,
+    /// The config as it is written, where it is a file.
+    pub written: Option<Arc<str>>,
     /// Where figures and health are told over HTTP, if anywhere.
     pub admin: Option<Arc<AdminSpec>>,
     /// The file into which figures are written now and then, if any.

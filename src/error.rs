@@ -88,6 +88,8 @@ pub struct Problems {
     pub warnings: Vec<Problem>,
     /// That the target on the command line is neither a server nor a script: alone, no mistake of the config.
     pub target: Option<Problem>,
+    /// The last config that ran, and how to see it; may be empty.
+    pub known_good: String,
 }
 
 impl Problems {
@@ -123,7 +125,8 @@ impl fmt::Display for Problems {
             n => write!(f, "the configuration has {n} mistakes; nothing was started")?,
         }
         self.mistakes.iter().try_for_each(|p| one(f, "", p))?;
-        self.warnings.iter().try_for_each(|p| one(f, "warning: ", p))
+        self.warnings.iter().try_for_each(|p| one(f, "warning: ", p))?;
+        if self.known_good.is_empty() { Ok(()) } else { write!(f, "\n  {}", self.known_good) }
     }
 }
 
@@ -205,6 +208,9 @@ impl Failure {
                     let (place, code) = (clean(&warning.place.to_string()), warning.code.as_str());
                     tracing::warn!(event = "CONFIG_WARNING", place, code, "{}", clean(&warning.to_string()));
                 }
+                if !problems.known_good.is_empty() {
+                    tracing::info!(event = "CONFIG_NOTE", "{}", clean(&problems.known_good));
+                }
             }
             Failure::Usage(_) | Failure::Asking { .. } | Failure::Run(_) => {
                 tracing::error!(event = "ERROR_FAILED", "{}", clean(self.to_string().trim_end()));
@@ -262,7 +268,7 @@ mod tests {
                 Problem::new("mcp_config.json:9:3 mcpServers.b", Code::WrongValue.says("has no command"), ""),
             ],
             warnings: vec![Problem::new("mcp_config.json:2:3 foo", Code::WrongValue.says("is not a known key"), "")],
-            target: None,
+            ..Problems::default()
         });
         assert_eq!(
             failure.to_string(),
