@@ -64,7 +64,9 @@ fn page(command: &Command) -> Result<Vec<u8>> {
     if command.has_subcommands() {
         page.extend_from_slice(see_also(command).as_bytes());
     }
-    Ok(page)
+    // A terminal may know ASCII only, and man says nothing of what it leaves out.
+    let page = String::from_utf8_lossy(&page).replace('…', "...").replace('→', "->").replace('←', "<-");
+    Ok(page.into_bytes())
 }
 
 /// A text whose lines stay as they are, as a section of a page.

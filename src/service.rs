@@ -73,7 +73,7 @@ impl Service<'_> {
     pub(crate) fn install(&self) -> Result<Exit, Failure> {
         let Wishes { user, dry_run, path: of_shell } = self.wishes;
         let env = &self.surroundings.env;
-        let manager = Manager::of_this_system(user, env)?;
+        let manager = Manager::of_this_system(user)?;
         if !dry_run {
             manager.check()?;
         }
@@ -84,7 +84,7 @@ impl Service<'_> {
         }
         let program = std::env::current_exe().context("this program's own file can't be found")?;
         let shell = env.get("PATH").unwrap_or_default();
-        let path = if of_shell { shell.to_owned() } else { manager.path(!dry_run) };
+        let path = if of_shell { shell.to_owned() } else { manager.path() };
         // What an earlier installation has kept counts where this shell says nothing.
         let (unit, kept) = manager.places(env)?;
         let old = variables::read(&std::fs::read_to_string(&kept).unwrap_or_default());
@@ -102,26 +102,22 @@ impl Service<'_> {
         };
         manager.reach(&described)?;
         self.check(&described, &manager, (&path, shell), &variables)?;
-        let mut plan = vec![Planned { path: unit, text: manager.unit(&described)?, is_private: false }];
-        if !variables.is_empty() {
-            plan.insert(0, Planned { path: kept, text: variables::file(&variables), is_private: true });
-        }
-        let plan: Vec<(Planned, Change)> = plan
-            .into_iter()
-            .map(|file| {
-                let change = file.change();
-                (file, change)
-            })
-            .collect();
+        let unit = Planned { path: unit, text: manager.unit(&described)?, is_private: false };
+        let tokens = Planned { path: kept, text: variables::file(&variables), is_private: true };
+        // Tokens that an earlier installation has kept, and nobody needs any more.
+        let left = Some(&tokens.path).filter(|file| variables.is_empty() && files::state(file).is_some());
+        let plan = [&tokens, &unit].into_iter().filter(|file| !file.is_private || !variables.is_empty());
+        let plan: Vec<(&Planned, Change)> = plan.map(|file| (file, file.change())).collect();
         let commands = manager.installing();
         if dry_run {
             let files = plan.iter().map(|(file, change)| change.would(file)).collect::<String>();
             let commands =
                 commands.iter().map(|command| format!("would run: {}\n", command.join(" "))).collect::<String>();
-            self.say(&format!("{files}{commands}"));
+            let left = left.map_or_else(String::new, |file| format!("would remove {}\n", file.display()));
+            self.say(&format!("{files}{left}{commands}"));
             return Ok(Exit::Success);
         }
-        let is_same = plan.iter().all(|(_, change)| matches!(change, Change::Same));
+        let is_same = left.is_none() && plan.iter().all(|(_, change)| matches!(change, Change::Same));
         if is_same && manager.is_up() {
             self.say("nothing to do: the service is installed as it would be, is started with the system, and runs\n");
             return Ok(Exit::Success);
@@ -131,6 +127,10 @@ impl Service<'_> {
         }
         for (file, change) in &plan {
             let told = change.make(file).with_context(|| format!("{} can't be written", file.path.display()))?;
+            self.say(&told);
+        }
+        if let Some(file) = left {
+            let told = files::remove(file).with_context(|| format!("{} can't be removed", file.display()))?;
             self.say(&told);
         }
         for command in commands {
@@ -147,7 +147,7 @@ impl Service<'_> {
     /// # Errors
     /// What is there is not ours, or can't be removed.
     pub(crate) fn uninstall(&self) -> Result<Exit, Failure> {
-        let manager = Manager::of_this_system(self.wishes.user, &self.surroundings.env)?;
+        let manager = Manager::of_this_system(self.wishes.user)?;
         let (unit, kept) = manager.places(&self.surroundings.env)?;
         let there: Vec<&PathBuf> = [&unit, &kept].into_iter().filter(|path| path.exists()).collect();
         if there.is_empty() {
@@ -158,7 +158,10 @@ impl Service<'_> {
             let what = format!("{} was not written by mcp-pipe service install, so it stays", foreign.display());
             return Err(refused(what, "remove it yourself, if it is to go"));
         }
-        let (before, after) = manager.uninstalling();
+        let (mut before, after) = manager.uninstalling();
+        if !unit.exists() {
+            before.clear();
+        }
         if self.wishes.dry_run {
             let run = |commands: &[Vec<String>]| {
                 commands.iter().map(|it| format!("would run: {}\n", it.join(" "))).collect::<String>()
@@ -194,7 +197,7 @@ impl Service<'_> {
     /// # Errors
     /// It does not answer.
     pub(crate) fn status(&self) -> Result<Exit, Failure> {
-        let manager = Manager::of_this_system(self.wishes.user, &self.surroundings.env)?;
+        let manager = Manager::of_this_system(self.wishes.user)?;
         let (unit, _) = manager.places(&self.surroundings.env)?;
         let installed = match files::state(&unit) {
             _ if !unit.exists() => format!("no: {} is not there", unit.display()),
@@ -298,15 +301,6 @@ impl Service<'_> {
         let text: String =
             text.lines().map(|line| format!("{}\n", plain::line(&self.redactor.clean_all(line)))).collect();
         crate::review::print(&text);
-    }
-}
-
-/// Where a service would be installed without rights for that, for people.
-fn not_root() -> Failure {
-    Failure::Asking {
-        exit: Exit::Usage,
-        what: "a service of the whole machine is installed by root".to_owned(),
-        remedy: "sudo mcp-pipe service …, or one that runs as you: mcp-pipe service … --user".to_owned(),
     }
 }
 

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::{Described, launchd, not_root, refused, unit, windows};
+use super::{Described, launchd, refused, unit, windows};
 use crate::config::Environment;
-use crate::error::Failure;
+use crate::error::{Exit, Failure};
 use crate::secrecy::plain;
 
 /// What systemd calls the service.
@@ -52,16 +52,18 @@ impl Manager {
     ///
     /// # Errors
     /// Only root may do that.
-    pub(super) fn of_this_system(user: bool, _env: &Environment) -> Result<Manager, Failure> {
+    pub(super) fn of_this_system(user: bool) -> Result<Manager, Failure> {
         if cfg!(windows) {
             return Ok(Manager::Windows);
         }
         #[cfg(unix)]
         if !user && !rustix::process::geteuid().is_root() {
-            return Err(not_root());
+            return Err(Failure::Asking {
+                exit: Exit::Usage,
+                what: "a service of the whole machine is installed by root".to_owned(),
+                remedy: "sudo mcp-pipe service …, or one that runs as you: mcp-pipe service … --user".to_owned(),
+            });
         }
-        #[cfg(not(unix))]
-        let _same = not_root;
         Ok(if cfg!(target_os = "macos") { Manager::Launchd { user } } else { Manager::Systemd { user } })
     }
 
@@ -137,15 +139,12 @@ impl Manager {
         self != Manager::Windows
     }
 
-    /// The `PATH` of what it starts: it is asked, where it `may` be and knows better than what is usual.
-    pub(super) fn path(self, may: bool) -> String {
+    /// The `PATH` of what it starts: that of a user's manager depends on the session, so it is asked; else what is usual.
+    pub(super) fn path(self) -> String {
         match self {
             Manager::Systemd { user } => {
-                let told = if may && user {
-                    run(&self.systemctl("show-environment")).unwrap_or_default()
-                } else {
-                    String::new()
-                };
+                let told =
+                    if user { run(&self.systemctl("show-environment")).unwrap_or_default() } else { String::new() };
                 let told = told.lines().find_map(|line| line.strip_prefix("PATH="));
                 told.unwrap_or(unit::of_machine("PATH")).to_owned()
             }
@@ -177,9 +176,12 @@ impl Manager {
         !self.is_apart() || is_open(file)
     }
 
-    /// Whether the unit hides a file from the service.
+    /// Whether the unit hides a file from the service, or what a link of that name leads to.
     pub(super) fn is_hidden(self, file: &Path) -> bool {
-        self.is_apart() && HIDDEN.iter().any(|folder| file.starts_with(folder))
+        let real = file.canonicalize();
+        let is_in =
+            |folder: &&str| file.starts_with(folder) || real.as_ref().is_ok_and(|real| real.starts_with(folder));
+        self.is_apart() && HIDDEN.iter().any(is_in)
     }
 
     /// That the service can start this program, and read the config.

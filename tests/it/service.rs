@@ -173,8 +173,16 @@ systemctl --user is-system-running >/dev/null || exit 77
 cd "$HOME"
 step() { echo "== $1"; shift; "$@" 2>&1; echo "rc=$?"; }
 export SECRET
+KEPT=$SECRET
+"$MCP" --config "$CONFIG" 2>/dev/null & other=$!
+"$MCP" status --wait=50s --config "$CONFIG" >/dev/null
+step beside "$MCP" service install --user --config "$CONFIG"
+kill $other; wait $other
 step install "$MCP" service install --user --config "$CONFIG"
 unset SECRET
+echo "== token"
+tr '\0' '\n' < /proc/$(systemctl --user show --value -p MainPID mcp-pipe)/environ | grep -Fxq "SECRET=$KEPT"; echo "rc=$?"
+stat -c %a "$HOME/.config/mcp-pipe/service.env" "$HOME/.config/systemd/user/mcp-pipe.service"
 step again "$MCP" service install --user --config "$CONFIG"
 step status "$MCP" service status --user
 step reload systemctl --user reload mcp-pipe
@@ -184,6 +192,7 @@ step after "$MCP" service status --user
 echo '{' > "$CONFIG"
 step mistake systemctl --user reload mcp-pipe
 cat "$CONFIG.new" > "$CONFIG"
+step mended systemctl --user reload mcp-pipe
 echo '# mine' >> "$HOME/.config/systemd/user/mcp-pipe.service"
 step edited "$MCP" service status --user
 step anew "$MCP" service install --user --config "$CONFIG"
@@ -231,13 +240,17 @@ async fn a_service_of_a_user_is_installed_started_reloaded_stopped_and_removed()
         let (found, said) = step(name);
         assert!(found == code && parts.iter().all(|part| said.contains(part)), "{name}: {parts:?}\n{text}");
     };
+    is("beside", 1, &["another mcp-pipe runs with ", "nothing was installed"]);
     is("install", 0, &["written: ", "service.env", "systemctl --user restart mcp-pipe.service", "the service runs"]);
+    is("token", 0, &[]);
+    assert!(text.contains("rc=0\n600\n644\n== again"), "{text}");
     is("again", 0, &["nothing to do"]);
     is("status", 0, &["installed  yes", "at boot    enabled", "now        active", "one"]);
     is("reload", 0, &[]);
     is("changed", 0, &[]);
     is("after", 0, &["two"]);
     assert_ne!(step("mistake").0, 0, "{text}");
+    is("mended", 0, &[]);
     is("edited", 0, &["which somebody has changed since"]);
     is("anew", 0, &["what somebody had written there is kept as", "mcp-pipe.service.old"]);
     is("stop", 0, &[]);
@@ -246,6 +259,47 @@ async fn a_service_of_a_user_is_installed_started_reloaded_stopped_and_removed()
     is("left", 0, &[]);
     assert_eq!(step("left").1, "./systemd/user/mcp-pipe.service.old\n", "{text}");
     assert!(home.config().exists() && !text.contains("s3cret"), "{text}");
+}
+
+/// Looks at the unit of the machine, made where it hides nothing.
+const OF_THE_MACHINE: &str = r#"
+mount --make-rprivate / && mount -t tmpfs none /opt && chmod 755 /opt || exit 77
+mkdir -p "/opt/a b 100% \$X" && cd "/opt/a b 100% \$X" && cp "$MCP" mcp-pipe && cp "$CONFIG" c.json && chmod 600 c.json
+echo "== closed"; ./mcp-pipe service install --dry-run --config c.json 2>&1; echo "rc=$?"
+chmod 644 c.json
+echo "== open"; ./mcp-pipe service install --dry-run --config c.json 2>&1 | tee out; echo "rc=${PIPESTATUS[0]}"
+sed -n 's/^    //p' out | sed -n '/to change it/,$p' > /opt/mcp-pipe.service
+echo "== verify"; systemd-analyze verify /opt/mcp-pipe.service 2>&1; echo "rc=$?"
+exit 0
+"#;
+
+#[tokio::test]
+async fn the_unit_of_the_machine_is_one_that_systemd_takes() {
+    if !rustix::process::geteuid().is_root() || !Path::new("/usr/bin/systemd-analyze").exists() {
+        return skip(
+            "systemd-analyze is not installed, or the tests do not run as root, who alone installs for the machine",
+        );
+    }
+    let config = json!({"gateway": {}, "mcpServers": {"one": {"command": "sh", "args": ["-c", "cat"], "env": {"TOKEN": "${SECRET}"}}}});
+    let home = Home::new(&config);
+    let mut command = Command::new("unshare");
+    command.args(["-m", "bash", "-c", OF_THE_MACHINE]).env("SECRET", SECRET).env("MCP", env!("CARGO_BIN_EXE_mcp-pipe"));
+    let output = within("systemd to look", command.env("CONFIG", home.config()).output()).await.unwrap();
+    let (code, text) = told(&output);
+    if code == 77 {
+        return skip(&format!("there can be no place of its own here: {text}"));
+    }
+    assert!(text.contains("which can't read /opt/a b 100% $X/c.json") && text.contains("chmod o+r"), "{text}");
+    for part in [
+        "would write /etc/mcp-pipe/service.env, for its owner only:",
+        "    DynamicUser=yes\n",
+        "    EnvironmentFile=/etc/mcp-pipe/service.env\n",
+        "    ExecStart=\"/opt/a b 100%% $X/mcp-pipe\" --config \"/opt/a b 100%% $$X/c.json\"\n",
+        "== verify\nrc=0\n",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    assert!(!text.contains("s3cret"), "{text}");
 }
 
 /// Whether the unit is one that systemd takes, also where it can't be run.

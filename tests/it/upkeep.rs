@@ -279,11 +279,11 @@ async fn fish_and_zsh_read_their_scripts_and_are_given_the_same() {
         assert!(words[2].starts_with("resume\t"), "{words:?}");
     }
     // Its completion runs at a prompt only: what is given to it is looked at.
-    let zsh = "compdef() { print defined $1 $2 }; source <(mcp-pipe completions zsh)\n\
+    let zsh = "_files() { print files }; compdef() { print defined $1 $2 }; source <(mcp-pipe completions zsh)\n\
                compadd() { print -l -- $values }; words=(mcp-pipe restart ''); CURRENT=3; PREFIX=; _mcp_pipe\n\
                words=(mcp-pipe resu); CURRENT=2; PREFIX=resu; _mcp_pipe";
     if let Some(words) = completed(&home, "zsh", zsh).await {
-        assert_eq!(words, ["defined _mcp_pipe mcp-pipe", "a", "b", "resume"]);
+        assert_eq!(words, ["defined _mcp_pipe mcp-pipe", "a", "b", "resume", "files"]);
     }
 }
 
