@@ -15,6 +15,7 @@ mod place;
 use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 pub use code::{Code, What};
 pub use fault::FaultCode;
@@ -88,8 +89,8 @@ pub struct Problems {
     pub warnings: Vec<Problem>,
     /// That the target on the command line is neither a server nor a script: alone, no mistake of the config.
     pub target: Option<Problem>,
-    /// The last config that ran, and how to see it; may be empty.
-    pub known_good: String,
+    /// The last config that ran, and how to see it. In one pointer: this is returned by many functions.
+    pub known_good: Option<Arc<String>>,
 }
 
 impl Problems {
@@ -126,7 +127,7 @@ impl fmt::Display for Problems {
         }
         self.mistakes.iter().try_for_each(|p| one(f, "", p))?;
         self.warnings.iter().try_for_each(|p| one(f, "warning: ", p))?;
-        if self.known_good.is_empty() { Ok(()) } else { write!(f, "\n  {}", self.known_good) }
+        self.known_good.iter().try_for_each(|known_good| write!(f, "\n  {known_good}"))
     }
 }
 
@@ -208,8 +209,8 @@ impl Failure {
                     let (place, code) = (clean(&warning.place.to_string()), warning.code.as_str());
                     tracing::warn!(event = "CONFIG_WARNING", place, code, "{}", clean(&warning.to_string()));
                 }
-                if !problems.known_good.is_empty() {
-                    tracing::info!(event = "CONFIG_NOTE", "{}", clean(&problems.known_good));
+                if let Some(known_good) = &problems.known_good {
+                    tracing::info!(event = "CONFIG_NOTE", "{}", clean(known_good));
                 }
             }
             Failure::Usage(_) | Failure::Asking { .. } | Failure::Run(_) => {

@@ -127,16 +127,21 @@ impl Look<'_> {
 
 /// The config file, and what is kept of it.
 fn of_last_run(line: &CommandLine<'_>, surroundings: &Surroundings) -> (PathBuf, Option<Good>) {
+    let place = surroundings.place();
+    if place.exists() && !place.is_file() {
+        // It comes from a program, which gives it once.
+        return (place, None);
+    }
     let line = CommandLine { commands: Vec::new(), ..*line };
     let Outline { place, state_dir, .. } = config::outline(&line, surroundings);
     let good = state_dir.and_then(|state| last_run::good(&state, &place));
     (place, good)
 }
 
-/// What to tell, beside the mistakes of a config, of the last one that ran. Empty where none is kept.
-pub(crate) fn known_good(line: &CommandLine<'_>, surroundings: &Surroundings) -> String {
+/// What to tell, beside the mistakes of a config, of the last one that ran.
+pub(crate) fn known_good(line: &CommandLine<'_>, surroundings: &Surroundings) -> Option<String> {
     let (config, good) = of_last_run(line, surroundings);
-    good.map(|good| good.told(&config)).unwrap_or_default()
+    good.map(|good| good.told(&config))
 }
 
 /// What to tell of a cache in this folder of which `about` was forgotten.

@@ -186,7 +186,7 @@ pub fn beside_the_last(
     if !is_daemon(command) || problems.mistakes.is_empty() {
         return problems;
     }
-    Problems { known_good: review::known_good(line, surroundings), ..problems }
+    Problems { known_good: review::known_good(line, surroundings).map(Arc::new), ..problems }
 }
 
 /// `mcp-pipe health` at a status socket.

@@ -93,7 +93,7 @@ pub(crate) struct Draft<'a> {
     pub(crate) file: File,
     /// The config's name, if there is one.
     pub(crate) name: Option<String>,
-    /// Its text.
+    /// Its text, where it is a file.
     pub(crate) written: Option<Arc<str>>,
     pub(crate) servers: Vec<ServerSpec>,
     pub(crate) endpoints: Vec<EndpointSpec>,
@@ -213,7 +213,8 @@ pub(crate) fn draft<'a>(line: &'a CommandLine<'a>, surroundings: &'a Surrounding
     let mut written = None;
     let (file, base, name) = match found {
         Some(found) => {
-            written = Some(Arc::from(&*found.text));
+            // What comes from a program is not to lie on a disk.
+            written = surroundings.place().is_file().then(|| Arc::from(&*found.text));
             let reading = file::read(&found.name, &found.text);
             problems.mistakes.extend(reading.mistakes);
             problems.warnings.extend(reading.warnings);

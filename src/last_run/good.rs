@@ -11,6 +11,7 @@ use httpdate::fmt_http_date;
 use super::absolute;
 use crate::disk::digest_of;
 use crate::disk::folder::{Folder, Purpose};
+use crate::disk::read::{Accept, whole};
 use crate::words::quoted;
 
 /// Largest copy that is read, in bytes: no config is larger.
@@ -51,7 +52,7 @@ impl Good {
     /// What to tell of it beside the mistakes of what is in `config` now. Reads that.
     pub(crate) fn told(&self, config: &Path) -> String {
         let since = fmt_http_date(self.since);
-        if std::fs::read(config).is_ok_and(|now| now == self.text.as_bytes()) {
+        if whole(config, MAX_FILE, Accept::Files).is_ok_and(|now| now == self.text.as_bytes()) {
             return format!(
                 "this config has run as it is, since {since}: what has changed is around it (.env, the environment, the files that it names)"
             );

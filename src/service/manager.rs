@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use super::{Described, launchd, refused, unit, windows};
 use crate::config::Environment;
-use crate::error::{Exit, Failure};
+use crate::error::Failure;
 use crate::secrecy::plain;
 
 /// What systemd calls the service.
@@ -59,7 +59,7 @@ impl Manager {
         #[cfg(unix)]
         if !user && !rustix::process::geteuid().is_root() {
             return Err(Failure::Asking {
-                exit: Exit::Usage,
+                exit: crate::error::Exit::Usage,
                 what: "a service of the whole machine is installed by root".to_owned(),
                 remedy: "sudo mcp-pipe service …, or one that runs as you: mcp-pipe service … --user".to_owned(),
             });

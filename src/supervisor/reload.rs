@@ -117,9 +117,7 @@ impl Supervisor {
         // What has changed by now counts now, and not once more; what changes while the config is read counts later.
         *watch = Watch::of(watch.paths()).await;
         let (place, state) = (PathBuf::from(&self.common.place), self.common.state.clone());
-        let known_good = move |place: &Path| {
-            state.and_then(|state| Some(last_run::good(&state, place)?.told(place))).unwrap_or_default()
-        };
+        let known_good = move |place: &Path| Some(Arc::new(last_run::good(&state?, place)?.told(place)));
         let lost = move |problems| Problems { known_good: known_good(&place), ..of_lost(problems, &place) };
         let resolved = match aside(move || reread().map_err(lost)).await {
             Ok(Ok(resolved)) => resolved,

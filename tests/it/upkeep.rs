@@ -181,6 +181,14 @@ async fn after_a_mistake_the_last_config_that_ran_is_named_and_shown_without_its
         "{text}"
     );
     assert!(!text.contains("s3cret"), "{text}");
+    // What comes from a program is not put on a disk, nor asked for twice.
+    let piped = "exec 7< <(printf '%s' '{\"gateway\":{\"listen\":\"127.0.0.1:0\"},\"mcpServers\":{}}'); exec \"$0\" --config /dev/fd/7";
+    let mut command = Command::new("bash");
+    command.args(["-c", piped, env!("CARGO_BIN_EXE_mcp-pipe")]);
+    let (code, text) = told(
+        &Setup::new().env("XDG_STATE_HOME", home.dir.path().join("state").to_str().unwrap()).output_of(command).await,
+    );
+    assert!(code == 78 && !text.contains("last config that ran"), "{text}");
     // The mistake may be somewhere else.
     home.write(&served("two"));
     let (code, text) = home.run(&[]).await;
