@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::watch;
-use tracing::info;
+use tracing::debug;
 
 use crate::control::readiness::Readiness;
 use crate::control::status::Status;
@@ -42,8 +42,9 @@ pub(super) async fn keep(
             }
             let (parent, config) = (parent.clone(), config.to_path_buf());
             let kept = aside(move || last_run::keep(&parent, &config, &text)).await;
+            // Where the folder can't be used the log has been told at the start.
             if let Err(error) = kept.and_then(|kept| kept) {
-                info!(event = "LAST_RUN", "the config that runs can't be kept for config show --last-good: {error}");
+                debug!(event = "LAST_RUN", "the config that runs can't be kept for config show --last-good: {error}");
             }
         }
         if counts.changed().await.is_err() {
