@@ -18,7 +18,7 @@ use self::words::{Live, Next, Word};
 use crate::catalogue;
 use crate::config::options::{CommandLine, Options, Target};
 use crate::config::{self, Environment, Outline, Reach, Surroundings};
-use crate::secrecy::plain;
+use crate::secrecy::{Secret, plain};
 
 /// By this word scripts ask. It is no command for people, and stands in no help.
 const ASKS: &str = "__complete";
@@ -83,7 +83,8 @@ impl Known {
         let mut surroundings = Surroundings::look(&options, env, cwd);
         // One that comes from a program is not for us.
         let is_file = surroundings.place().is_file();
-        let text = (!is_file).then_some("{}");
+        let nothing = Secret::new("{}");
+        let text = (!is_file).then_some(&nothing);
         surroundings.warnings.clear();
         let (target, more, commands) = (Target::All, &[][..], Vec::new());
         let line =

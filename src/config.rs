@@ -104,8 +104,8 @@ pub struct Config {
     pub endpoints: Vec<EndpointSpec>,
     /// Where MCP clients reach them, if anywhere; then a server needs no endpoint.
     pub gateway: Option<Arc<GatewaySpec>>,
-    /// The config as it is written, where it is a file.
-    pub written: Option<Arc<str>>,
+    /// The config as it is written, where it is a file. Tokens may stand in it.
+    pub written: Option<Secret>,
     /// Where figures and health are told over HTTP, if anywhere.
     pub admin: Option<Arc<AdminSpec>>,
     /// The file into which figures are written now and then, if any.

@@ -112,7 +112,7 @@ impl Look<'_> {
             let why = "no config is kept that has run here: one is, in the state folder, as soon as a server serves (not with --local)";
             return Err(anyhow!(why).into());
         }
-        let line = CommandLine { text: good.as_ref().map(|good| &*good.text), commands: Vec::new(), ..*self.line };
+        let line = CommandLine { text: good.as_ref().map(|good| &good.text), commands: Vec::new(), ..*self.line };
         let (mut shown, secrets) = config::show(&line, self.surroundings)?;
         if let Some(Good { since, file, .. }) = good {
             shown.is_kept(Kept { since: fmt_http_date(since), file });

@@ -107,7 +107,7 @@ pub(crate) fn config(
     let full = joined(cwd, path);
     if let Some(text) = line.text {
         let base = full.parent().unwrap_or(cwd).to_path_buf();
-        return Ok(Some(Found { name, base, text: text.to_owned() }));
+        return Ok(Some(Found { name, base, text: text.reveal().to_owned() }));
     }
     if let (true, Some(by)) = (looks_like_token(&name) && !full.exists(), named_by) {
         let dialled =

@@ -18,7 +18,7 @@ use crate::words::size;
 #[derive(Debug)]
 pub struct CommandLine<'a> {
     /// What counts in the place of what the config file says now.
-    pub text: Option<&'a str>,
+    pub text: Option<&'a Secret>,
     /// The options.
     pub options: &'a Options,
     /// Which servers take part.

@@ -94,7 +94,7 @@ pub(crate) struct Draft<'a> {
     /// The config's name, if there is one.
     pub(crate) name: Option<String>,
     /// Its text, where it is a file.
-    pub(crate) written: Option<Arc<str>>,
+    pub(crate) written: Option<Secret>,
     pub(crate) servers: Vec<ServerSpec>,
     pub(crate) endpoints: Vec<EndpointSpec>,
     pub(crate) gateway: Option<GatewaySpec>,
@@ -214,7 +214,7 @@ pub(crate) fn draft<'a>(line: &'a CommandLine<'a>, surroundings: &'a Surrounding
     let (file, base, name) = match found {
         Some(found) => {
             // What comes from a program is not to lie on a disk.
-            written = surroundings.place().is_file().then(|| Arc::from(&*found.text));
+            written = surroundings.place().is_file().then(|| Secret::new(&*found.text));
             let reading = file::read(&found.name, &found.text);
             problems.mistakes.extend(reading.mistakes);
             problems.warnings.extend(reading.warnings);

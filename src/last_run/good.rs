@@ -12,6 +12,7 @@ use super::absolute;
 use crate::disk::digest_of;
 use crate::disk::folder::{Folder, Purpose};
 use crate::disk::read::{Accept, whole};
+use crate::secrecy::Secret;
 use crate::words::quoted;
 
 /// Largest copy that is read, in bytes: no config is larger.
@@ -21,7 +22,7 @@ const MAX_FILE: u64 = 4 << 20;
 #[derive(Debug)]
 pub(crate) struct Good {
     /// As it was written.
-    pub(crate) text: String,
+    pub(crate) text: Secret,
     /// Since when it is kept.
     pub(crate) since: SystemTime,
     /// Where.
@@ -44,7 +45,7 @@ pub(crate) fn keep(parent: &Path, config: &Path, text: &str) -> io::Result<()> {
 /// What is kept of `config` in the state folder `parent`; `None`: nothing that could be used.
 pub(crate) fn good(parent: &Path, config: &Path) -> Option<Good> {
     let (folder, name) = (Folder::find_for(Purpose::State, parent).ok()??, name(config));
-    let text = String::from_utf8(folder.peek(&name, MAX_FILE).ok()?).ok()?;
+    let text = Secret::new(String::from_utf8(folder.peek(&name, MAX_FILE).ok()?).ok()?);
     Some(Good { text, since: folder.time(&name)?, file: folder.path().join(name) })
 }
 
@@ -52,7 +53,7 @@ impl Good {
     /// What to tell of it beside the mistakes of what is in `config` now. Reads that.
     pub(crate) fn told(&self, config: &Path) -> String {
         let since = fmt_http_date(self.since);
-        if whole(config, MAX_FILE, Accept::Files).is_ok_and(|now| now == self.text.as_bytes()) {
+        if whole(config, MAX_FILE, Accept::Files).is_ok_and(|now| now == self.text.reveal().as_bytes()) {
             return format!(
                 "this config has run as it is, since {since}: what has changed is around it (.env, the environment, the files that it names)"
             );
@@ -82,13 +83,13 @@ mod tests {
         keep(dir.path(), a, "{\"x\":1}").unwrap();
         keep(dir.path(), b, "{}").unwrap();
         let Good { text, since, file } = good(dir.path(), a).unwrap();
-        assert_eq!((&*text, &*good(dir.path(), b).unwrap().text), ("{\"x\":1}", "{}"));
+        assert_eq!((text.reveal(), good(dir.path(), b).unwrap().text.reveal()), ("{\"x\":1}", "{}"));
         let long_ago = since - std::time::Duration::from_secs(99);
         std::fs::File::options().write(true).open(&file).unwrap().set_modified(long_ago).unwrap();
         keep(dir.path(), a, "{\"x\":1}").unwrap();
         assert_eq!(good(dir.path(), a).unwrap().since, long_ago, "neither looks nor further runs change its time");
         keep(dir.path(), a, "{\"x\":2}").unwrap();
-        assert!(good(dir.path(), a).is_some_and(|kept| kept.text == "{\"x\":2}" && kept.since > long_ago));
+        assert!(good(dir.path(), a).is_some_and(|kept| kept.text.reveal() == "{\"x\":2}" && kept.since > long_ago));
         std::fs::write(&file, [0xff]).unwrap();
         assert!(good(dir.path(), a).is_none());
     }

@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::future::pending;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use tokio::sync::watch;
 use tracing::debug;
@@ -12,9 +11,10 @@ use crate::control::readiness::Readiness;
 use crate::control::status::Status;
 use crate::last_run;
 use crate::process::aside::aside;
+use crate::secrecy::Secret;
 
 /// The config as it is written, where it is read from a file.
-pub(super) type Written = Option<Arc<str>>;
+pub(super) type Written = Option<Secret>;
 
 /// Where it is said which one counts.
 pub(super) type Counts = watch::Sender<Written>;
@@ -41,7 +41,7 @@ pub(super) async fn keep(
                 Ok(()) = counts.changed() => continue,
             }
             let (parent, config) = (parent.clone(), config.to_path_buf());
-            let kept = aside(move || last_run::keep(&parent, &config, &text)).await;
+            let kept = aside(move || last_run::keep(&parent, &config, text.reveal())).await;
             // Where the folder can't be used the log has been told at the start.
             if let Err(error) = kept.and_then(|kept| kept) {
                 debug!(event = "LAST_RUN", "the config that runs can't be kept for config show --last-good: {error}");
