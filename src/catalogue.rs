@@ -1,11 +1,15 @@
 //! What servers said of themselves, remembered on disk, so that a restarted mcp-pipe can answer for a server that is
 //! still starting.
 
+mod clear;
 mod file;
+mod look;
 mod name;
 mod store;
 mod writer;
 
+pub(crate) use clear::{Cleared, clear};
+pub(crate) use look::{servers, tools};
 pub use store::Catalogue;
 
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 pub(crate) mod bring;
 pub(crate) mod orders;
 mod slips;
+pub(crate) mod upkeep;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, S
 
 use self::bring::BringCommand;
 use self::orders::OrderCommand;
+use self::upkeep::UpkeepCommand;
 use crate::config::Environment;
 use crate::config::defaults::{LOG_LEVEL, LOG_LEVEL_BESIDE, STATUS_WAIT};
 use crate::config::options::{CommandLine, Options, ServeArgs, Target, default_texts};
@@ -206,6 +208,7 @@ const CONFIG_EXAMPLES: &str = "\
 Examples:
   mcp-pipe config show                    every value that counts, and where it comes from
   mcp-pipe config show --config FILE      of another config
+  mcp-pipe config show --last-good        of the last one with which a server ran: after a mistake, or a change that was none for the better
   mcp-pipe config schema > schema.json    for an editor, which then knows the keys";
 
 /// The options of `tools`, `call`, `test` and `replay`, which start servers as any run does, on an endpoint of our own.
@@ -443,12 +446,18 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Keep mcp-pipe on this machine.
+    #[command(flatten)]
+    Upkeep(UpkeepCommand),
     /// Print the config as it counts, or the JSON Schema of the file
     #[command(after_help = CONFIG_EXAMPLES)]
     Config {
         /// What to print: show (every value that counts, and where it comes from), or schema (the JSON Schema of the file)
         #[arg(value_enum, value_name = "show|schema", hide_possible_values = true)]
         part: ConfigPart,
+        /// With show: the last config with which a server ran, as it was written then
+        #[arg(long)]
+        last_good: bool,
         /// Print JSON instead of words
         #[arg(long)]
         json: bool,
@@ -520,6 +529,11 @@ impl Cli {
         {
             return Target::Named(server);
         }
+        if let Some(Command::Upkeep(upkeep)) = &self.command
+            && let Some(server) = upkeep.server()
+        {
+            return Target::Named(server);
+        }
         let written = self.written();
         match (&written.target, written.line.as_slice()) {
             (Some(name), _) => Target::Named(name),
@@ -553,6 +567,7 @@ impl Cli {
                 | Command::Config { .. }
                 | Command::Login { .. }
                 | Command::Logout { .. }
+                | Command::Upkeep(_)
                 | Command::Health,
             )
             | None => &self.target,
@@ -582,6 +597,7 @@ impl Cli {
             Command::Logout { .. } => "logout",
             Command::Validate { .. } => "validate",
             Command::Config { .. } => "config",
+            Command::Upkeep(upkeep) => upkeep.name(),
         });
         let target = self.target();
         // Only a name may be a slip of one, and to define the command line once more takes its time.
@@ -592,7 +608,7 @@ impl Cli {
         };
         let serve = if let Some(Command::Serve { gateway, .. }) = &self.command { Some(*gateway) } else { None };
         let (options, local) = (&self.options, self.is_local());
-        CommandLine { options, target, local, serve, more: &self.written().more, command, commands }
+        CommandLine { text: None, options, target, local, serve, more: &self.written().more, command, commands }
     }
 
     /// What to do.
@@ -610,6 +626,7 @@ impl Cli {
             Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => false,
             Command::Sessions { .. } | Command::Tap { .. } | Command::LogLevel { .. } => false,
             Command::Validate { .. } | Command::Config { .. } | Command::Doctor(_) | Command::Bring(_) => false,
+            Command::Upkeep(upkeep) => upkeep.is_local(),
         };
         self.options.local || self.command.as_ref().is_some_and(needs_none)
     }
@@ -634,7 +651,7 @@ impl Cli {
             Some(Command::Run(_) | Command::Serve { .. } | Command::Tools { .. } | Command::Call { .. }) => None,
             Some(Command::Doctor(args)) => args.compare.as_deref().or(args.bundle.as_deref()).and_then(Path::to_str),
             Some(Command::Health | Command::Test { .. }) | None => None,
-            Some(Command::Config { .. } | Command::Login { .. } | Command::Logout { .. }) => None,
+            Some(Command::Upkeep(_) | Command::Config { .. } | Command::Login { .. } | Command::Logout { .. }) => None,
         };
         let Options { config, control_socket, status_socket, metrics_file, ca_file, cache_dir, log_level, .. } =
             &self.options;
@@ -690,6 +707,14 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap:
             "name the session that is to end, or all of them with --all: mcp-pipe sessions end NAME".to_owned(),
         );
     }
+    if let Some(Command::Upkeep(upkeep)) = &cli.command
+        && let Some(text) = upkeep.conflict()
+    {
+        return conflict(text.to_owned());
+    }
+    if let Some(Command::Config { part: ConfigPart::Schema, last_good: true, .. }) = &cli.command {
+        return conflict("the schema is that of any config; leave --last-good out".to_owned());
+    }
     if let Some(Command::Call { server, .. }) = &cli.command
         && slips::is_program_to_call(&arguments, server)
     {
@@ -708,6 +733,11 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap:
         Some(text) => conflict(text),
         None => Ok(cli),
     }
+}
+
+/// The definition of the command line, for whoever completes or describes it.
+pub fn whole() -> clap::Command {
+    command()
 }
 
 /// The definition of the command line. The help of a command lists only options that the command takes.
@@ -773,6 +803,7 @@ fn takes(command: &str, option: &str) -> bool {
         "validate" | "config" => !RUNNING.contains(&option),
         "doctor" => !NOT_OF_DOCTOR.contains(&option),
         name if orders::NAMES.contains(&name) => ASKING.contains(&option),
+        name if upkeep::NAMES.contains(&name) => upkeep::takes(name, option),
         "health" => ASKING.contains(&option) || option == "status_socket",
         _ => true,
     }
@@ -799,6 +830,7 @@ fn without_effect(command: &clap::Command, matches: &ArgMatches) -> Option<Strin
         (name, _) if orders::NAMES.contains(&name) => {
             "tells a running mcp-pipe something and takes nothing but --control-socket and --config"
         }
+        (name, _) if upkeep::NAMES.contains(&name) => upkeep::without_effect(name),
         ("stdio", _) => "serves one client, on standard input and output, and dials no endpoint",
         ("serve", _) => "offers servers at an address for MCP clients, not on an endpoint for a look at them",
         (_, "--local") => "starts servers on this machine in any case and dials no endpoint",
@@ -848,7 +880,7 @@ mod tests {
         let heath = cli(&["heath"]).unwrap();
         assert_eq!(
             (heath.line().command, heath.line().commands.len()),
-            (None, 18 + orders::NAMES.len() + bring::NAMES.len())
+            (None, 18 + orders::NAMES.len() + bring::NAMES.len() + upkeep::NAMES.len())
         );
         assert_eq!(cli(&["tools", "heath"]).unwrap().line().command, Some("tools"));
     }
@@ -928,6 +960,10 @@ mod tests {
             ("health", &[]),
             ("validate", &[]),
             ("config", &["show"]),
+            ("cache", &["clear"]),
+            ("completions", &["bash"]),
+            ("man", &[]),
+            ("service", &["status"]),
         ] {
             let help = help(name);
             for option in &all {

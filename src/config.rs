@@ -66,7 +66,7 @@ mod windows;
 
 pub use admin::AdminSpec;
 pub use bounds::{Bounds, BreakerSpec, CacheSpec};
-pub(crate) use command::on_path;
+pub(crate) use command::{is_executable, on_path};
 pub use control::{ControlSocket, Places, control_socket};
 pub(crate) use dotenv::value as dotenv_value;
 pub use environment::Environment;
@@ -84,8 +84,10 @@ pub(crate) use locate::may_have_server;
 pub use log_file::LogFileSpec;
 pub(crate) use missing::{LAUNCHERS, Sought, WINDOWS_ENDS, fetcher, first_line, interpreted, is_script, shell_only};
 pub use options::LogFormat;
+pub(crate) use resolve::{Outline, outline};
 pub use resolve::{Resolved, resolve, status_socket};
 pub use schema::schema;
+pub(crate) use show::Kept;
 pub use show::{Shown, show};
 pub(crate) use start::CANT_START;
 pub use surroundings::Surroundings;
@@ -117,6 +119,8 @@ pub struct Config {
     pub endpoints: Vec<EndpointSpec>,
     /// Where MCP clients reach them, if anywhere; then a server needs no endpoint.
     pub gateway: Option<Arc<GatewaySpec>>,
+    /// The config as it is written, where it is a file. Tokens may stand in it.
+    pub written: Option<Secret>,
     /// Where figures and health are told over HTTP, if anywhere.
     pub admin: Option<Arc<AdminSpec>>,
     /// The file into which figures are written now and then, if any.

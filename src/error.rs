@@ -15,6 +15,7 @@ mod place;
 use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 pub use code::{Code, What};
 pub use fault::FaultCode;
@@ -88,6 +89,8 @@ pub struct Problems {
     pub warnings: Vec<Problem>,
     /// That the target on the command line is neither a server nor a script: alone, no mistake of the config.
     pub target: Option<Problem>,
+    /// The last config that ran, and how to see it. In one pointer: this is returned by many functions.
+    pub known_good: Option<Arc<String>>,
 }
 
 impl Problems {
@@ -123,7 +126,8 @@ impl fmt::Display for Problems {
             n => write!(f, "the configuration has {n} mistakes; nothing was started")?,
         }
         self.mistakes.iter().try_for_each(|p| one(f, "", p))?;
-        self.warnings.iter().try_for_each(|p| one(f, "warning: ", p))
+        self.warnings.iter().try_for_each(|p| one(f, "warning: ", p))?;
+        self.known_good.iter().try_for_each(|known_good| write!(f, "\n  {known_good}"))
     }
 }
 
@@ -205,6 +209,9 @@ impl Failure {
                     let (place, code) = (clean(&warning.place.to_string()), warning.code.as_str());
                     tracing::warn!(event = "CONFIG_WARNING", place, code, "{}", clean(&warning.to_string()));
                 }
+                if let Some(known_good) = &problems.known_good {
+                    tracing::info!(event = "CONFIG_NOTE", "{}", clean(known_good));
+                }
             }
             Failure::Usage(_) | Failure::Asking { .. } | Failure::Run(_) => {
                 tracing::error!(event = "ERROR_FAILED", "{}", clean(self.to_string().trim_end()));
@@ -262,7 +269,7 @@ mod tests {
                 Problem::new("mcp_config.json:9:3 mcpServers.b", Code::WrongValue.says("has no command"), ""),
             ],
             warnings: vec![Problem::new("mcp_config.json:2:3 foo", Code::WrongValue.says("is not a known key"), "")],
-            target: None,
+            ..Problems::default()
         });
         assert_eq!(
             failure.to_string(),

@@ -11,6 +11,7 @@
 //!
 //! Nothing is written but at the start and at the end, for the sake of disks that wear out. All of it is work that may block, and waits have their limits: a run does not depend on it.
 
+mod good;
 mod hook;
 mod record;
 
@@ -22,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
+pub(crate) use self::good::{Good, good, keep};
 use self::record::{End, How, Noted, Run};
 pub(crate) use self::record::{Fate, LastRun};
 use crate::disk::digest_of;
@@ -89,11 +91,14 @@ struct Names {
 
 impl Names {
     fn of(config: &Path) -> Self {
-        // Where links lead changes with each release, and the config is still the same one.
-        let named = std::path::absolute(config).unwrap_or_else(|_| config.to_path_buf());
-        let of = digest_of(&named);
+        let of = digest_of(&absolute(config));
         Names { file: format!("run-{of}.json"), lock: format!("run-{of}.lock") }
     }
+}
+
+/// What the files of a config are named by. Where links lead changes with each release, and the config is still the same one.
+fn absolute(config: &Path) -> PathBuf {
+    std::path::absolute(config).unwrap_or_else(|_| config.to_path_buf())
 }
 
 /// By which one can tell whether the machine has been restarted; `None` where it doesn't say.

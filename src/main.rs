@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use mcp_pipe::cli;
+use mcp_pipe::complete;
 use mcp_pipe::config::{self, Environment, LogFormat, Surroundings};
 use mcp_pipe::error::{Exit, Failure};
 use mcp_pipe::net::proxy::Proxies;
@@ -15,6 +16,10 @@ use mcp_pipe::secrecy::Redactor;
 use mcp_pipe::{logging, run};
 
 fn main() -> ExitCode {
+    // Before all else: a shell waits, and wants words or nothing.
+    if complete::answer(std::env::args_os(), cli::whole) {
+        return ExitCode::SUCCESS;
+    }
     let redactor = Redactor::default();
     // Until there is a log.
     let mut log = LogFormat::Text;
@@ -79,7 +84,7 @@ fn start(redactor: &Redactor, log: &mut LogFormat) -> Result<Exit, Failure> {
         Ok(examined) => return examined,
         Err(around) => around,
     };
-    let resolved = resolved?;
+    let resolved = resolved.map_err(|problems| run::beside_the_last(problems, &command, &cli.line(), &surroundings))?;
     redactor.add(resolved.secrets.iter().cloned());
     redactor.spare(resolved.names.iter().map(String::as_str));
     run::write_log(&command, &resolved.config, &around, &cli.options);

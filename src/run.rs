@@ -13,7 +13,9 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{error, info, warn};
 
 use crate::bring;
-use crate::cli::{Command, ConfigPart, SessionsPart};
+use crate::cli::upkeep::{CachePart, ServicePart, UpkeepCommand};
+use crate::cli::{self, Command, ConfigPart, SessionsPart};
+use crate::complete;
 use crate::config::options::{CommandLine, Options};
 use crate::config::{self, Config, ControlSocket, Environment, Mode, Resolved, Surroundings};
 use crate::control::health::PipeStatus;
@@ -33,6 +35,7 @@ use crate::last_run::Keeper;
 use crate::local::LocalEndpoint;
 use crate::logging::{self, Keep, LastLines, LogLevel, Loudness, Other, Ring};
 use crate::login;
+use crate::manual;
 use crate::process::guard::Guard;
 use crate::process::limits;
 use crate::process::stop::Stop;
@@ -42,6 +45,7 @@ use crate::replay::{self, Calls, Replay};
 use crate::review::{self, Look};
 use crate::router::TurnCommand;
 use crate::secrecy::Redactor;
+use crate::service::{self, Service};
 use crate::sharing::layout::groups;
 use crate::stdio::{self, End};
 use crate::supervisor;
@@ -112,7 +116,7 @@ pub fn ask(
         Command::Run(_) | Command::Serve { .. } | Command::Tools { .. } | Command::Call { .. } => return None,
         Command::Test { .. } | Command::Replay { .. } => return None,
         Command::Login { .. } | Command::Logout { .. } | Command::Doctor(_) => return None,
-        Command::Validate { .. } | Command::Config { .. } | Command::Bring(_) => return None,
+        Command::Validate { .. } | Command::Config { .. } | Command::Bring(_) | Command::Upkeep(_) => return None,
     })
 }
 
@@ -129,9 +133,32 @@ pub fn look(
     let look = Look { line, surroundings, redactor };
     Some(match command {
         Command::Validate { strict, json, .. } => look.validate(*strict, *json),
-        Command::Config { part: ConfigPart::Show, json } => look.show(*json),
+        Command::Config { part: ConfigPart::Show, last_good, json } => look.show(*last_good, *json),
         Command::Config { part: ConfigPart::Schema, .. } => Ok(review::schema()),
         Command::Bring(bring) => bring::run(&bring.errand(), line, surroundings, redactor),
+        Command::Upkeep(UpkeepCommand::Cache { part: CachePart::Clear, server }) => look.clear(server.as_deref()),
+        Command::Upkeep(UpkeepCommand::Completions { shell }) => {
+            complete::print(*shell);
+            Ok(Exit::Success)
+        }
+        Command::Upkeep(UpkeepCommand::Service { part, user, dry_run, path }) => {
+            let wishes = service::Wishes { user: *user, dry_run: *dry_run, path: *path };
+            let service = Service { wishes, line, surroundings, redactor };
+            match part {
+                ServicePart::Install => service.install(),
+                ServicePart::Uninstall => service.uninstall(),
+                ServicePart::Status => service.status(),
+            }
+        }
+        Command::Upkeep(UpkeepCommand::Man { dir: None }) => {
+            manual::print(cli::whole()).map(|()| Exit::Success).map_err(Failure::from)
+        }
+        Command::Upkeep(UpkeepCommand::Man { dir: Some(folder) }) => {
+            manual::write(cli::whole(), folder).map_err(Failure::from).map(|n| {
+                review::print(&format!("{} written to {}\n", counted(n, "page"), folder.display()));
+                Exit::Success
+            })
+        }
         Command::Run(_)
         | Command::Serve { .. }
         | Command::Stdio { .. }
@@ -150,6 +177,19 @@ pub fn look(
         | Command::Logout { .. }
         | Command::Health => return None,
     })
+}
+
+/// The mistakes of a config, with the last one that ran if `command` was to run it.
+pub fn beside_the_last(
+    problems: Problems,
+    command: &Command,
+    line: &CommandLine<'_>,
+    surroundings: &Surroundings,
+) -> Problems {
+    if !is_daemon(command) || problems.mistakes.is_empty() {
+        return problems;
+    }
+    Problems { known_good: review::known_good(line, surroundings).map(Arc::new), ..problems }
 }
 
 /// `mcp-pipe health` at a status socket.
@@ -182,7 +222,7 @@ fn is_daemon(command: &Command) -> bool {
         Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => false,
         Command::Sessions { .. } | Command::Tap { .. } | Command::LogLevel { .. } | Command::Doctor(_) => false,
         Command::Validate { .. } | Command::Config { .. } | Command::Login { .. } | Command::Logout { .. } => false,
-        Command::Bring(_) => false,
+        Command::Bring(_) | Command::Upkeep(_) => false,
     }
 }
 
@@ -315,7 +355,7 @@ pub fn run(
         Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => Given::Nothing,
         Command::Sessions { .. } | Command::Tap { .. } | Command::LogLevel { .. } => Given::Nothing,
         Command::Validate { .. } | Command::Config { .. } | Command::Doctor(_) => Given::Nothing,
-        Command::Login { .. } | Command::Logout { .. } | Command::Bring(_) => Given::Nothing,
+        Command::Login { .. } | Command::Logout { .. } | Command::Bring(_) | Command::Upkeep(_) => Given::Nothing,
     };
     let runtime = limits::runtime().map_err(no_start)?;
     // Before anything is written, for which the system may have a signal in store.
@@ -355,7 +395,9 @@ async fn noted(
         }
         Command::Sessions { .. } | Command::Tap { .. } | Command::LogLevel { .. } => Status::new(redactor.clone()),
         Command::Validate { .. } | Command::Config { .. } | Command::Doctor(_) => Status::new(redactor.clone()),
-        Command::Login { .. } | Command::Logout { .. } | Command::Bring(_) => Status::new(redactor.clone()),
+        Command::Login { .. } | Command::Logout { .. } | Command::Bring(_) | Command::Upkeep(_) => {
+            Status::new(redactor.clone())
+        }
     };
     let ours = Handles { around, reread, orders: orders.clone(), instructions, status, stop: stop.clone() };
     tokio::select! {
@@ -468,7 +510,7 @@ async fn perform(
         Command::Sessions { .. } | Command::Tap { .. } | Command::LogLevel { .. } => {}
         Command::Login { .. } => return Ok(login::login(&config, status.redactor(), &stop, out).await?),
         Command::Logout { .. } => return Ok(login::logout(&config, out).await?),
-        Command::Validate { .. } | Command::Config { .. } | Command::Bring(_) => {} // looked at before there is a log
+        Command::Validate { .. } | Command::Config { .. } | Command::Bring(_) | Command::Upkeep(_) => {} // looked at before there is a log
         Command::Doctor(_) => {} // examines before the config is known to be right
     }
     Ok(Exit::Success)
@@ -753,6 +795,6 @@ pub fn loudness(command: &Command) -> Loudness {
         Command::Run(_) | Command::Serve { .. } | Command::Stdio { .. } => Loudness::Usual,
         Command::Status { .. } | Command::Logs { .. } | Command::Order(_) | Command::Health => Loudness::Usual,
         Command::Sessions { .. } | Command::Tap { .. } | Command::LogLevel { .. } => Loudness::Usual,
-        Command::Validate { .. } | Command::Config { .. } | Command::Bring(_) => Loudness::Usual,
+        Command::Validate { .. } | Command::Config { .. } | Command::Bring(_) | Command::Upkeep(_) => Loudness::Usual,
     }
 }

@@ -14,6 +14,7 @@ mod admin;
 mod claim;
 mod crew;
 mod front;
+mod good;
 mod guests;
 mod herald;
 mod hub;
@@ -146,9 +147,11 @@ pub(crate) async fn serve(
         gateway,
         admin,
         log_file,
+        written,
         ..
     } = config;
     status.leave_out(&left_out);
+    let (kept_in, ran) = (state.clone(), place.clone());
     let fixed = reload::fixed(cache_dir.as_deref(), state.as_deref(), &[]);
     let limits = Limits { drain_timeout, tool_budget };
     // No locks for a local endpoint, which nobody else can serve.
@@ -167,6 +170,7 @@ pub(crate) async fn serve(
     let helm = Helm::new(roster.clone(), hub.clone(), left_out);
     let common = Common { run, status, roster, hub, entries, locks, state, config, place };
     let wanted = Wanted { groups: groups(&servers, &endpoints), servers, gateway, admin, limits, log_file, fixed };
+    let (counts, good) = good::counting(written.filter(|_| reread.is_some()));
     let (crews, front, guests) = (Vec::new(), Front::default(), Guests::of(reread.is_some()));
     let (Audience { systemd, opened }, has_gateway, told) = (audience, listener.is_some(), common.hub.clone());
     let admin = AdminFront::of(metrics);
@@ -181,6 +185,7 @@ pub(crate) async fn serve(
         tasks,
         refused: false,
         applied: None,
+        counts,
         systemd: systemd.clone(),
     };
     // Entries are added in the order of the config, which groups may change.
@@ -255,7 +260,14 @@ pub(crate) async fn serve(
             () = over.cancelled() => {}
         }
     };
-    tokio::join!(obeyed, wakes.run(watching), heralded);
+    let keeping = ended.clone();
+    let good = async {
+        tokio::select! {
+            never = good::keep(good, kept_in, &ran, &seen) => match never {},
+            () = keeping.cancelled() => {}
+        }
+    };
+    tokio::join!(obeyed, wakes.run(watching), heralded, good);
     tokio::select! {
         () = remembering.finish() => {}
         () = now.now().cancelled() => {}
@@ -278,6 +290,8 @@ struct Supervisor {
     refused: bool,
     /// When a changed file was last applied by itself, and what came of it.
     applied: Option<Applied>,
+    /// The config that counts, as it is written.
+    counts: good::Counts,
     systemd: Systemd,
 }
 

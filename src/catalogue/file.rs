@@ -73,6 +73,30 @@ pub(super) fn write(server: &str, memory: &Memory) -> Result<String, String> {
     }
 }
 
+/// Whether a file is about this server, whatever else is in it.
+pub(super) fn is_about(bytes: &[u8], name: &str) -> bool {
+    server(bytes).is_some_and(|server| server == name)
+}
+
+/// The server that a file is about, as far as the file is one of ours.
+pub(super) fn server(bytes: &[u8]) -> Option<String> {
+    let line = bytes.split(|byte| *byte == b'\n').nth(2)?.strip_prefix(b"  \"server\": ")?;
+    serde_json::from_slice(line.strip_suffix(b",").unwrap_or(line)).ok()
+}
+
+/// The tools in a file, each with its description.
+pub(super) fn tools(bytes: &[u8]) -> Vec<(String, String)> {
+    #[derive(Deserialize)]
+    struct Tool {
+        name: String,
+        #[serde(default)]
+        description: String,
+    }
+    let Some(memory) = std::str::from_utf8(bytes).ok().and_then(|text| read(text).ok()) else { return Vec::new() };
+    let tools = memory.lists.get(ListKind::Tools).iter().filter_map(|tool| serde_json::from_str(tool).ok());
+    tools.map(|Tool { name, description }| (name, description)).collect()
+}
+
 /// What is in the text of a file, or why it can't be used.
 pub(super) fn read(text: &str) -> Result<Memory, String> {
     let file: File<'_> = serde_json::from_str(text).map_err(|error| format!("it is no such JSON ({error})"))?;

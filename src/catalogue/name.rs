@@ -37,6 +37,11 @@ pub(super) fn kept(name: &str) -> Option<Duration> {
     }
 }
 
+/// Whether a file of this name is about what a server said.
+pub(super) fn is_of_server(name: &str) -> bool {
+    name.starts_with(SERVER) && kept(name).is_some()
+}
+
 /// As whom a remote server is asked: others may be shown other tools. A login says that nowhere in the config.
 fn of_auth(hash: &mut Hash, auth: &AuthSpec) {
     match auth {

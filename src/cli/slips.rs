@@ -548,6 +548,8 @@ mod tests {
                         "lines" => "3",
                         "client" | "http" => "cursor",
                         "suite" => "smoke",
+                        "last-good" => "show",
+                        "user" | "dry-run" | "path" => "install",
                         _ => "x",
                     };
                     let line = format!("mcp-pipe {}", line.replace('…', value));

@@ -39,6 +39,8 @@ pub(crate) struct Context<'a> {
     pub(crate) base: PathBuf,
     /// The folder in which the state folder is, if anything is to be kept.
     pub(crate) state_dir: Option<PathBuf>,
+    /// The variables that were looked up.
+    pub(crate) asked: RefCell<BTreeSet<String>>,
     pub(crate) local: bool,
     pub(crate) problems: Problems,
     /// The endpoints that are dialled, with the place where each is named.
@@ -69,6 +71,7 @@ pub(crate) struct Hidden {
 impl Context<'_> {
     /// What a variable holds in the environment, else in the `.env` files, else for editors.
     pub(crate) fn lookup(&self, name: &str) -> Option<String> {
+        self.asked.borrow_mut().insert(name.to_owned());
         let set = self.env.get(name).or_else(|| self.dotenv.get(name)).map(str::to_owned);
         set.or_else(|| editor::value(name, &self.base, self.env))
     }

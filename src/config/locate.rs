@@ -105,6 +105,10 @@ pub(crate) fn config(
         return Err(Problem::new(by, Code::Argument.says("is a URL, not a config file"), remedy));
     }
     let full = joined(cwd, path);
+    if let Some(text) = line.text {
+        let base = full.parent().unwrap_or(cwd).to_path_buf();
+        return Ok(Some(Found { name, base, text: text.reveal().to_owned() }));
+    }
     if let (true, Some(by)) = (looks_like_token(&name) && !full.exists(), named_by) {
         let dialled =
             if line.local { "" } else { "; pass an endpoint, token included, by MCP_ENDPOINT, .env or --endpoint" };

@@ -17,6 +17,8 @@ use crate::words::size;
 /// The part of a command line that concerns the config.
 #[derive(Debug)]
 pub struct CommandLine<'a> {
+    /// What counts in the place of what the config file says now.
+    pub text: Option<&'a Secret>,
     /// The options.
     pub options: &'a Options,
     /// Which servers take part.

@@ -2,6 +2,7 @@
 //!
 //! Reading goes on after a mistake, so that all mistakes are told at once.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -93,6 +94,8 @@ pub(crate) struct Draft<'a> {
     pub(crate) file: File,
     /// The config's name, if there is one.
     pub(crate) name: Option<String>,
+    /// Its text, where it is a file.
+    pub(crate) written: Option<Secret>,
     pub(crate) servers: Vec<ServerSpec>,
     pub(crate) endpoints: Vec<EndpointSpec>,
     pub(crate) gateway: Option<GatewaySpec>,
@@ -105,7 +108,7 @@ pub(crate) struct Draft<'a> {
 /// # Errors
 /// Every mistake that there is.
 pub fn resolve(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<Resolved, Problems> {
-    let Draft { ctx, file, name, servers, endpoints, gateway, admin, log_file } = draft(line, surroundings);
+    let Draft { ctx, file, name, written, servers, endpoints, gateway, admin, log_file } = draft(line, surroundings);
     if !ctx.problems.mistakes.is_empty() || ctx.problems.target.is_some() {
         let redactor: Redactor = ctx.hidden.all.into_iter().collect();
         redactor.spare(file.names().iter().map(String::as_str));
@@ -124,6 +127,7 @@ pub fn resolve(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<Re
     let left_out = LeftOut { disabled: named(disabled), unshown: named(unshown) };
     let names = file.names();
     let config = Config {
+        written,
         inputs,
         servers,
         endpoints,
@@ -145,6 +149,34 @@ pub fn resolve(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<Re
     };
     let (secrets, warnings) = (ctx.hidden.all, ctx.problems.warnings);
     Ok(Resolved { config, warnings, notes: ctx.notes, details: ctx.details, secrets, names })
+}
+
+/// What is known of a run also where its config has mistakes.
+#[derive(Debug)]
+pub(crate) struct Outline {
+    /// As [`Config::place`].
+    pub(crate) place: PathBuf,
+    pub(crate) cache_dir: Option<PathBuf>,
+    pub(crate) state_dir: Option<PathBuf>,
+    /// The servers that could be run.
+    pub(crate) servers: Vec<ServerSpec>,
+    /// The names of all servers of the config.
+    pub(crate) names: Vec<String>,
+    /// The variables that count for it, set or not.
+    pub(crate) asked: BTreeSet<String>,
+}
+
+/// Makes as much of a run as can be made. Reads files, and changes nothing.
+pub(crate) fn outline(line: &CommandLine<'_>, surroundings: &Surroundings) -> Outline {
+    let Draft { ctx, file, servers, .. } = draft(line, surroundings);
+    // Where there is no such file, a run that could read it had the same place.
+    let place = surroundings.place();
+    let cache_dir = cache::dir(&ctx, file.cache_dir.as_ref());
+    let names = file.entries.into_iter().map(|entry| entry.name).collect();
+    let mut asked = ctx.asked.into_inner();
+    let of_proxies = proxies::ADDRESSES.as_flattened().iter().chain(&proxies::EXCEPT);
+    asked.extend([ENDPOINT].iter().chain(of_proxies).map(|name| (*name).to_owned()));
+    Outline { place, cache_dir, state_dir: ctx.state_dir, servers, names, asked }
 }
 
 /// The files that a config is made from.
@@ -181,8 +213,11 @@ pub(crate) fn draft<'a>(line: &'a CommandLine<'a>, surroundings: &'a Surrounding
         None
     });
     let mut notes = Vec::new();
+    let mut written = None;
     let (file, base, name) = match found {
         Some(found) => {
+            // What comes from a program is not to lie on a disk.
+            written = surroundings.place().is_file().then(|| Secret::new(&*found.text));
             let reading = file::read(&found.name, &found.text);
             problems.mistakes.extend(reading.mistakes);
             problems.warnings.extend(reading.warnings);
@@ -207,6 +242,7 @@ pub(crate) fn draft<'a>(line: &'a CommandLine<'a>, surroundings: &'a Surrounding
         cwd,
         base,
         state_dir: None,
+        asked: RefCell::default(),
         local,
         problems,
         named: Vec::new(),
@@ -235,7 +271,7 @@ pub(crate) fn draft<'a>(line: &'a CommandLine<'a>, surroundings: &'a Surrounding
     log_file::check(&mut ctx, of_top, &of_servers.collect::<Vec<_>>(), name.as_deref());
     ctx.notes.extend(variables::withheld(&ctx));
     check::tokens_in_names(&mut ctx, &file);
-    Draft { ctx, file, name, servers, endpoints, gateway, admin, log_file }
+    Draft { ctx, file, name, written, servers, endpoints, gateway, admin, log_file }
 }
 
 /// Learns every endpoint and header that the config, the flags or a variable names, also those of servers that don't run now:

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,10 +38,20 @@ pub struct Shown {
     schema: u32,
     /// The config file, if there is one.
     config: Option<String>,
+    /// Where this text of it is kept, and since when, if it is not the present one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept: Option<Kept>,
     values: Vec<Row>,
     /// A token was taken out of a name.
     #[serde(skip)]
     hides_name: bool,
+}
+
+/// A copy of a config.
+#[derive(Debug, Serialize)]
+pub(crate) struct Kept {
+    pub(crate) since: String,
+    pub(crate) file: PathBuf,
 }
 
 /// One value.
@@ -85,7 +96,7 @@ enum Origin {
 /// # Errors
 /// Every mistake that there is.
 pub fn show(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<(Shown, Vec<Secret>), Problems> {
-    let Draft { ctx, file, name, servers, endpoints, gateway, admin, log_file } = draft(line, surroundings);
+    let Draft { ctx, file, name, servers, endpoints, gateway, admin, log_file, written: _ } = draft(line, surroundings);
     if !ctx.problems.mistakes.is_empty() || ctx.problems.target.is_some() {
         let redactor: Redactor = ctx.hidden.all.into_iter().collect();
         return Err(ctx.problems.cleaned(&redactor));
@@ -104,7 +115,7 @@ pub fn show(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<(Show
     for endpoint in &endpoints {
         values.extend(table.of_endpoint(endpoint, &file));
     }
-    Ok((Shown { schema: SCHEMA, config: name, values, hides_name: false }, ctx.hidden.all))
+    Ok((Shown { schema: SCHEMA, config: name, kept: None, values, hides_name: false }, ctx.hidden.all))
 }
 
 /// What a server may have of the machine, with what it may have all of as null.
@@ -576,6 +587,11 @@ fn tools(policy: &ToolPolicy) -> Value {
 }
 
 impl Shown {
+    /// Notes that this is what is kept of the config.
+    pub(crate) fn is_kept(&mut self, kept: Kept) {
+        self.kept = Some(kept);
+    }
+
     /// Takes secrets out of it: of the values any, of names and keys those that are as long as tokens, since a person must be able to tell
     /// what a value is of.
     pub fn clean(&mut self, redactor: &Redactor) {
@@ -596,6 +612,10 @@ impl Shown {
     /// A table for a person: a block for the run, one for each server, and one for the named endpoints.
     pub fn words(&self) -> String {
         let mut text = format!("{}\n", self.config.as_deref().unwrap_or("without a config"));
+        if let Some(Kept { since, file }) = &self.kept {
+            let _ =
+                writeln!(text, "as it was when a server last ran with it; kept since {since} in {}", file.display());
+        }
         let mut before = None;
         for row in &self.values {
             if row.server != before {

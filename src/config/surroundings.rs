@@ -97,9 +97,14 @@ impl Surroundings {
         &self.settings
     }
 
+    /// Where the config is looked for, absolute.
+    pub(crate) fn place(&self) -> PathBuf {
+        joined(&self.cwd, &self.config.path)
+    }
+
     /// The config, absolute, if the command line or a variable names it.
     pub fn named_config(&self) -> Option<PathBuf> {
-        self.config.is_named().then(|| joined(&self.cwd, &self.config.path))
+        self.config.is_named().then(|| self.place())
     }
 
     /// The problem, with the file added to its place where a `.env` sets the variable.

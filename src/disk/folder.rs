@@ -30,7 +30,7 @@ const MARK_TEXT: &str = "What servers said of themselves is remembered here. It 
 pub(crate) enum Purpose {
     /// What can be made again.
     Cache,
-    /// What can't: logins at remote servers, the key of clients' sessions, how a run ended. Programs that make backups are to take it along.
+    /// What can't: logins at remote servers, the key of clients' sessions, how a run ended, the config that ran. Programs that make backups are to take it along.
     State,
 }
 
@@ -56,7 +56,7 @@ impl Purpose {
             Purpose::State => (
                 "Made by mcp-pipe. ",
                 "Its logins at remote servers are kept here, and the key of its clients' sessions: whoever reads these files is let in there. \
-                 Besides, how its last run ended, and what its servers did in the last day.\n",
+                 Besides, how its last run ended, the last config that ran, and what its servers did in the last day.\n",
             ),
         }
     }
@@ -77,6 +77,7 @@ pub(crate) struct Folder {
 /// What lies under a name in the folder.
 struct Found {
     is_file: bool,
+    size: u64,
     modified: SystemTime,
 }
 
@@ -159,10 +160,31 @@ impl Folder {
         Ok(bytes)
     }
 
+    /// The same for whoever only looks: nothing is noted.
+    ///
+    /// # Errors
+    /// As [`Folder::read`].
+    pub(crate) fn peek(&self, name: &str, limit: u64) -> io::Result<Vec<u8>> {
+        read::read(&self.dir.open_file(name)?, limit, Accept::Files)
+    }
+
+    /// When a file was written or used last.
+    pub(crate) fn time(&self, name: &str) -> Option<SystemTime> {
+        Some(self.dir.look_at(name).ok().filter(|found| found.is_file)?.modified)
+    }
+
+    /// The files in it, each with its size in bytes; as many as are looked at when old ones are removed.
+    pub(crate) fn files(&self) -> Vec<(String, u64)> {
+        let sized = |name: String| {
+            let found = self.dir.look_at(&name).ok().filter(|found| found.is_file)?;
+            Some((name, found.size))
+        };
+        self.dir.names(MAX_SWEPT).into_iter().filter_map(sized).collect()
+    }
+
     /// How long ago a file was written or used; zero if its time lies in the future.
     pub(crate) fn age(&self, name: &str) -> Option<Duration> {
-        let found = self.dir.look_at(name).ok().filter(|found| found.is_file)?;
-        Some(found.modified.elapsed().unwrap_or_default())
+        Some(self.time(name)?.elapsed().unwrap_or_default())
     }
 
     /// Writes a file, for its owner only, and puts it in the place of the old one at once.
@@ -213,7 +235,7 @@ impl Folder {
 }
 
 /// The name that an unfinished file was to get: without the eight digits that [`Folder::put`] appends.
-fn base(name: &str) -> &str {
+pub(crate) fn base(name: &str) -> &str {
     let unfinished = name.rsplit_once('.').filter(|(_, end)| end.len() == 8 && is_hex(end));
     unfinished.map_or(name, |(base, _)| base)
 }
@@ -313,6 +335,7 @@ mod held {
             let since = Duration::from_secs(u64::try_from(found.st_mtime).unwrap_or_default());
             Ok(Found {
                 is_file: FileType::from_raw_mode(found.st_mode) == FileType::RegularFile,
+                size: u64::try_from(found.st_size).unwrap_or_default(),
                 modified: SystemTime::UNIX_EPOCH + since,
             })
         }
@@ -379,7 +402,7 @@ mod by_path {
 
         pub(super) fn look_at(&self, name: &str) -> io::Result<Found> {
             let found = fs::symlink_metadata(self.0.join(name))?;
-            Ok(Found { is_file: found.is_file(), modified: found.modified()? })
+            Ok(Found { is_file: found.is_file(), size: found.len(), modified: found.modified()? })
         }
 
         pub(super) fn names(&self, most: usize) -> Vec<String> {

@@ -11,6 +11,7 @@ use crate::config::{ControlSocket, ServerSpec};
 fn config(servers: &[&str]) -> Config {
     let second = Duration::from_secs(1);
     Config {
+        written: None,
         servers: servers.iter().map(|name| ServerSpec::sample(name, "", &[])).collect(),
         endpoints: Vec::new(),
         gateway: None,

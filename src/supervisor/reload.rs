@@ -21,6 +21,7 @@ use crate::backoff::FLOOR;
 use crate::config::{Config, without_made_up_key};
 use crate::control::orders::{Awaited, Given, NotGiven, Until};
 use crate::error::{Code, Place, Problem, Problems};
+use crate::last_run;
 use crate::pipe::Limits;
 use crate::process::aside::aside;
 use crate::process::systemd::Step;
@@ -115,8 +116,10 @@ impl Supervisor {
         let by_itself = !stale.is_empty();
         // What has changed by now counts now, and not once more; what changes while the config is read counts later.
         *watch = Watch::of(watch.paths()).await;
-        let place = PathBuf::from(&self.common.place);
-        let resolved = match aside(move || reread().map_err(|problems| of_lost(problems, &place))).await {
+        let (place, state) = (PathBuf::from(&self.common.place), self.common.state.clone());
+        let known_good = move |place: &Path| Some(Arc::new(last_run::good(&state?, place)?.told(place)));
+        let lost = move |problems| Problems { known_good: known_good(&place), ..of_lost(problems, &place) };
+        let resolved = match aside(move || reread().map_err(lost)).await {
             Ok(Ok(resolved)) => resolved,
             Ok(Err(problems)) => {
                 self.common.status.reloaded(false);
@@ -147,8 +150,10 @@ impl Supervisor {
             cache_dir,
             state_dir,
             log_file,
+            written,
             ..
         } = resolved.config;
+        let _unheard = self.counts.send(written);
         self.common.status.leave_out(&left_out);
         self.helm.leave_out(left_out);
         if watch.paths() != inputs {

@@ -77,6 +77,8 @@ mod replay;
 mod sdk_clients;
 mod secrets;
 mod sequential;
+#[cfg(target_os = "linux")]
+mod service;
 mod shutdown;
 mod start;
 mod status;
@@ -89,4 +91,5 @@ mod terminal;
 #[cfg(target_os = "linux")]
 mod trace;
 mod twins;
+mod upkeep;
 mod validate;

@@ -6,7 +6,7 @@ use std::process::Output;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Setup, config, fixture_entry};
+use crate::harness::{Setup, config, fixture_entry, within};
 
 fn text(output: &Output) -> String {
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -107,6 +107,12 @@ async fn looking_writes_no_file_and_a_running_mcp_pipe_makes_no_difference() {
     let daemon = Setup::new().config(&entries).env("MCP_ENDPOINT", endpoint).start("info");
     daemon.wait_for("the start", |line| line["event"] == "ERROR_CONNECT").await;
     let dir = daemon.path().to_owned();
+    within("the config to be kept", async {
+        while !files(&dir).iter().any(|file| file.to_str().unwrap().contains("/config-")) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
     let before = files(&dir);
     let look = |arguments: &[&str]| {
         let setup = Setup::new().args(arguments.iter().copied()).env("MCP_ENDPOINT", endpoint);
