@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mcp_pipe::catalogue::{Lists, Memory};
-use mcp_pipe::config::{CommandSpec, Handshake, Instances, LimitsSpec, LinkSpec, Reach, ServerSpec, Sharing};
+use mcp_pipe::config::{Bounds, CommandSpec, Handshake, Instances, LimitsSpec, LinkSpec, Reach, ServerSpec, Sharing};
 use mcp_pipe::mcp::envelope;
 use mcp_pipe::mcp::lists::ListKind;
 use mcp_pipe::router::hub::Hub;
@@ -98,6 +98,7 @@ pub(crate) fn spec(server: ServerIndex) -> ServerSpec {
         keep_listed: true,
         instances: Instances::Shared,
         health_check: None,
+        bounds: Bounds::default(),
         tools: Arc::default(),
     }
 }

@@ -494,20 +494,19 @@ impl ServerStatus {
 
     /// What follows from news of a process that is like the first: whether it is there, and whether the server serves by it.
     fn follow_replica(&mut self, news: &ServerNews<'_>, clean: impl Fn(&str) -> String, now: Instant) {
-        match news {
-            ServerNews::Ready { .. } if !matches!(self.state, ServerState::Serving | ServerState::Stopped) => {
-                self.clear();
-                self.becomes(ServerState::Serving, now);
+        self.follow_further(news, false, &clean, now);
+        if let ServerNews::Ready { .. } = news
+            && !matches!(self.state, ServerState::Serving | ServerState::Stopped)
+        {
+            self.clear();
+            self.becomes(ServerState::Serving, now);
+        }
+        if let ServerNews::Exited { why, fault, failures, again, .. } = news {
+            let fault = fault.unwrap_or(of_end(*failures));
+            self.count_restart(fault);
+            if self.process.is_none() && self.further.is_empty() && self.state == ServerState::Serving {
+                self.ends(fault, &clean(why), now, *again);
             }
-            ServerNews::Exited { why, fault, failures, again, .. } => {
-                self.follow_further(news, false, &clean, now);
-                let (fault, why) = (fault.unwrap_or(of_end(*failures)), clean(why));
-                self.count_restart(fault);
-                if self.process.is_none() && self.further.is_empty() && self.state == ServerState::Serving {
-                    self.ends(fault, &why, now, *again);
-                }
-            }
-            _ => self.follow_further(news, false, clean, now),
         }
     }
 

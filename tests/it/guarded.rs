@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use mcp_pipe::config::{CommandSpec, Handshake, Instances, LimitsSpec, LinkSpec, Reach, ServerSpec, Sharing};
+use mcp_pipe::config::{Bounds, CommandSpec, Handshake, Instances, LimitsSpec, LinkSpec, Reach, ServerSpec, Sharing};
 use mcp_pipe::process::guard::Guard;
 use mcp_pipe::secrecy::Redactor;
 use mcp_pipe::server::{Server, ServerEvent};
@@ -73,6 +73,7 @@ fn spec(n: usize, command: &[String]) -> ServerSpec {
         keep_listed: true,
         instances: Instances::Shared,
         health_check: None,
+        bounds: Bounds::default(),
         tools: Arc::default(),
         max_frame: 1 << 20,
     }

@@ -35,7 +35,10 @@ fn wrong_values_are_refused_with_what_to_write() {
             "circuitBreaker: is no object; write {\"failures\": 5, \"openFor\": \"30s\"}, or leave it out",
         ),
         (r#""circuitBreaker": {"failures": 0}"#, "circuitBreaker.failures: is 0, and that is no whole number above 0"),
-        (r#""circuitBreaker": {"openFor": 30}"#, "circuitBreaker.openFor: is 30, and a time needs a unit; write 30s"),
+        (
+            r#""circuitBreaker": {"openFor": 30}"#,
+            "circuitBreaker.openFor: is 30, and a time needs a unit; write \"30s\"",
+        ),
         (r#""circuitBreaker": {"openFor": "10ms"}"#, "the shortest time is 1s here"),
         (r#""circuitBreaker": {"resetTimeout": "30s"}"#, "did you mean openFor?"),
         (r#""circuitBreaker": {"failure": 3}"#, "did you mean failures?"),

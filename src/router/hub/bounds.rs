@@ -51,10 +51,10 @@ impl Hub {
         let is_it = |other: &Hosted| other.lane.name == *name && other.stands_in.is_some();
         let other = self.servers.iter().position(is_it)?;
         let Hosted { lane, shelf, stands_in: Some(policy), .. } = &mut self.servers[other] else { return None };
-        let has = |item: &Box<str>| listing::key(item, ListKind::Tools).is_some_and(|own| own == tool);
+        let has = |item: &str| listing::key(item, ListKind::Tools).is_some_and(|own| own == tool);
         if !lane.takes_calls(request.now)
             || !policy.publishes(tool)
-            || !shelf.lists.get(ListKind::Tools).iter().any(has)
+            || !shelf.lists.get(ListKind::Tools).iter().any(|item| has(item))
         {
             return None;
         }

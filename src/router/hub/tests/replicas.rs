@@ -30,6 +30,8 @@ impl Out for Ear {
     fn note(&mut self, _: Note<'_>) {}
 }
 
+type UnderWay = Vec<(Value, u64)>;
+
 /// One server of several processes, which answer handshakes and lists by themselves and keep calls.
 struct World {
     hub: Hub,
@@ -37,7 +39,7 @@ struct World {
     now: Instant,
     sights: [Sight; 2],
     /// The processes that are there: whether each is up, and the calls that it has under way, by our id and the caller's mark.
-    processes: BTreeMap<ServerIndex, (bool, Vec<(Value, u64)>)>,
+    processes: BTreeMap<ServerIndex, (bool, UnderWay)>,
     /// The calls that have no answer yet, each with its peer.
     open: BTreeMap<u64, PeerId>,
     answers: BTreeMap<u64, Value>,
@@ -91,7 +93,7 @@ impl World {
                         self.processes.remove(&server);
                         self.hub.remove_server(server, self.now, &mut self.ear);
                     }
-                    other => panic!("{other:?}"),
+                    other @ (Arrangement::Start { .. } | Arrangement::Replace(_)) => panic!("{other:?}"),
                 }
             }
             for (peer, frame) in std::mem::take(&mut self.ear.peers) {
@@ -155,8 +157,7 @@ impl World {
 
     /// Where a call is under way.
     fn place_of(&self, mark: u64) -> Option<ServerIndex> {
-        let has =
-            |(_, (_, calls)): &(&ServerIndex, &(bool, Vec<(Value, u64)>))| calls.iter().any(|(_, of)| *of == mark);
+        let has = |(_, (_, calls)): &(&ServerIndex, &(bool, UnderWay))| calls.iter().any(|(_, of)| *of == mark);
         self.processes.iter().find(has).map(|(server, _)| *server)
     }
 

@@ -55,7 +55,7 @@ impl Rig {
 fn failed(step: &Step) -> (u32, &str) {
     match step {
         Step::Tell(Checked::Failed { failures, why }) => (failures.times, why),
-        other => panic!("{other:?}"),
+        other @ (Step::Wait | Step::Ask(..) | Step::Tell(_)) => panic!("{other:?}"),
     }
 }
 
