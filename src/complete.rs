@@ -7,7 +7,6 @@ mod shell;
 mod words;
 
 use std::ffi::OsString;
-use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::Command;
@@ -18,6 +17,7 @@ use self::words::{Live, Next, Word};
 use crate::catalogue;
 use crate::config::options::{CommandLine, Options, Target};
 use crate::config::{self, Environment, Outline, Reach, Surroundings};
+use crate::process::stdout;
 use crate::secrecy::{Secret, plain};
 
 /// By this word scripts ask. It is no command for people, and stands in no help.
@@ -35,15 +35,14 @@ pub fn answer(arguments: impl IntoIterator<Item = OsString>, definition: impl Fn
     if let Some(shell) = shell {
         let asked = shell.asked(words.collect());
         let text: String = candidates(&definition(), &asked).iter().map(|word| shell.line(word, &asked)).collect();
-        // A shell that has gone on wants no more.
-        let _gone = io::stdout().write_all(text.as_bytes());
+        stdout::print(text);
     }
     true
 }
 
 /// `mcp-pipe completions`: prints the script of a shell.
 pub(crate) fn print(shell: Shell) {
-    let _gone = io::stdout().write_all(shell.script().as_bytes());
+    stdout::print(shell.script());
 }
 
 /// What may come next.

@@ -47,8 +47,8 @@ use crate::inspect::{Form, InspectError, at_local_endpoint, table_for_stdout};
 use crate::logging::Ring;
 use crate::process::aside::aside;
 use crate::process::guard::Guard;
+use crate::process::stdout::print;
 use crate::process::stop::Stop;
-use crate::review::print;
 use crate::secrecy::{Redactor, plain};
 use crate::words::{brief_path, counted};
 
@@ -160,7 +160,7 @@ impl Doctor<'_> {
                 members.insert("differences".to_owned(), compare::as_json(found));
             }
             redactor.clean_value(&mut told);
-            print(&plain::json(&format!("{told:#}\n")));
+            print(plain::json(&format!("{told:#}\n")).as_bytes());
         } else {
             let looks = match table_for_stdout(wishes.plain) {
                 Form::Table { width, colour } => (width, colour),

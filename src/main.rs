@@ -10,7 +10,7 @@ use mcp_pipe::config::{self, Environment, LogFormat, Surroundings};
 use mcp_pipe::error::{Exit, Failure};
 use mcp_pipe::net::proxy::Proxies;
 use mcp_pipe::process::systemd::Systemd;
-use mcp_pipe::process::{handed, scrub};
+use mcp_pipe::process::{handed, scrub, stdout};
 use mcp_pipe::run::Around;
 use mcp_pipe::secrecy::Redactor;
 use mcp_pipe::{logging, run};
@@ -24,7 +24,13 @@ fn main() -> ExitCode {
     // Until there is a log.
     let mut log = LogFormat::Text;
     match start(&redactor, &mut log) {
-        Ok(exit) => exit.into(),
+        Ok(exit) => match (exit, stdout::lost()) {
+            (Exit::Success, Some(why)) => {
+                Failure::from(anyhow::anyhow!("not all of it could be printed: {why}")).tell(&redactor);
+                ExitCode::FAILURE
+            }
+            (exit, _) => exit.into(),
+        },
         Err(failure) => {
             match log {
                 LogFormat::Text => failure.tell(&redactor),

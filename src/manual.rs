@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{self, Write as _};
 use std::path::Path;
 
+use crate::process::stdout;
 use anyhow::{Context as _, Result};
 use clap::Command;
 use clap_mangen::Man;
@@ -14,9 +14,7 @@ use clap_mangen::Man;
 /// # Errors
 /// It can't be made.
 pub(crate) fn print(definition: Command) -> Result<()> {
-    let page = page(&built(definition))?;
-    // A reader that went away has seen enough.
-    let _gone = io::stdout().write_all(&page);
+    stdout::print(page(&built(definition))?);
     Ok(())
 }
 

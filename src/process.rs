@@ -6,6 +6,7 @@ pub mod handed;
 pub(crate) mod limits;
 pub(crate) mod memory;
 pub mod scrub;
+pub mod stdout;
 pub(crate) mod stop;
 pub mod systemd;
 pub(crate) mod text;

@@ -2,7 +2,6 @@
 
 mod findings;
 
-use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -16,6 +15,7 @@ use crate::error::{Exit, Failure};
 use crate::gateway;
 use crate::last_run::{self, Good};
 use crate::logging;
+pub(crate) use crate::process::stdout::print;
 use crate::secrecy::{Redactor, plain};
 use crate::words::{counted, quoted, size};
 use findings::Report;
@@ -63,20 +63,29 @@ impl Look<'_> {
     /// # Errors
     /// The mistakes of the config, or why something can't be removed.
     pub(crate) fn clear(&self, server: Option<&str>) -> Result<Exit, Failure> {
-        let Resolved { config, secrets, names, .. } = config::resolve(self.line, self.surroundings)?;
-        self.redactor.add(secrets);
-        self.redactor.spare(names.iter().map(String::as_str));
-        let Some(dir) = &config.cache_dir else {
+        let (cache_dir, state_dir, place, spec) = match server {
+            Some(_) => {
+                let Resolved { config, secrets, names, .. } = config::resolve(self.line, self.surroundings)?;
+                self.redactor.add(secrets);
+                self.redactor.spare(names.iter().map(String::as_str));
+                (config.cache_dir, config.state_dir, config.place, config.servers.into_iter().next())
+            }
+            // All of it is forgotten whatever the config says, and also where there is none.
+            None => {
+                let config::Outline { cache_dir, state_dir, place, .. } = config::outline(self.line, self.surroundings);
+                (cache_dir, state_dir, place, None)
+            }
+        };
+        let (spec, Some(dir)) = (spec.as_ref(), &cache_dir) else {
             print(
                 "nothing is remembered here: there is no cache (--cache-dir, MCP_CACHE_DIR or \"cacheDir\" says none, or there is no HOME)\n",
             );
             return Ok(Exit::Success);
         };
-        let spec = config.servers.first().filter(|_| server.is_some());
         let cleared = catalogue::clear(dir, spec).context("the cache can't be cleared")?;
         let about = spec.map_or("all servers and endpoints".to_owned(), |spec| quoted(&spec.name));
         let mut text = format!("{}\n", told(cleared.as_ref(), dir, &about));
-        let runs = config.state_dir.as_deref().and_then(|state| last_run::read(state, &config.place).ok()??.now);
+        let runs = state_dir.as_deref().and_then(|state| last_run::read(state, &place).ok()??.now);
         if runs.is_some() && cleared.as_ref().is_some_and(|cleared| cleared.files > 0) {
             text.push_str(
                 "a mcp-pipe runs with this config: it goes on with what it knows, and writes down only what a server says that is new\n",
@@ -170,10 +179,4 @@ fn as_json(report: &impl serde::Serialize, redactor: &Redactor) -> Result<String
 /// The same of a text, line by line.
 fn as_text(text: &str, redactor: &Redactor) -> String {
     text.lines().map(|line| format!("{}\n", plain::line(&redactor.clean_all(line)))).collect()
-}
-
-/// Prints on standard output.
-pub(crate) fn print(text: &str) {
-    // A reader that went away has seen enough.
-    let _gone = io::stdout().lock().write_all(text.as_bytes());
 }

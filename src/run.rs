@@ -38,6 +38,7 @@ use crate::login;
 use crate::manual;
 use crate::process::guard::Guard;
 use crate::process::limits;
+use crate::process::stdout;
 use crate::process::stop::Stop;
 use crate::process::systemd::Systemd;
 use crate::process::text;
@@ -155,7 +156,7 @@ pub fn look(
         }
         Command::Upkeep(UpkeepCommand::Man { dir: Some(folder) }) => {
             manual::write(cli::whole(), folder).map_err(Failure::from).map(|n| {
-                review::print(&format!("{} written to {}\n", counted(n, "page"), folder.display()));
+                stdout::print(format!("{} written to {}\n", counted(n, "page"), folder.display()));
                 Exit::Success
             })
         }

@@ -27,6 +27,7 @@ use crate::config::{self, ControlSocket, Environment, Outline, Surroundings};
 use crate::control::{Asking, Question};
 use crate::error::{Exit, Failure};
 use crate::last_run;
+use crate::process::stdout;
 use crate::secrecy::{Redactor, Secret, plain};
 
 /// What is to be done with the service.
@@ -300,7 +301,7 @@ impl Service<'_> {
     fn say(&self, text: &str) {
         let text: String =
             text.lines().map(|line| format!("{}\n", plain::line(&self.redactor.clean_all(line)))).collect();
-        crate::review::print(&text);
+        stdout::print(&text);
     }
 }
 
