@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{error, info, warn};
@@ -477,6 +477,11 @@ async fn perform(
         Command::Run(_) | Command::Serve { .. } => {
             let from = control::Sources { status: status.clone(), orders, ring: keep.ring, level };
             serve(config, (from, metrics), opening, stop, pipes).await?;
+            if status.read().faulted {
+                return Err(
+                    anyhow!("ended by a fault of mcp-pipe itself, which the log tells (FAULT, ERROR_PIPE)").into()
+                );
+            }
         }
         Command::Stdio { server } => return serve_stdio(config, server, orders, stop, pipes).await,
         Command::Tools { json, size, published, .. } => {

@@ -210,7 +210,11 @@ pub(crate) async fn serve(
         loop {
             tokio::select! {
                 Some(done) = supervisor.tasks.join_next() => {
-                    note_fault(done);
+                    if note_fault(done) {
+                        // What is left serves nobody and would say that all is well: whoever watches over mcp-pipe starts another one.
+                        seen.set_faulted();
+                        now.advance();
+                    }
                     if supervisor.tasks.is_empty() {
                         break;
                     }
@@ -347,9 +351,9 @@ impl Supervisor {
     }
 }
 
-/// One task has ended; one that panicked has ended as well.
-fn note_fault(done: Result<(), JoinError>) {
-    if let Err(panic) = done {
-        error!(event = "ERROR_PIPE", "a pipe ended by a fault of mcp-pipe itself: {panic}");
-    }
+/// One task has ended; one that panicked has ended as well. Returns whether it did.
+fn note_fault(done: Result<(), JoinError>) -> bool {
+    let Err(panic) = done else { return false };
+    error!(event = "ERROR_PIPE", "a pipe ended by a fault of mcp-pipe itself, which stops now: {panic}");
+    true
 }

@@ -467,16 +467,17 @@ impl ServerStatus {
                 let fetcher = fetcher.map(&clean);
                 self.process = Some(Started { pid: *pid, program: clean(program), fetcher, at: now, of_era: false });
             }
-            ServerNews::Exited { fault, failures, tail, .. } => {
+            ServerNews::Exited { why, fault, failures, tail, .. } => {
                 self.process = None;
                 self.last_words = clean(end_of(tail));
-                self.count_restart(fault.unwrap_or(of_end(*failures)));
+                self.one_ends(fault.unwrap_or(of_end(*failures)), &clean(why));
             }
-            ServerNews::NotStarted { fault, .. } => {
+            ServerNews::NotStarted { fault, why, .. } => {
                 self.process = None;
-                self.count_restart(*fault);
+                self.one_ends(*fault, &clean(why));
             }
-            ServerNews::Ready { .. } | ServerNews::StillStarting { .. } | ServerNews::NotReady { .. } => {}
+            ServerNews::Ready { .. } => self.one_is_back(),
+            ServerNews::StillStarting { .. } | ServerNews::NotReady { .. } => {}
             ServerNews::Refused { .. }
             | ServerNews::Contacted { .. }
             | ServerNews::Came { .. }
@@ -495,25 +496,44 @@ impl ServerStatus {
     /// What follows from news of a process that is like the first: whether it is there, and whether the server serves by it.
     fn follow_replica(&mut self, news: &ServerNews<'_>, clean: impl Fn(&str) -> String, now: Instant) {
         self.follow_further(news, false, &clean, now);
-        if let ServerNews::Ready { .. } = news
-            && !matches!(self.state, ServerState::Serving | ServerState::Stopped)
-        {
-            self.clear();
-            self.becomes(ServerState::Serving, now);
+        if let ServerNews::Ready { .. } = news {
+            match self.state {
+                ServerState::Serving => self.one_is_back(),
+                ServerState::Stopped => {}
+                ServerState::Starting | ServerState::Silent | ServerState::Refusing(_) | ServerState::Down(_) => {
+                    self.clear();
+                    self.becomes(ServerState::Serving, now);
+                }
+            }
         }
-        if let ServerNews::Exited { why, fault, failures, again, .. } = news {
+        if let ServerNews::NotStarted { fault, why, .. } = news {
+            self.one_ends(*fault, &clean(why));
+        }
+        if let ServerNews::Exited { why, fault, failures, again, tail, .. } = news {
             let fault = fault.unwrap_or(of_end(*failures));
-            self.count_restart(fault);
+            self.last_words = clean(end_of(tail));
+            self.one_ends(fault, &clean(why));
             if self.process.is_none() && self.further.is_empty() && self.state == ServerState::Serving {
                 self.ends(fault, &clean(why), now, *again);
             }
         }
     }
 
-    /// Counts the end of one of several processes that are alike, after which another one follows.
-    fn count_restart(&mut self, fault: FaultCode) {
+    /// One of several processes that are alike has ended, and another one follows. Where that will hardly be of use, it is told though others serve.
+    fn one_ends(&mut self, fault: FaultCode, why: &str) {
         self.restarts += 1;
         *self.restarts_by.entry(fault.as_str()).or_default() += 1;
+        if fault != FaultCode::ServerExited {
+            (self.fault, self.why) = (Some(fault), why.to_owned());
+        }
+    }
+
+    /// One of them serves again.
+    fn one_is_back(&mut self) {
+        let wanted = self.replicas.unwrap_or_default();
+        if self.further.len() + usize::from(self.process.is_some()) >= wanted {
+            self.clear();
+        }
     }
 
     /// What follows from news of a further process: whether it is there. What is wrong with one is told in the log. `of_era`: it is the one for

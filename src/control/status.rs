@@ -460,6 +460,9 @@ pub(crate) struct Overview {
     /// mcp-pipe has been told to stop, and does.
     #[serde(default)]
     pub stopping: bool,
+    /// A part of mcp-pipe has ended by a fault of its own.
+    #[serde(skip)]
+    pub faulted: bool,
     /// How often each cause has come up since the start.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub counts: BTreeMap<FaultCode, u64>,
@@ -899,6 +902,11 @@ impl Status {
     /// Notes that mcp-pipe stops.
     pub(crate) fn set_stopping(&self) {
         self.overview.send_modify(|overview| overview.stopping = true);
+    }
+
+    /// Notes that a part of mcp-pipe has ended by a fault of its own, so that it stops.
+    pub(crate) fn set_faulted(&self) {
+        self.overview.send_modify(|overview| overview.faulted = true);
     }
 
     /// Adds a server that has not been started yet.

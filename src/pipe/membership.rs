@@ -125,19 +125,22 @@ impl Pipe {
     pub(super) fn change_server(&mut self, spec: Arc<ServerSpec>, now: Instant) {
         self.arrange(now);
         let Some(index) = self.find(&spec.name) else { return };
-        // Where only its log file is another one, none of its processes is.
-        let process = |spec: &ServerSpec| (spec.reach.clone(), spec.max_frame, spec.handshake, spec.era);
-        let before = self.sides.each[index].spec.clone();
-        if before.log_file == spec.log_file || process(&before) != process(&spec) {
+        // Where its log file, its health check or its bounds are others, none of its processes is.
+        let process = |spec: &ServerSpec| {
+            let told = (spec.start_timeout, spec.keep_listed, spec.instances);
+            (spec.reach.clone(), spec.max_frame, spec.handshake, spec.era, told)
+        };
+        if process(&self.sides.each[index].spec) != process(&spec) {
             self.end_twin(index, now);
         }
         self.sides.bound(spec.max_frame);
-        if let Some(router) = self.router.turns() {
-            router.hub.change_server(index, &spec, now, &mut self.sides);
-        }
+        // First: the router may have processes started that are like this one.
         for index in [index].into_iter().chain(self.further_of(index)) {
             self.servers[index].change(spec.clone());
             self.sides.each[index].spec = spec.clone();
+        }
+        if let Some(router) = self.router.turns() {
+            router.hub.change_server(index, &spec, now, &mut self.sides);
         }
     }
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{AdminSpec, CommandSpec, GatewaySpec, LinkSpec, LogFileSpec, Mode, Reach, ServerSpec};
+use crate::config::{AdminSpec, Bounds, CommandSpec, GatewaySpec, LinkSpec, LogFileSpec, Mode, Reach, ServerSpec};
 use crate::control::orders::Dialled;
 use crate::endpoint::agent::Agent;
 use crate::pipe::Limits;
@@ -131,7 +131,12 @@ pub(super) fn plan(old: &Wanted, new: &Wanted, stale: &BTreeSet<PathBuf>, stoppe
     let waited_for = adjusted(|before, server| before.start_timeout != server.start_timeout);
     let listed = adjusted(|before, server| before.keep_listed != server.keep_listed);
     let shared = adjusted(|before, server| before.instances != server.instances);
-    let bounded = adjusted(|before, server| before.bounds != server.bounds);
+    fn own(server: &ServerSpec) -> Bounds {
+        Bounds { stands_in: false, ..server.bounds.clone() }
+    }
+    let bounded = adjusted(|before, server| own(before) != own(server));
+    let hidden = adjusted(|before, server| server.bounds.stands_in && !before.bounds.stands_in);
+    let shown_again = adjusted(|before, server| !server.bounds.stands_in && before.bounds.stands_in);
     let checked = adjusted(|before, server| before.health_check != server.health_check);
     let logged = adjusted(|before, server| before.log_file != server.log_file);
     plan.tell(["has another startTimeout", "have another startTimeout"], waited_for);
@@ -141,6 +146,8 @@ pub(super) fn plan(old: &Wanted, new: &Wanted, stale: &BTreeSet<PathBuf>, stoppe
         ["has another circuitBreaker, fallback or cache", "have another circuitBreaker, fallback or cache"],
         bounded,
     );
+    plan.tell(["is a fallback now, and shown nowhere", "are fallbacks now, and shown nowhere"], hidden);
+    plan.tell(["is no fallback any more, and shown", "are no fallbacks any more, and shown"], shown_again);
     plan.tell(["has another healthCheck", "have another healthCheck"], checked);
     plan.tell(["has another logFile", "have other logFiles"], logged);
     plan.tell(["has another entry, and stays stopped", "have other entries, and stay stopped"], names(&stay));
@@ -356,13 +363,13 @@ impl Plan {
 
 /// What a server's process gets.
 fn gets(server: &ServerSpec) -> impl PartialEq + use<'_> {
-    (&server.reach, server.max_frame, server.handshake, server.era, server.bounds.stands_in)
+    (&server.reach, server.max_frame, server.handshake, server.era)
 }
 
 /// Whether two entries start the same program, in other surroundings, and are the same in all else.
 fn is_same_command(before: &ServerSpec, server: &ServerSpec) -> bool {
     let (Reach::Command(old), Reach::Command(new)) = (&before.reach, &server.reach) else { return false };
-    let rest = |server: &ServerSpec| (server.max_frame, server.handshake, server.era, server.bounds.stands_in);
+    let rest = |server: &ServerSpec| (server.max_frame, server.handshake, server.era);
     let parts =
         |command: &CommandSpec| (command.program.clone(), command.args.clone(), command.cwd.clone(), command.limits);
     parts(old) == parts(new) && rest(before) == rest(server)

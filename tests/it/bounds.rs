@@ -350,6 +350,36 @@ impl Running {
 }
 
 #[tokio::test]
+async fn a_reload_has_more_of_them_or_fewer_and_another_server_stand_in_without_a_restart() {
+    for together in [false, true] {
+        let servers = [("many", fixture_entry(&[])), ("spare", fixture_entry(&[])), ("well", fixture_entry(&[]))];
+        let mut run = Running::start(together, &servers, &[]).await;
+        let (first, spare) = (run.pid("many").await, run.pid("spare").await);
+        for wanted in [3, 5, 2] {
+            let said = run.reload(|file| file["mcpServers"]["many"]["replicas"] = wanted.into()).await;
+            assert!(said.contains("many is shared otherwise"), "{said}");
+            let all = async {
+                while run.processes().len() != wanted {
+                    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                }
+            };
+            within(&format!("{wanted} replicas"), all).await;
+            assert!(run.processes().contains(&first), "the first one goes on");
+            run.sibling_is_well().await;
+            run.pid("many").await;
+        }
+        if together {
+            let said = run.reload(|file| file["mcpServers"]["many"]["fallback"] = "spare".into()).await;
+            assert!(said.contains("spare is a fallback now, and shown nowhere"), "{said}");
+            run.runtime.done(&["stop", "many"]).await;
+            assert_eq!(run.pid("many").await, spare, "its process is the one that was");
+            run.sibling_is_well().await;
+        }
+        run.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn sticky_peers_keep_their_replica_until_that_is_killed() {
     let runtime = Runtime::new();
     let (mut endpoints, mut written) = (Vec::new(), serde_json::Map::new());

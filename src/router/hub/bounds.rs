@@ -19,11 +19,6 @@ impl Hosted {
     /// The same, as the config bounds the harm that the server does.
     pub(super) fn bounded(mut self, spec: &ServerSpec) -> Self {
         self.bound(spec);
-        if self.stands_in.is_some() {
-            // It works for whoever the others work for, and none of them is its viewer before.
-            self.lane.open_to_any();
-            self.shown = true;
-        }
         self
     }
 
@@ -32,6 +27,11 @@ impl Hosted {
         let Bounds { breaker, fallback, cache, stands_in } = &spec.bounds;
         self.lane.break_by(*breaker);
         self.stands_in = stands_in.then(|| spec.tools.clone());
+        if self.stands_in.is_some() && !matches!(self.role, Role::Further(_) | Role::Replica(_)) {
+            // It works for whoever the others work for, and none of them is its viewer before. Its lists are read as those of one that is shown.
+            self.lane.open_to_any();
+            self.shown = true;
+        }
         self.fallback.clone_from(fallback);
         if self.cache.as_ref().map(|kept| kept.spec()) != cache.as_deref() {
             self.cache = cache.clone().map(|spec| Box::new(CallCache::new(spec)));

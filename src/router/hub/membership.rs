@@ -67,8 +67,19 @@ impl Hub {
             self.servers[process].change(spec);
             self.set_health(process, spec, out);
         }
+        let was = self.servers[server].stands_in.is_some();
         self.servers[server].change(spec);
         self.set_health(server, spec, out);
+        match (was, self.servers[server].stands_in.is_some()) {
+            (false, true) => {
+                // It may have waited for what its only peer says of itself.
+                self.go_on(server, now, out);
+                ListKind::ALL.into_iter().for_each(|kind| self.read_list(server, kind, now, out));
+            }
+            (true, false) => self.end_publishing(server),
+            (false, false) | (true, true) => {}
+        }
+        self.arm(server);
     }
 
     /// Whether a server serves in this life as one of the legacy era.
@@ -93,6 +104,8 @@ impl Hub {
         let Some(old) = self.views.get_mut(view) else { return };
         let before: Vec<ServerIndex> = old.indices().collect();
         old.change(show);
+        // What is cut, or called otherwise now, is not given as it was.
+        before.iter().for_each(|server| self.forget_answers(*server));
         for server in self.seen_in(Sight::Merged(view)) {
             self.begin_publishing(server, view, now, out);
         }
@@ -229,7 +242,7 @@ impl Hub {
 
     /// A server that no view shows any more is not kept up to date.
     fn end_publishing(&mut self, server: ServerIndex) {
-        if !self.views.values().any(|view| view.has(server)) {
+        if self.servers[server].stands_in.is_none() && !self.views.values().any(|view| view.has(server)) {
             let Hosted { shelf, solo, shown, .. } = &mut self.servers[server];
             *shown = false;
             let welcome = std::mem::replace(shelf, Shelf::new(None)).welcome;

@@ -6,7 +6,7 @@
 //! *replicas*, are servers as well, with a lane each, and live and die by themselves. Each request that is work goes to the one that has the
 //! least under way, among those that take any; with `sticky` a peer stays with the one that did its work first, for as long as that lives.
 //!
-//! What a peer follows, and how much a server is to log, is told to the first alone, or to all.
+//! What a peer follows is told to one of them, the first where that is there; how much the server is to log, to all.
 
 use std::collections::BTreeMap;
 
@@ -120,9 +120,18 @@ impl Hub {
                 let owner = task.clone().and_then(|id| self.servers[*server].lane.lasting.owner(&frame[id]));
                 owner == Some(peer)
             };
-            let is_list = method.ends_with(b"/list");
             let is_ready = |server: &ServerIndex| self.servers[*server].lane.is_ready();
-            let found = if is_list { self.alike(first).find(is_ready) } else { self.alike(first).find(owns) };
+            let uri = request.uri().unwrap_or_default();
+            let follows = |server: &ServerIndex| {
+                self.peers.get(peer).is_some_and(|peer| peer.wishes.at(*server).any(|own| own == uri))
+            };
+            let mut all = self.alike(first);
+            let found = match method {
+                b"resources/unsubscribe" => all.find(follows),
+                b"resources/subscribe" => all.find(is_ready),
+                _ if method.ends_with(b"/list") => all.find(is_ready),
+                _ => all.find(owns),
+            };
             return found.unwrap_or(first);
         }
         let takes = |server: &ServerIndex| self.servers[*server].lane.takes_calls(now);

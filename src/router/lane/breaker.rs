@@ -45,16 +45,11 @@ impl fmt::Display for Circuit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// How many calls in a row got no answer.
-    Closed {
-        failures: usize,
-    },
-    Open {
-        until: Instant,
-    },
+    Closed { failures: usize },
+    /// After so many failures.
+    Open { until: Instant, failures: usize },
     /// `trial`: the call that tries, if one is under way.
-    HalfOpen {
-        trial: Option<u64>,
-    },
+    HalfOpen { trial: Option<u64>, failures: usize },
 }
 
 /// See the module's documentation.
@@ -89,31 +84,31 @@ impl Breaker {
     pub(super) fn circuit(&self) -> Circuit {
         match self.state {
             State::Closed { .. } => Circuit::Closed,
-            State::Open { .. } => Circuit::Open { failures: self.spec.failures, open_for: self.spec.open_for },
+            State::Open { failures, .. } => Circuit::Open { failures, open_for: self.spec.open_for },
             State::HalfOpen { .. } => Circuit::HalfOpen,
         }
     }
 
     /// Why a call is not passed on; `None` if it is.
     pub(super) fn refuses(&self, now: Instant) -> Option<Refusal> {
-        let again_in = match self.state {
-            State::Closed { .. } | State::HalfOpen { trial: None } => return None,
-            State::Open { until } => Some(until.saturating_duration_since(now)),
-            State::HalfOpen { trial: Some(_) } => None,
+        let (again_in, failures) = match self.state {
+            State::Closed { .. } | State::HalfOpen { trial: None, .. } => return None,
+            State::Open { until, failures } => (Some(until.saturating_duration_since(now)), failures),
+            State::HalfOpen { trial: Some(_), failures } => (None, failures),
         };
-        Some(Refusal { failures: self.spec.failures, again_in })
+        Some(Refusal { failures, again_in })
     }
 
     /// A call is on its way to the server, under this number.
     pub(super) fn sent(&mut self, number: u64) {
-        if let State::HalfOpen { trial } = &mut self.state {
+        if let State::HalfOpen { trial, .. } = &mut self.state {
             *trial = Some(number);
         }
     }
 
     /// Nobody waits for the answer to a call any more: another one may try.
     pub(super) fn withdrawn(&mut self, number: u64) {
-        if let State::HalfOpen { trial } = &mut self.state {
+        if let State::HalfOpen { trial, .. } = &mut self.state {
             trial.take_if(|it| *it == number);
         }
     }
@@ -136,32 +131,33 @@ impl Breaker {
 
     /// A call got no answer. Returns how the circuit is where that is news.
     pub(super) fn failed(&mut self, now: Instant) -> Option<Circuit> {
-        match &mut self.state {
-            State::Closed { failures } => {
-                *failures += 1;
-                if *failures < self.spec.failures {
-                    return None;
-                }
+        let failures = match self.state {
+            State::Closed { failures } if failures + 1 < self.spec.failures => {
+                self.state = State::Closed { failures: failures + 1 };
+                return None;
             }
+            State::Closed { failures } | State::HalfOpen { failures, .. } => failures + 1,
             State::Open { .. } => return None,
-            State::HalfOpen { .. } => {}
-        }
-        self.state = State::Open { until: now + self.spec.open_for };
+        };
+        self.state = State::Open { until: now + self.spec.open_for, failures };
         Some(self.circuit())
     }
 
     /// When [`Breaker::tick`] wants to be called.
     pub(super) fn due(&self) -> Option<Instant> {
         match self.state {
-            State::Open { until } => Some(until),
+            State::Open { until, .. } => Some(until),
             State::Closed { .. } | State::HalfOpen { .. } => None,
         }
     }
 
     /// Lets a call try once the time is over. Returns how the circuit is where that is news.
     pub(super) fn tick(&mut self, now: Instant) -> Option<Circuit> {
-        self.due().filter(|until| *until <= now)?;
-        self.state = State::HalfOpen { trial: None };
+        let State::Open { until, failures } = self.state else { return None };
+        if until > now {
+            return None;
+        }
+        self.state = State::HalfOpen { trial: None, failures };
         Some(Circuit::HalfOpen)
     }
 

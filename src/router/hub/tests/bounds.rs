@@ -401,3 +401,22 @@ async fn an_answer_is_given_again_to_its_peer_until_its_time_is_over_or_the_serv
         assert_eq!(world.ear.notes.len(), 2);
     });
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_ran_before_becomes_a_fallback_and_is_none_again() {
+    in_both_sights(&Bounds::default(), |world, peer| {
+        let stands_in = |stands_in| bounded("backup", Bounds { stands_in, ..Bounds::default() });
+        let fallback = |of: Option<&str>| bounded("main", Bounds { fallback: of.map(Into::into), ..Bounds::default() });
+        world.hub.change_server(BACKUP, &stands_in(true), world.now, &mut world.ear);
+        world.hub.change_server(MAIN, &fallback(Some("backup")), world.now, &mut world.ear);
+        world.serve();
+        world.down(MAIN, 60);
+        let id = world.call(peer, "add");
+        world.answer(BACKUP, text("2"));
+        assert_eq!(world.answered(id).unwrap()["result"], text("2"));
+        world.hub.change_server(MAIN, &fallback(None), world.now, &mut world.ear);
+        world.hub.change_server(BACKUP, &stands_in(false), world.now, &mut world.ear);
+        let id = world.call(peer, "add");
+        assert!(world.error(id).contains("server \"main\" exited"));
+    });
+}
