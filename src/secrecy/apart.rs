@@ -73,6 +73,38 @@ impl Part {
     }
 }
 
+/// Fewest characters of a secret that is looked for elsewhere: less would be found by chance. With a digit fewer do.
+const FOUND: usize = 6;
+const FOUND_WITH_DIGIT: usize = 4;
+
+/// Where a secret stands in a text; one that is a word, only as a word.
+pub(crate) fn occurrences(text: &str, secret: &str) -> Vec<Range<usize>> {
+    let has_digit = secret.bytes().any(|b| b.is_ascii_digit());
+    if secret.len() < if has_digit { FOUND_WITH_DIGIT } else { FOUND } {
+        return Vec::new();
+    }
+    let is_part_of_word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+    let is_alone = |at: usize| {
+        !is_part_of_word(text[..at].chars().next_back()) && !is_part_of_word(text[at + secret.len()..].chars().next())
+    };
+    let is_word = is_plain(secret);
+    let found = text.match_indices(secret).map(|(at, _)| at).filter(|at| !is_word || is_alone(*at));
+    found.map(|at| at..at + secret.len()).collect()
+}
+
+/// Parts in order, with one in place of those that overlap.
+pub(crate) fn merged(mut parts: Vec<Part>) -> Vec<Part> {
+    parts.sort_by_key(|part| part.range.start);
+    let mut merged: Vec<Part> = Vec::new();
+    for part in parts {
+        match merged.last_mut().filter(|last| part.range.start < last.range.end) {
+            Some(last) => last.range.end = last.range.end.max(part.range.end),
+            None => merged.push(part),
+        }
+    }
+    merged
+}
+
 /// The parts of the value of a variable.
 pub(crate) fn of_variable(name: &str, value: &str) -> Vec<Part> {
     let whole = || vec![Part::new(0..value.len(), name)];
