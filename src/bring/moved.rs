@@ -223,11 +223,13 @@ impl Mover<'_, '_> {
             return;
         };
         let texts: Vec<&str> = args.iter().map(String::as_str).collect();
-        let mut parts = apart::of_arguments(&texts);
-        for (n, text) in texts.iter().enumerate() {
-            parts.extend(self.variables.places(text, "arg").into_iter().map(|part| (n, part)));
-        }
-        parts.sort_by_key(|(n, part)| (*n, part.range.start));
+        let found = apart::of_arguments(&texts);
+        let of = |(n, text): (usize, &&str)| {
+            let own = found.iter().filter(move |(of, _)| *of == n).map(|(_, part)| part.clone());
+            let all = apart::merged(own.chain(self.variables.places(text, "arg")).collect());
+            all.into_iter().map(move |part| (n, part))
+        };
+        let mut parts: Vec<(usize, Part)> = texts.iter().enumerate().flat_map(of).collect();
         // What is made of variables alone says nothing.
         parts.retain(|(n, part)| {
             let within = |range: &Range<usize>| range.start.max(part.range.start) < range.end.min(part.range.end);
