@@ -61,38 +61,34 @@ pub(crate) fn hidden(question: &str) -> io::Result<String> {
 /// Has a signal that ends the program give the terminal its echo back first.
 #[cfg(unix)]
 fn restore_at_the_end(usual: rustix::termios::Termios) -> io::Result<()> {
-    use std::sync::Once;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use rustix::termios::{OptionalActions, tcsetattr};
     use tokio::signal::unix::{SignalKind, signal};
 
-    static ONCE: Once = Once::new();
-    let mut made = Ok(());
-    ONCE.call_once(|| {
-        let watch = || -> io::Result<()> {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-            let inside = runtime.enter();
-            let (mut int, mut term) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-            let mut hup = signal(SignalKind::hangup())?;
-            drop(inside);
-            // It waits for as long as the process lives.
-            std::thread::Builder::new().name("terminal".to_owned()).spawn(move || {
-                let number = runtime.block_on(async {
-                    tokio::select! {
-                        _ = int.recv() => libc::SIGINT,
-                        _ = term.recv() => libc::SIGTERM,
-                        _ = hup.recv() => libc::SIGHUP,
-                    }
-                });
-                let _gone = tcsetattr(io::stdin(), OptionalActions::Now, &usual);
-                #[expect(clippy::exit, reason = "the thread that would return waits for the terminal")]
-                std::process::exit(128 + number);
-            })?;
-            Ok(())
-        };
-        made = watch();
-    });
-    made
+    static WATCHED: AtomicBool = AtomicBool::new(false);
+    if WATCHED.swap(true, Ordering::Relaxed) {
+        return Ok(());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let inside = runtime.enter();
+    let (mut int, mut term) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let mut hup = signal(SignalKind::hangup())?;
+    drop(inside);
+    // It waits for as long as the process lives.
+    std::thread::Builder::new().name("terminal".to_owned()).spawn(move || {
+        let number = runtime.block_on(async {
+            tokio::select! {
+                _ = int.recv() => libc::SIGINT,
+                _ = term.recv() => libc::SIGTERM,
+                _ = hup.recv() => libc::SIGHUP,
+            }
+        });
+        let _gone = tcsetattr(io::stdin(), OptionalActions::Now, &usual);
+        #[expect(clippy::exit, reason = "the thread that would return waits for the terminal")]
+        std::process::exit(128 + number);
+    })?;
+    Ok(())
 }
 
 /// The same where a terminal is not told so (not tried on Windows).

@@ -104,9 +104,10 @@ pub(crate) fn run(yes: bool, surroundings: &Surroundings, redactor: &Redactor) -
 
 /// That a person did not answer.
 fn unasked(error: io::Error) -> Failure {
-    let what = match error.kind() {
-        io::ErrorKind::UnexpectedEof => "the input has ended".to_owned(),
-        _ => format!("the terminal can't be read: {error}"),
+    let what = if error.kind() == io::ErrorKind::UnexpectedEof {
+        "the input has ended".to_owned()
+    } else {
+        format!("the terminal can't be read: {error}")
     };
     failure(Exit::Failed, format!("{what}; nothing was written"), "")
 }
@@ -119,7 +120,7 @@ fn passed_over(failure: Failure) -> Failure {
             what: what.replace("; nothing was written", "; it is passed over"),
             remedy: "once it is mended: mcp-pipe import".to_owned(),
         },
-        other => other,
+        other @ (Failure::Usage(_) | Failure::Option(_) | Failure::Config(_) | Failure::Run(_)) => other,
     }
 }
 
