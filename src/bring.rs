@@ -63,9 +63,23 @@ pub(crate) fn run(
     surroundings: &Surroundings,
     redactor: &Redactor,
 ) -> Result<Exit, Failure> {
+    without_death_by_size();
     match errand {
         Errand::Init { yes } => init::run(*yes, surroundings, redactor),
         Errand::Import(wanted) => import::run(wanted, surroundings, redactor),
         Errand::Connect(wanted) => connect::run(wanted, line, surroundings, redactor),
     }
 }
+
+/// Where a file may not grow (`ulimit -f`) the write is to fail, as on a full disk, and not to end the program halfway.
+#[cfg(unix)]
+fn without_death_by_size() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
+    let _inside = runtime.enter();
+    // The handler stays when this has gone.
+    let _never_awaited = signal(SignalKind::from_raw(libc::SIGXFSZ));
+}
+
+#[cfg(not(unix))]
+fn without_death_by_size() {}

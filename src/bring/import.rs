@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Import;
 use super::edit::{self, Put};
-use super::files::{self, Config, Writer, failure};
+use super::files::{self, Config, Lock, Writer, failure, one_line};
 use super::plan::{self, Plan, Present, Source};
 use super::programs::{self, PROGRAMS, Program, System};
 use super::report::Report;
@@ -18,6 +18,7 @@ use crate::secrecy::Redactor;
 use crate::words::{brief, brief_path, closest, quoted};
 
 pub(crate) fn run(wanted: &Import<'_>, surroundings: &Surroundings, redactor: &Redactor) -> Result<Exit, Failure> {
+    let _lock = if wanted.write { Some(Lock::wait(surroundings)?) } else { None };
     let config = Config::read(surroundings)?;
     let sources = sources(wanted.from, &config.path, surroundings)?;
     let plan = planned(&sources, &config, wanted.both, surroundings, redactor);
@@ -90,9 +91,10 @@ pub(crate) fn planned(
         folder: config.folder(),
         env: &surroundings.env,
         exists: &|path| path.is_file(),
+        held: surroundings.dotenv.vars().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         both,
     };
-    let plan = plan::plan(sources, &present, &|name| files::variable(surroundings, name));
+    let plan = plan::plan(sources, &present, &|name| config.variable(surroundings, name));
     redactor.add(plan.secrets.iter().cloned());
     let names: Vec<&str> = plan.steps.iter().flat_map(|step| [&*step.written, &*step.name]).collect();
     redactor.spare(names);
@@ -137,7 +139,7 @@ pub(crate) fn of_program(program: &Program, own: &Path, surroundings: &Surroundi
         let real = place.path.canonicalize().unwrap_or_else(|_| place.path.clone());
         let is_known =
             real == own || found.iter().any(|source| source.path.canonicalize().is_ok_and(|path| path == real));
-        let Some(text) = files::text(&place.path)?.filter(|_| !is_known) else { continue };
+        let Some(text) = files::foreign_text(&place.path)?.filter(|_| !is_known) else { continue };
         let value = files::value(&place.path, &text)?;
         if !config::lists(&value).0.is_empty() {
             let (habits, program) = (program.habits, program.name);
@@ -150,7 +152,7 @@ pub(crate) fn of_program(program: &Program, own: &Path, surroundings: &Surroundi
 /// A file that somebody has named.
 fn of_file(name: &str, surroundings: &Surroundings) -> Result<Source, Failure> {
     let path = joined(&surroundings.cwd, name);
-    let Some(text) = files::text(&path)? else {
+    let Some(text) = files::foreign_text(&path)? else {
         let meant = closest(name, PROGRAMS.iter().map(|program| program.name));
         let names: Vec<&str> = PROGRAMS.iter().map(|program| program.name).collect();
         let remedy = meant.map_or_else(
@@ -171,7 +173,7 @@ fn of_file(name: &str, surroundings: &Surroundings) -> Result<Source, Failure> {
 /// Writes what was planned: `.env` first, since the config names its variables. Tells where the copies are.
 ///
 /// # Errors
-/// What could not be written; nothing of it is, or only `.env`.
+/// What could not be written; nothing of it is.
 pub(crate) fn write(plan: &Plan, config: &Config) -> Result<Vec<PathBuf>, Failure> {
     let list = config.list();
     let servers = plan
@@ -189,7 +191,7 @@ pub(crate) fn write(plan: &Plan, config: &Config) -> Result<Vec<PathBuf>, Failur
         })?),
     };
     let path = dotenv(config);
-    let held = files::text(&path)?;
+    let held = config.dotenv.clone();
     let lines = lines(plan)?;
     let mut writer = Writer::new();
     if !lines.is_empty() {
@@ -207,7 +209,7 @@ fn lines(plan: &Plan) -> Result<Vec<String>, Failure> {
     let mut lines = Vec::new();
     for added in &plan.added {
         if added.value.reveal().is_empty() {
-            lines.push(format!("# For {}, to be filled in:", brief(&added.server).replace(['\n', '\r'], " ")));
+            lines.push(format!("# For {}, to be filled in:", one_line(&added.server)));
         }
         lines.push(edit::line(&added.name, added.value.reveal()).ok_or_else(|| {
             let what = format!(

@@ -6,7 +6,7 @@ use std::str::FromStr as _;
 use serde_json::{Map, Value, json};
 
 use super::ask;
-use super::files::{self, Config, failure};
+use super::files::{self, Config, Lock, failure, one_line};
 use super::import::{self, planned};
 use super::moved::Added;
 use super::plan::{Outcome, Plan, Source, Step};
@@ -15,8 +15,8 @@ use crate::config::{self, Surroundings};
 use crate::endpoint::Endpoint;
 use crate::error::{Exit, Failure};
 use crate::review::print;
-use crate::secrecy::{Redactor, Secret, address};
-use crate::words::{brief, brief_path, counted, quoted};
+use crate::secrecy::{Redactor, Secret, address, plain};
+use crate::words::{brief_path, counted, quoted};
 
 /// The variable that holds the endpoint.
 const ENDPOINT: &str = "MCP_ENDPOINT";
@@ -24,6 +24,7 @@ const ENDPOINT: &str = "MCP_ENDPOINT";
 const TRIES: usize = 3;
 
 pub(crate) fn run(yes: bool, surroundings: &Surroundings, redactor: &Redactor) -> Result<Exit, Failure> {
+    let _lock = Lock::wait(surroundings)?;
     let config = Config::read(surroundings)?;
     if config.text.is_some() {
         let what = format!("{} is there already, and is not written over", brief_path(&config.path));
@@ -34,19 +35,18 @@ pub(crate) fn run(yes: bool, surroundings: &Surroundings, redactor: &Redactor) -
         return Err(failure(Exit::Usage, what, "mcp-pipe init --yes does what would be offered"));
     }
     let answers = Answers { yes, redactor };
-    let told = |error: io::Error| failure(Exit::Failed, format!("the terminal can't be read: {error}"), "");
     let (is_set, endpoint) = answers.endpoint(surroundings)?;
     let mut sources = Vec::new();
     for program in PROGRAMS {
         match import::of_program(program, &config.path, surroundings) {
             Ok(found) => sources.extend(found),
             // It costs only itself.
-            Err(failure) => print(&failure.shown(redactor)),
+            Err(failure) => print(&passed_over(failure).shown(redactor)),
         }
     }
-    let sources = answers.chosen(sources, &config, surroundings).map_err(told)?;
+    let sources = answers.chosen(sources, &config, surroundings).map_err(unasked)?;
     let mut plan = planned(&sources, &config, false, surroundings, redactor);
-    if plan.new_servers().next().is_none() && answers.yes("Add a first example server?").map_err(told)? {
+    if plan.new_servers().next().is_none() && answers.yes("Add a first example server?").map_err(unasked)? {
         plan.steps.push(example(surroundings));
     }
     if let Some(endpoint) = &endpoint {
@@ -60,7 +60,7 @@ pub(crate) fn run(yes: bool, surroundings: &Surroundings, redactor: &Redactor) -
         let names: Vec<&str> = plan.added.iter().map(|added| added.name.as_str()).collect();
         let question =
             format!("Write {} into {}, for you alone?", names.join(", "), brief_path(&import::dotenv(&config)));
-        if !answers.yes(&question).map_err(told)? {
+        if !answers.yes(&question).map_err(unasked)? {
             to_set = plan.added.drain(..).map(|added| added.name).collect();
         }
     }
@@ -73,16 +73,16 @@ pub(crate) fn run(yes: bool, surroundings: &Surroundings, redactor: &Redactor) -
     }
     let mut out = format!("{}: {}\n", brief_path(&config.path), counted(plan.new_servers().count(), "server"));
     for step in &plan.steps {
-        let name = brief(&step.written);
+        let name = one_line(&step.written);
         match &step.outcome {
-            Outcome::Unusable(why) => out.push_str(&format!("  left out: {name}: {why}\n")),
+            Outcome::Unusable(why) => out.push_str(&format!("  left out: {name}: {}\n", plain::line(why))),
             Outcome::Taken(_) => {
                 out.push_str(&format!("  left out: {name}: another server has its name; see mcp-pipe import\n"))
             }
             Outcome::New(_) | Outcome::Same => {}
         }
         for (key, why) in step.left.iter().filter(|(key, _)| !key.is_empty()) {
-            out.push_str(&format!("  left out: {name}: {}: {why}\n", brief(key)));
+            out.push_str(&format!("  left out: {name}: {}: {}\n", one_line(key), plain::line(why)));
         }
     }
     for added in plan.added.iter().filter(|added| added.value.reveal().is_empty()) {
@@ -100,6 +100,28 @@ pub(crate) fn run(yes: bool, surroundings: &Surroundings, redactor: &Redactor) -
     out.push_str(&format!("Next: {next}\n"));
     print(&files::shown(&out, redactor));
     Ok(Exit::Success)
+}
+
+/// That a person did not answer.
+fn unasked(error: io::Error) -> Failure {
+    let what = if error.kind() == io::ErrorKind::UnexpectedEof {
+        "the input has ended".to_owned()
+    } else {
+        format!("the terminal can't be read: {error}")
+    };
+    failure(Exit::Failed, format!("{what}; nothing was written"), "")
+}
+
+/// The same of a file that costs nothing but itself.
+fn passed_over(failure: Failure) -> Failure {
+    match failure {
+        Failure::Asking { exit, what, .. } => Failure::Asking {
+            exit,
+            what: what.replace("; nothing was written", "; it is passed over"),
+            remedy: "once it is mended: mcp-pipe import".to_owned(),
+        },
+        other @ (Failure::Usage(_) | Failure::Option(_) | Failure::Config(_) | Failure::Run(_)) => other,
+    }
 }
 
 /// Who is asked, or what is taken in their place.
@@ -124,8 +146,7 @@ impl Answers<'_> {
         let question =
             "Endpoint, with its token (wss://host/path?token=…; not shown while you paste it; nothing for none):";
         for _ in 0..TRIES {
-            let said = ask::hidden(question)
-                .map_err(|error| failure(Exit::Failed, format!("the terminal can't be read: {error}"), ""))?;
+            let said = ask::hidden(question).map_err(unasked)?;
             if said.is_empty() {
                 return Ok((false, None));
             }
@@ -143,7 +164,7 @@ impl Answers<'_> {
         let mut chosen = Vec::new();
         for source in sources {
             let plan = planned(std::slice::from_ref(&source), config, false, surroundings, self.redactor);
-            let names: Vec<_> = plan.new_servers().map(|(name, _)| brief(name).into_owned()).collect();
+            let names: Vec<_> = plan.new_servers().map(|(name, _)| one_line(name)).collect();
             let title = programs::named(source.program).map_or("A file", |program| program.title);
             let question = format!("Import from {title} ({}): {}?", brief_path(&source.path), names.join(", "));
             if !names.is_empty() && self.yes(&question)? {

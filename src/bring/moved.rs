@@ -22,12 +22,20 @@ pub(crate) struct Added {
 pub(crate) struct Variables<'a> {
     known: &'a dyn Fn(&str) -> Option<String>,
     pub(crate) added: Vec<Added>,
+    /// What is a secret wherever it stands.
+    secrets: &'a [Secret],
 }
 
 impl<'a> Variables<'a> {
-    /// `known`: what variables hold that are set already.
-    pub(crate) fn new(known: &'a dyn Fn(&str) -> Option<String>) -> Self {
-        Variables { known, added: Vec::new() }
+    /// `known`: what variables hold that are set already. `secrets`: what is a secret wherever it stands.
+    pub(crate) fn new(known: &'a dyn Fn(&str) -> Option<String>, secrets: &'a [Secret]) -> Self {
+        Variables { known, added: Vec::new(), secrets }
+    }
+
+    /// The places in a text where a known secret stands.
+    fn places(&self, text: &str, name: &str) -> Vec<Part> {
+        let of = |secret: &Secret| apart::occurrences(text, secret.reveal());
+        self.secrets.iter().flat_map(of).map(|range| Part { range, name: name.to_owned() }).collect()
     }
 
     /// What a variable holds.
@@ -38,15 +46,22 @@ impl<'a> Variables<'a> {
 
     /// The variable that holds a value for a server: one that does already, or a new one. `hint`: what the value is called there.
     pub(crate) fn hold(&mut self, server: &str, hint: &str, value: &str) -> String {
-        let (server_name, hint) = (screaming(server), screaming(hint));
-        let word = |name: &str| name.split('_').next().unwrap_or_default().to_owned();
-        let name = if word(&hint) == word(&server_name) { hint } else { format!("{server_name}_{hint}") };
-        let name = if is_setting(&name) { format!("{name}_VALUE") } else { name };
-        let numbered = (2..).map(|n: usize| format!("{name}_{n}"));
-        let mut names = std::iter::once(name.clone()).chain(numbered);
         let fits = |name: &String| self.get(name).is_none_or(|there| there == value);
-        let name = names.find(fits).unwrap_or(name);
+        let name = names(server, hint).find(fits).unwrap_or_default();
         self.set(&name, value, server);
+        name
+    }
+
+    /// The variable for what a person is asked: never one that is set, which may hold what belongs to another server. `own`: whether the
+    /// server has this variable from a run before.
+    pub(crate) fn ask(&mut self, server: &str, hint: &str, default: &str, own: &dyn Fn(&str) -> bool) -> String {
+        let fits = |name: &String| {
+            let is_asked =
+                |added: &Added| added.name == *name && added.server == server && added.value.reveal() == default;
+            self.get(name).is_none() || self.added.iter().any(is_asked) || own(name)
+        };
+        let name = names(server, hint).find(fits).unwrap_or_default();
+        self.set(&name, default, server);
         name
     }
 
@@ -67,6 +82,15 @@ impl<'a> Variables<'a> {
         });
         value
     }
+}
+
+/// The names that a variable of a server may have, the best one first; there is no end of them.
+fn names(server: &str, hint: &str) -> impl Iterator<Item = String> {
+    let (server, hint) = (screaming(server), screaming(hint));
+    let word = |name: &str| name.split('_').next().unwrap_or_default().to_owned();
+    let name = if word(&hint) == word(&server) { hint } else { format!("{server}_{hint}") };
+    let name = if is_setting(&name) { format!("{name}_VALUE") } else { name };
+    std::iter::once(name.clone()).chain((2..).map(move |n: usize| format!("{name}_{n}")))
 }
 
 /// A name as variables have them.
@@ -100,9 +124,11 @@ pub(crate) fn secrets(
     entry: &mut Map<String, Value>,
     replaces: Replaces,
     variables: &mut Variables<'_>,
+    left: &mut Vec<(String, String)>,
 ) -> Result<(), String> {
     let mut mover = Mover { server, replaces, variables };
     mover.arguments(entry);
+    mover.stay(entry, left)?;
     for (key, value) in entry.iter_mut() {
         match key.as_str() {
             "env" | "headers" | "endpointHeaders" | "auth" => mover.members(key, value),
@@ -120,6 +146,33 @@ struct Mover<'m, 'v> {
 }
 
 impl Mover<'_, '_> {
+    /// Looks at what stays as it is written, since no variable is replaced there.
+    fn stay(&self, entry: &mut Map<String, Value>, left: &mut Vec<(String, String)>) -> Result<(), String> {
+        let has_secret = |text: &str| !self.variables.places(text, "").is_empty();
+        let command = entry.get("command").and_then(Value::as_str).unwrap_or_default();
+        let is_line = command.contains(|c: char| c.is_whitespace() || c == '=');
+        if has_secret(command) || (is_line && !apart::of_arguments(&[command]).is_empty()) {
+            return Err("has what may be a secret in its command; write program, args and env apart".to_owned());
+        }
+        let moved = ["args", "env", "headers", "endpointHeaders", "auth", "url", "serverUrl", "endpoint", "command"];
+        let (mut keys, mut names) = (Vec::new(), false);
+        for (key, value) in entry.iter() {
+            if !moved.contains(&key.as_str()) && has_secret(&value.to_string()) {
+                keys.push(key.clone());
+            }
+            let members = value.as_object().into_iter().flatten();
+            names |= moved.contains(&key.as_str()) && members.into_iter().any(|(name, _)| has_secret(name));
+        }
+        if names {
+            return Err("has what is a secret elsewhere as the name of a variable or a header".to_owned());
+        }
+        for key in keys {
+            entry.remove(&key);
+            left.push((key, "holds what is a secret elsewhere".to_owned()));
+        }
+        Ok(())
+    }
+
     /// The values of an object, by their names.
     fn members(&mut self, of: &str, value: &mut Value) {
         for (name, value) in value.as_object_mut().into_iter().flatten() {
@@ -144,6 +197,7 @@ impl Mover<'_, '_> {
         if is_literal || matches!(expand(text, |_| Some(String::new())), Err(ExpandError::Malformed)) {
             return format!("${{{}}}", self.variables.hold(self.server, name, text));
         }
+        let parts = apart::merged(parts.into_iter().chain(self.variables.places(text, name)).collect());
         let mut out = text.to_owned();
         let literals = literals(text, 0);
         let has_variables = text.contains("${");
@@ -169,7 +223,13 @@ impl Mover<'_, '_> {
             return;
         };
         let texts: Vec<&str> = args.iter().map(String::as_str).collect();
-        let mut parts = apart::of_arguments(&texts);
+        let found = apart::of_arguments(&texts);
+        let of = |(n, text): (usize, &&str)| {
+            let own = found.iter().filter(move |(of, _)| *of == n).map(|(_, part)| part.clone());
+            let all = apart::merged(own.chain(self.variables.places(text, "arg")).collect());
+            all.into_iter().map(move |part| (n, part))
+        };
+        let mut parts: Vec<(usize, Part)> = texts.iter().enumerate().flat_map(of).collect();
         // What is made of variables alone says nothing.
         parts.retain(|(n, part)| {
             let within = |range: &Range<usize>| range.start.max(part.range.start) < range.end.min(part.range.end);
@@ -327,9 +387,9 @@ mod tests {
 
     fn moved(entry: Value, replaces: Replaces) -> (Value, Vec<(String, String)>) {
         let known = |name: &str| (name == "HOME").then(|| "/home/u".to_owned());
-        let mut variables = Variables::new(&known);
+        let mut variables = Variables::new(&known, &[]);
         let mut made = entry.as_object().unwrap().clone();
-        secrets("my-db", &mut made, replaces, &mut variables).unwrap();
+        secrets("my-db", &mut made, replaces, &mut variables, &mut Vec::new()).unwrap();
         let made = Value::Object(made);
         if replaces == Replaces::Braces {
             assert_eq!(
@@ -415,7 +475,7 @@ mod tests {
             "A_KEY_2" => Some("same".to_owned()),
             _ => None,
         };
-        let mut variables = Variables::new(&known);
+        let mut variables = Variables::new(&known, &[]);
         assert_eq!(variables.hold("a", "KEY", "same"), "A_KEY_2");
         assert_eq!(variables.hold("a", "KEY", "third"), "A_KEY_3");
         assert_eq!(variables.hold("mcp", "ENDPOINT", "x"), "MCP_ENDPOINT_VALUE");

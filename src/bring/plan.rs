@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 
 use super::client;
-use super::moved::{self, Added, Variables, screaming};
+use super::edit;
+use super::moved::{self, Added, Variables};
 use crate::config::{self, Environment, Habits, List};
 use crate::endpoint::{is_placeholder, looks_like_endpoint};
-use crate::secrecy::{Secret, address};
+use crate::secrecy::{Secret, address, apart};
 
 /// A file of another program, as read.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub(crate) struct Present<'a> {
     /// The folder of the config.
     pub(crate) folder: &'a Path,
     pub(crate) env: &'a Environment,
+    /// The variables of `.env`.
+    pub(crate) held: Vec<(String, String)>,
     /// Whether a file is there.
     pub(crate) exists: &'a dyn Fn(&Path) -> bool,
     /// Whether a server is taken over under another name where its own is taken.
@@ -77,6 +80,8 @@ pub(crate) struct Plan {
     pub(crate) notes: Vec<(usize, String)>,
     /// What may be seen nowhere.
     pub(crate) secrets: Vec<Secret>,
+    /// What was moved into variables, also of servers that are not added.
+    pub(crate) moved: Vec<Secret>,
 }
 
 impl Plan {
@@ -96,11 +101,33 @@ impl Plan {
 
 /// Plans how the servers of some files are taken over. `known`: what variables hold that are set.
 pub(crate) fn plan(sources: &[Source], present: &Present<'_>, known: &dyn Fn(&str) -> Option<String>) -> Plan {
+    let of = |(name, value): &(String, String)| {
+        let parts = apart::of_variable(name, value).into_iter();
+        parts.filter_map(|part| value.get(part.range).map(Secret::new)).collect::<Vec<_>>()
+    };
+    let mut secrets: Vec<Secret> = present.held.iter().flat_map(of).collect();
+    // What is a secret in one server is one in all of them, those before it, too.
+    secrets.extend(knowing(sources, present, known, &secrets).moved);
+    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.reveal().len()));
+    secrets.dedup_by(|one, other| one.reveal() == other.reveal());
+    knowing(sources, present, known, &secrets)
+}
+
+/// The same with the secrets known that are to stand nowhere.
+fn knowing(
+    sources: &[Source],
+    present: &Present<'_>,
+    known: &dyn Fn(&str) -> Option<String>,
+    secrets: &[Secret],
+) -> Plan {
     let mut plan = Plan::default();
-    let mut variables = Variables::new(known);
+    let mut variables = Variables::new(known, secrets);
     let mut servers = present.servers.clone();
     for (n, source) in sources.iter().enumerate() {
         plan.secrets.extend(texts(&source.value).into_iter().flat_map(|text| address::in_text(&text)));
+        // What stays in a query, since it is plainly no secret, may be seen.
+        let stays = |text: &str| text.contains('=') && apart::of_address(&format!("x://h/?{text}")).is_empty();
+        plan.secrets.retain(|secret| !stays(secret.reveal()));
         let (lists, others) = config::lists(&source.value);
         let settings = source.value.get("mcpServerConfig");
         for List { folder, servers: found } in lists {
@@ -109,11 +136,29 @@ pub(crate) fn plan(sources: &[Source], present: &Present<'_>, known: &dyn Fn(&st
                 let value = with_switches(value, settings.and_then(|all| all.get(&written)));
                 let before = variables.added.len();
                 let mut left = Vec::new();
-                let outcome = take(source, (&written, &value), folder, present, &mut variables, &mut left);
-                let (name, outcome) = match outcome {
-                    Ok(entry) => place(&written, source.program, entry, &servers, present.both, &variables),
+                let taken = |again: bool, variables: &mut Variables<'_>, left: &mut Vec<(String, String)>| match take(
+                    source,
+                    (&written, &value),
+                    folder,
+                    (present, again),
+                    variables,
+                    left,
+                ) {
+                    Ok(entry) => place(&written, source.program, entry, &servers, present.both, variables),
                     Err(why) => (written.clone(), Outcome::Unusable(why)),
                 };
+                let (mut name, mut outcome) = taken(true, &mut variables, &mut left);
+                if outcome != Outcome::Same {
+                    variables.added.truncate(before);
+                    left.clear();
+                    (name, outcome) = taken(false, &mut variables, &mut left);
+                }
+                let new = variables.added.get(before..).unwrap_or_default();
+                plan.moved.extend(new.iter().map(|added| added.value.clone()));
+                if let Some(added) = new.iter().find(|added| edit::line(&added.name, added.value.reveal()).is_none()) {
+                    let why = format!("the value for {} has a character that no line of .env can hold", added.name);
+                    outcome = Outcome::Unusable(why);
+                }
                 match &outcome {
                     Outcome::New(entry) => drop(servers.insert(name.clone(), Value::Object(entry.clone()))),
                     Outcome::Same => variables.added.truncate(before),
@@ -147,7 +192,7 @@ fn take(
     source: &Source,
     (name, value): (&str, &Value),
     folder: Option<&Path>,
-    present: &Present<'_>,
+    (present, again): (&Present<'_>, bool),
     variables: &mut Variables<'_>,
     left: &mut Vec<(String, String)>,
 ) -> Result<Map<String, Value>, String> {
@@ -159,10 +204,14 @@ fn take(
     let made = config::foreign_entry(value, source.habits, elsewhere, present.env)?;
     let mut entry = made.entry;
     left.extend(made.left);
+    // Another run may have taken it over: then it has its variable.
+    let there = [name.to_owned(), format!("{name}-{}", source.program)].map(|name| present.servers.get(&name));
+    let there: Vec<String> = there.into_iter().flatten().flat_map(texts).filter(|_| again).collect();
+    let own = |name: &str| there.iter().any(|text| text.contains(&format!("${{{name}}}")));
     for value in entry.values_mut() {
-        config::each_text(value, &mut |text| *text = asked(text, &source.value, variables, name));
+        config::each_text(value, &mut |text| *text = asked(text, &source.value, variables, (name, &own), left));
     }
-    moved::secrets(name, &mut entry, source.habits.replaces, variables)?;
+    moved::secrets(name, &mut entry, source.habits.replaces, variables, left)?;
     let odd = config::judge(name, &entry)?;
     config::usable(&variables.expanded(&Value::Object(entry.clone())))?;
     // A file that is named and is not there would keep all servers from starting.
@@ -184,15 +233,23 @@ fn is_itself(name: &str, value: &Value) -> bool {
 }
 
 /// A text in which VS Code's questions are variables, with the defaults of these questions.
-fn asked(text: &str, file: &Value, variables: &mut Variables<'_>, server: &str) -> String {
+fn asked(
+    text: &str,
+    file: &Value,
+    variables: &mut Variables<'_>,
+    (server, own): (&str, &dyn Fn(&str) -> bool),
+    left: &mut Vec<(String, String)>,
+) -> String {
     let (mut out, mut rest) = (String::new(), text);
     while let Some((before, behind)) = rest.split_once("${input:") {
         let Some((id, after)) = behind.split_once('}') else { break };
-        let name = screaming(id);
         let inputs = file.get("inputs").or_else(|| file.get("mcp")?.get("inputs"));
         let input = inputs.and_then(Value::as_array).and_then(|all| all.iter().find(|input| input["id"] == *id));
         let default = input.and_then(|input| input["default"].as_str()).unwrap_or_default();
-        variables.set(&name, default, server);
+        let name = variables.ask(server, id, default, own);
+        if default.is_empty() {
+            left.push((String::new(), format!("${{input:{id}}} is {name} in .env, to be filled in")));
+        }
         out.extend([before, "${", &name, "}"]);
         rest = after;
     }
@@ -254,7 +311,8 @@ fn with_switches(mut value: Value, settings: Option<&Value>) -> Value {
 fn endpoints(n: usize, source: &Source, present: &Present<'_>, plan: &mut Plan, variables: &mut Variables<'_>) {
     let Some(written) = source.value.get("mcpEndpoint") else { return };
     let all = written.as_array().cloned().unwrap_or_else(|| vec![written.clone()]);
-    let is_address = |text: &&str| looks_like_endpoint(text) && !is_placeholder(text);
+    let is_address =
+        |text: &&str| looks_like_endpoint(text) && !is_placeholder(text) && !text.contains(char::is_control);
     let addresses: Vec<&str> = all.iter().filter_map(Value::as_str).map(str::trim).filter(is_address).collect();
     plan.secrets.extend(addresses.iter().flat_map(|address| crate::secrecy::address::secrets(address)));
     let mut note = |what: &str| plan.notes.push((n, format!("mcpEndpoint: {what}")));
@@ -326,8 +384,15 @@ mod tests {
     fn planned(sources: &[Source], servers: Value, both: bool, set: &[(&str, &str)]) -> Plan {
         let env = Environment::default();
         let servers = servers.as_object().unwrap().clone();
-        let present =
-            Present { servers, has_endpoints: false, folder: Path::new("/c"), env: &env, exists: &|_| false, both };
+        let present = Present {
+            servers,
+            has_endpoints: false,
+            folder: Path::new("/c"),
+            env: &env,
+            exists: &|_| false,
+            both,
+            held: Vec::new(),
+        };
         let set: Vec<(String, String)> = set.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
         plan(sources, &present, &|name| set.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone()))
     }
@@ -369,9 +434,66 @@ mod tests {
             "servers": {"a": {"command": "x", "env": {"K": "${input:my-key}", "TZ": "${input:tz}"}}}});
         let plan = planned(&[source("vscode", file)], json!({}), false, &[]);
         let (_, entry) = plan.new_servers().next().unwrap();
-        assert_eq!(entry["env"], json!({"K": "${MY_KEY}", "TZ": "${TZ}"}));
+        assert_eq!(entry["env"], json!({"K": "${A_MY_KEY}", "TZ": "${A_TZ}"}));
         let added: Vec<(&str, &str)> = plan.added.iter().map(|a| (&*a.name, a.value.reveal())).collect();
-        assert_eq!(added, [("MY_KEY", ""), ("TZ", "UTC")]);
+        assert_eq!(added, [("A_MY_KEY", ""), ("A_TZ", "UTC")]);
+    }
+
+    #[test]
+    fn a_question_never_gets_what_is_set_for_another_server() {
+        let file = || {
+            json!({"inputs": [{"id": "github_token"}], "servers": {"github": {"url": "https://h/",
+            "headers": {"Authorization": "Bearer ${input:github_token}"}}}})
+        };
+        let set = [("GITHUB_TOKEN", "s3cret"), ("GITHUB_TOKEN_2", "")];
+        let first = planned(&[source("vscode", file())], json!({}), false, &set[..1]);
+        let (_, entry) = first.new_servers().next().unwrap();
+        assert_eq!(entry["headers"]["Authorization"], "Bearer ${GITHUB_TOKEN_2}");
+        assert!(first.steps[0].left[0].1.contains("GITHUB_TOKEN_2"));
+        // A second run finds its own.
+        let there = json!({"github": entry});
+        assert_eq!(outcomes(&planned(&[source("vscode", file())], there.clone(), false, &set)), [("github", "same")]);
+        // A stranger's server of that name does not get it.
+        let other = json!({"servers": {"github": {"url": "https://evil/",
+            "headers": {"Authorization": "Bearer ${input:github_token}"}}}});
+        let both = planned(&[source("vscode", other)], there, true, &set);
+        let (_, entry) = both.new_servers().next().unwrap();
+        assert_eq!(entry["headers"]["Authorization"], "Bearer ${GITHUB_TOKEN_3}");
+    }
+
+    #[test]
+    fn what_is_a_secret_somewhere_stands_nowhere() {
+        let file = json!({"mcpServers": {
+            "a": {"command": "x", "args": ["use S3cr3tP4ss now"], "env": {"NOTE": "letmein"}, "tools": {"describe": {"t": "by letmein"}}},
+            "b": {"command": "npx -y x --api-key sk-live-0123456789", "env": {"PASSWORD": "letmein", "T_KEY": "S3cr3tP4ss"}},
+            "c": {"command": "x", "args": ["-v", "heldByEnv9"]},
+            "d": {"command": "letmein"}}});
+        let env = Environment::default();
+        let present = Present {
+            servers: Map::new(),
+            has_endpoints: false,
+            folder: Path::new("/c"),
+            env: &env,
+            exists: &|_| false,
+            both: false,
+            held: vec![("O_TOKEN".to_owned(), "heldByEnv9".to_owned()), ("LEVEL".to_owned(), "verbose".to_owned())],
+        };
+        let plan =
+            plan(&[source("claude", file)], &present, &|name| (name == "O_TOKEN").then(|| "heldByEnv9".to_owned()));
+        assert_eq!(outcomes(&plan), [("a", "new"), ("b", "new"), ("c", "new"), ("d", "unusable")]);
+        let written: String = plan.new_servers().map(|(_, entry)| json!(entry).to_string()).collect();
+        for secret in ["letmein", "S3cr3tP4ss", "sk-live", "heldByEnv9"] {
+            assert!(!written.contains(secret), "{secret} in {written}");
+        }
+        assert!(plan.steps[0].left.iter().any(|(key, _)| key == "tools"), "{:?}", plan.steps[0].left);
+    }
+
+    #[test]
+    fn a_value_that_no_line_can_hold_costs_its_server_only() {
+        let file = json!({"mcpServers": {"a": {"command": "x", "env": {"A_TOKEN": "a\rb"}}, "b": {"command": "y"}}});
+        let plan = planned(&[source("claude", file)], json!({}), false, &[]);
+        assert_eq!(outcomes(&plan), [("a", "unusable"), ("b", "new")]);
+        assert!(plan.added.is_empty());
     }
 
     #[test]

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
+use super::files::one_line;
 use super::plan::{Outcome, Plan, Source, Step};
 use super::programs;
-use crate::words::{brief, brief_path, counted};
+use crate::secrecy::plain;
+use crate::words::{brief_path, counted};
 
 /// The number of the form in which this is told as JSON; another one where a program has to be changed to read it.
 const SCHEMA: u32 = 1;
@@ -51,7 +53,7 @@ impl Report<'_> {
                 self.step(&mut out, step);
             }
             for (_, note) in self.plan.notes.iter().filter(|(of, _)| *of == n) {
-                let _ = writeln!(out, "  {note}");
+                let _ = writeln!(out, "  {}", plain::line(note));
             }
             out.push('\n');
         }
@@ -61,27 +63,31 @@ impl Report<'_> {
     }
 
     fn step(&self, out: &mut String, step: &Step) {
-        let (word, name) = (step.outcome.word(), brief(&step.written));
+        let (word, name) = (step.outcome.word(), one_line(&step.written));
         let what = match &step.outcome {
-            Outcome::New(entry) if step.name != step.written => format!("as {}: {}", brief(&step.name), reached(entry)),
+            Outcome::New(entry) if step.name != step.written => {
+                format!("as {}: {}", one_line(&step.name), reached(entry))
+            }
             Outcome::New(entry) => reached(entry),
-            Outcome::Same if step.name != step.written => format!("is in the config already, as {}", brief(&step.name)),
+            Outcome::Same if step.name != step.written => {
+                format!("is in the config already, as {}", one_line(&step.name))
+            }
             Outcome::Same => "is in the config already".to_owned(),
             Outcome::Taken(keys) => {
                 let program = self.sources.get(step.source).map_or("", |source| source.program);
                 let other = format!("{}-{program}", step.written);
-                let keys = keys.join(", ");
-                format!("another server has that name (different: {keys}); --both takes it as {}", brief(&other))
+                let keys = one_line(&keys.join(", "));
+                format!("another server has that name (different: {keys}); --both takes it as {}", one_line(&other))
             }
-            Outcome::Unusable(why) => why.clone(),
+            Outcome::Unusable(why) => plain::line(why).into_owned(),
         };
         let _ = writeln!(out, "  {word:WORD$}{name}: {what}");
         if !step.variables.is_empty() {
             let _ = writeln!(out, "  {:WORD$}in .env: {}", "", step.variables.join(", "));
         }
         for (key, why) in &step.left {
-            let key = if key.is_empty() { "note".to_owned() } else { format!("left out: {}", brief(key)) };
-            let _ = writeln!(out, "  {:WORD$}{key}: {why}", "");
+            let key = if key.is_empty() { "note".to_owned() } else { format!("left out: {}", one_line(key)) };
+            let _ = writeln!(out, "  {:WORD$}{key}: {}", "", plain::line(why));
         }
     }
 
@@ -107,7 +113,7 @@ impl Report<'_> {
             let _ = writeln!(out, "{}", brief_path(self.dotenv));
             for added in &self.plan.added {
                 match added.value.reveal() {
-                    "" => drop(writeln!(out, "+ {}=   to be filled in, for {}", added.name, brief(&added.server))),
+                    "" => drop(writeln!(out, "+ {}=   to be filled in, for {}", added.name, one_line(&added.server))),
                     _ => drop(writeln!(out, "+ {}={}", added.name, added.value)),
                 }
             }
@@ -125,7 +131,7 @@ impl Report<'_> {
         let all = counted(self.plan.steps.len(), "server");
         let _ = writeln!(out, "{all}: {}.", if parts.is_empty() { "none".to_owned() } else { parts.join(", ") });
         if !self.inheriting.is_empty() && self.plan.added.iter().any(|added| !added.value.reveal().is_empty()) {
-            let names: Vec<_> = self.inheriting.iter().take(5).map(|name| brief(name)).collect();
+            let names: Vec<_> = self.inheriting.iter().take(5).map(|name| one_line(name)).collect();
             let more = if self.inheriting.len() > names.len() { " and others" } else { "" };
             let _ = writeln!(
                 out,
@@ -190,7 +196,7 @@ fn reached(entry: &Map<String, Value>) -> String {
     if let Some(command) = text("command") {
         let args = entry.get("args").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
         let line: Vec<&str> = std::iter::once(command).chain(args).collect();
-        return brief(&line.join(" ")).into_owned();
+        return one_line(&line.join(" "));
     }
-    brief(text("url").or_else(|| text("serverUrl")).unwrap_or_default()).into_owned()
+    one_line(text("url").or_else(|| text("serverUrl")).unwrap_or_default())
 }

@@ -13,8 +13,8 @@ Examples:
   mcp-pipe init         asks for the endpoint, which servers of other programs to take over, and what goes into .env
   mcp-pipe init --yes   does what would be offered: all servers that are found, else an example
 
-It writes mcp_config.json and .env (for you alone), and over nothing.
-Exit code: 0 written, 1 something can't be read or written, 2 there is a config already, or nobody to ask, 78 a file is no JSON";
+It writes mcp_config.json and .env (for you alone), and over nothing. A file of another program that can't be read is told, and passed over.
+Exit code: 0 written, 1 something can't be read or written, or the input ended, 2 there is a config already, or nobody to ask, 78 the config is no JSON";
 
 const IMPORT_EXAMPLES: &str = "\
 Examples:

@@ -170,6 +170,9 @@ impl Entry {
                 let why = "a person logs in by \"auth\": {\"login\": {}}, and mcp-pipe login with the server's name";
                 self.leave(key, why.to_owned());
             }
+            (Taken::As("command"), Value::String(line)) if words(line).is_some() => {
+                self.take(key, &json!(words(line)), habits);
+            }
             (Taken::As("command"), Value::Array(line)) => {
                 let mut line = line.iter().cloned();
                 if let Some(program) = line.next() {
@@ -252,6 +255,27 @@ impl Entry {
         }
         self.entry.entry("inheritEnv").or_insert(json!(false));
     }
+}
+
+/// The program and the arguments of a command that is written as one line, with quotes as for a shell. `None` if it is a program alone,
+/// the path of which may have blanks.
+fn words(line: &str) -> Option<Vec<String>> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    for c in line.chars() {
+        match quote {
+            Some(open) if c == open => quote = None,
+            None if c == '"' || c == '\'' => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            None if c.is_whitespace() => words.extend(word.take()),
+            Some(_) | None => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    let first = words.first().filter(|_| words.len() > 1 && quote.is_none())?;
+    let is_argument = |word: &String| word.starts_with('-') || word.contains('=');
+    (!first.contains(['/', '\\']) || words[1..].iter().any(is_argument)).then_some(words)
 }
 
 /// A program's path with the variables of the environment in it replaced; `None` if there are none.
@@ -435,6 +459,23 @@ mod tests {
             let refused = entry(&written, PLAIN, None, &Environment::default()).unwrap_err();
             assert!(refused.contains(want), "{refused}");
         }
+    }
+
+    #[test]
+    fn a_command_of_one_line_is_a_program_with_arguments() {
+        for (line, want) in [
+            ("npx -y x --api-key 'a b'", Some(vec!["npx", "-y", "x", "--api-key", "a b"])),
+            ("/usr/bin/env A=\"b c\" npx", Some(vec!["/usr/bin/env", "A=b c", "npx"])),
+            ("/Applications/My App/run", None),
+            ("C:\\Program Files\\x.exe", None),
+            ("npx", None),
+            ("npx 'open", None),
+        ] {
+            let want: Option<Vec<String>> = want.map(|words| words.into_iter().map(str::to_owned).collect());
+            assert_eq!(words(line), want, "{line}");
+        }
+        let (entry, _) = made(&json!({"args": ["z"], "command": "npx -y"}), PLAIN, None);
+        assert_eq!(entry, json!({"command": "npx", "args": ["-y", "z"], "inheritEnv": false}));
     }
 
     #[test]

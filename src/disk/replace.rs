@@ -17,7 +17,7 @@ pub(crate) struct Before {
 }
 
 /// Puts a text into a file. What was there is copied to `FILE.backup-STAMP`, beside it. A link is followed, and stays; the file keeps
-/// its mode and owner. Tells where the copy is, if there was something to copy.
+/// its mode and owner, and the copy is for that owner alone. Tells where the copy is, if there was something to copy.
 ///
 /// # Errors
 /// Nothing was changed: what the system says, or that the file has changed meanwhile.
@@ -42,21 +42,47 @@ pub(crate) fn replace(path: &Path, before: &Before, text: &str, stamp: &str) -> 
         Some(bytes) => Some(copy(path, bytes, like.as_ref(), stamp)?),
         None => None,
     };
+    put(target, folder, text, like.as_ref(), before.is_private).inspect_err(|_| {
+        // Of what has not changed no copy is needed.
+        let _gone = copy.as_ref().map(fs::remove_file);
+    })?;
+    // The name, too, is to last; where a folder can't be opened for that, it does mostly.
+    let _synced = File::open(folder).and_then(|folder| folder.sync_all());
+    Ok(copy)
+}
+
+/// Puts a text in the place of a file, or of none.
+fn put(target: &Path, folder: &Path, text: &str, like: Option<&fs::Metadata>, is_private: bool) -> io::Result<()> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".mcp-pipe.");
     // A new file that is for others, too, is made as any other; the rest stays for its owner until it is told otherwise.
     #[cfg(unix)]
-    if like.is_none() && !before.is_private {
+    if like.is_none() && !is_private {
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     }
     let mut new = builder.tempfile_in(folder)?;
     new.write_all(text.as_bytes())?;
-    give(new.as_file(), like.as_ref(), before.is_private)?;
+    give(new.as_file(), like, is_private)?;
     new.as_file().sync_all()?;
     new.persist(target).map_err(|error| error.error)?;
-    // The name, too, is to last; where a folder can't be opened for that, it does mostly.
-    let _synced = File::open(folder).and_then(|folder| folder.sync_all());
-    Ok(copy)
+    Ok(())
+}
+
+/// Takes back what [`replace`] has done, as far as nobody has changed it since.
+pub(crate) fn undo(path: &Path, before: &Before, text: &str, copy: Option<&Path>) {
+    if !fs::read(path).is_ok_and(|now| now == text.as_bytes()) {
+        return;
+    }
+    let undone = match &before.text {
+        Some(old) => path.canonicalize().and_then(|target| {
+            let folder = target.parent().unwrap_or(Path::new("."));
+            put(&target, folder, old, Some(&fs::metadata(&target)?), before.is_private)
+        }),
+        None => fs::remove_file(path),
+    };
+    if undone.is_ok() {
+        let _gone = copy.map(fs::remove_file);
+    }
 }
 
 /// A copy beside a file, under a name that nothing has.
@@ -73,10 +99,12 @@ fn copy(path: &Path, bytes: &[u8], like: Option<&fs::Metadata>, stamp: &str) -> 
         }
         match options.open(&name) {
             Ok(mut file) => {
-                file.write_all(bytes)?;
-                give(&file, like, false)?;
-                file.sync_all()?;
-                return Ok(name.into());
+                let written =
+                    file.write_all(bytes).and_then(|()| give(&file, like, true)).and_then(|()| file.sync_all());
+                if written.is_err() {
+                    let _gone = fs::remove_file(&name);
+                }
+                return written.map(|()| name.into());
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
@@ -131,7 +159,7 @@ mod tests {
             (fs::read_to_string(&copy).unwrap(), fs::read_to_string(&path).unwrap()),
             ("old".into(), "new".into())
         );
-        assert_eq!((mode(&copy), mode(&path)), (0o640, 0o640));
+        assert_eq!((mode(&copy), mode(&path)), (0o600, 0o640));
         let second = put(&path, Some("new"), true).unwrap().unwrap();
         assert_eq!(second, dir.path().join("a.json.backup-20261129-120000-2"));
         assert_eq!((fs::read_to_string(&copy).unwrap(), mode(&path)), ("old".into(), 0o600), "no copy is written over");
@@ -158,6 +186,23 @@ mod tests {
         assert_eq!(fs::read_to_string(&real).unwrap(), "new");
         fs::remove_file(&real).unwrap();
         assert!(put(&link, None, false).is_err() && !real.exists());
+    }
+
+    #[test]
+    fn what_was_done_is_taken_back_unless_somebody_has_changed_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        for before in [Some("old"), None] {
+            let before = Before { text: before.map(str::to_owned), is_private: true };
+            before.text.as_ref().inspect(|text| fs::write(&path, text).unwrap());
+            let copy = replace(&path, &before, "new", "x").unwrap();
+            undo(&path, &before, "other", copy.as_deref());
+            assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+            undo(&path, &before, "new", copy.as_deref());
+            assert_eq!(fs::read_to_string(&path).ok(), before.text);
+            assert!(copy.is_none_or(|copy| !copy.exists()));
+            let _gone = fs::remove_file(&path);
+        }
     }
 
     #[test]

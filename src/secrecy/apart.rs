@@ -4,6 +4,8 @@
 
 use std::ops::Range;
 
+use serde_json::Value;
+
 use super::address::{SCHEMES, is_secret_segment, is_telling, parameter, start_in};
 use super::stranger::looks_secret;
 
@@ -26,6 +28,28 @@ const PREFIXES: &[&str] = &[
 ];
 /// How the name of a variable or an option ends that holds a place, and no secret.
 const PLACES: &[&str] = &["file", "path", "dir", "folder", "url", "uri", "host", "endpoint", "type", "mode", "name"];
+/// Headers that say what is sent or wanted, not who asks.
+const HARMLESS_HEADERS: &[&str] = &[
+    "accept",
+    "accept-charset",
+    "accept-encoding",
+    "accept-language",
+    "cache-control",
+    "connection",
+    "content-type",
+    "host",
+    "mcp-protocol-version",
+    "origin",
+    "referer",
+    "user-agent",
+];
+/// Options behind which no value stands, but the next argument.
+const FLAGS: &[&str] =
+    &["i", "t", "it", "d", "y", "rm", "init", "interactive", "tty", "detach", "yes", "quiet", "verbose"];
+/// Options that take a key, by their one letter.
+const SHORT_KEYS: &[&str] = &["k"];
+/// What may stand before a colon without being a user: registries of packages.
+const REGISTRIES: &[&str] = &["npm", "jsr", "pypi", "docker", "github", "gitlab", "git", "file", "node"];
 /// Fewest letters and digits in a row, digits among them, that are no name of a file or folder.
 const LONG_NAME: usize = 32;
 /// Longest user name of an address that is shown where a password follows, in bytes.
@@ -49,6 +73,38 @@ impl Part {
     }
 }
 
+/// Fewest characters of a secret that is looked for elsewhere: less would be found by chance. With a digit fewer do.
+const FOUND: usize = 6;
+const FOUND_WITH_DIGIT: usize = 4;
+
+/// Where a secret stands in a text; one that is a word, only as a word.
+pub(crate) fn occurrences(text: &str, secret: &str) -> Vec<Range<usize>> {
+    let has_digit = secret.bytes().any(|b| b.is_ascii_digit());
+    if secret.len() < if has_digit { FOUND_WITH_DIGIT } else { FOUND } {
+        return Vec::new();
+    }
+    let is_part_of_word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+    let is_alone = |at: usize| {
+        !is_part_of_word(text[..at].chars().next_back()) && !is_part_of_word(text[at + secret.len()..].chars().next())
+    };
+    let is_word = is_plain(secret);
+    let found = text.match_indices(secret).map(|(at, _)| at).filter(|at| !is_word || is_alone(*at));
+    found.map(|at| at..at + secret.len()).collect()
+}
+
+/// Parts in order, with one in place of those that overlap.
+pub(crate) fn merged(mut parts: Vec<Part>) -> Vec<Part> {
+    parts.sort_by_key(|part| part.range.start);
+    let mut merged: Vec<Part> = Vec::new();
+    for part in parts {
+        match merged.last_mut().filter(|last| part.range.start < last.range.end) {
+            Some(last) => last.range.end = last.range.end.max(part.range.end),
+            None => merged.push(part),
+        }
+    }
+    merged
+}
+
 /// The parts of the value of a variable.
 pub(crate) fn of_variable(name: &str, value: &str) -> Vec<Part> {
     let whole = || vec![Part::new(0..value.len(), name)];
@@ -60,7 +116,8 @@ pub(crate) fn of_variable(name: &str, value: &str) -> Vec<Part> {
         let is_one = start_in(value) == Some(0) && !value.contains(char::is_whitespace);
         return if is_one { of_address(value) } else { whole() };
     }
-    if (is_telling(name) && !is_place_name(name)) || !is_plain(value) { whole() } else { Vec::new() }
+    let is_secret = (is_telling(name) && !is_place_name(name)) || is_pair(value) || !is_plain(value);
+    if is_secret { whole() } else { Vec::new() }
 }
 
 /// The parts of the value of a header: what stands behind a scheme such as `Bearer`.
@@ -68,10 +125,19 @@ pub(crate) fn of_header(name: &str, value: &str) -> Vec<Part> {
     let scheme = |text: &&str| value.get(..text.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(text));
     let begin =
         SCHEMES.iter().find(|text| scheme(text) && value[text.len()..].starts_with(' ')).map_or(0, |s| s.len() + 1);
-    if value[begin..].trim().is_empty() || !(is_telling(name) || begin > 0 || !is_plain(value)) {
+    let is_known = HARMLESS_HEADERS.iter().any(|harmless| name.eq_ignore_ascii_case(harmless));
+    if value[begin..].trim().is_empty() || (is_known && begin == 0 && is_harmless_header(value)) {
         return Vec::new();
     }
     vec![Part::new(begin..value.len(), name)]
+}
+
+/// Whether a header that says nothing of who asks holds what such headers do: words, numbers, kinds, the address of a page.
+fn is_harmless_header(value: &str) -> bool {
+    match start_in(value) {
+        Some(start) => start == 0 && of_address(value).is_empty(),
+        None => value.split(|c: char| ",;=()".contains(c) || c.is_whitespace()).all(is_plain),
+    }
 }
 
 /// The parts of an address: password, tokens in its path, values of its query.
@@ -129,12 +195,15 @@ pub(crate) fn of_arguments(args: &[&str]) -> Vec<(usize, Part)> {
 
 /// The parts of an argument, which may be the value of the option that stands before it.
 fn of_argument(option: &str, arg: &str) -> Vec<Part> {
+    let whole = |name: &str| vec![Part::new(0..arg.len(), name)];
     let bare = option.trim_start_matches('-');
-    if !arg.starts_with('-') && ["header", "H"].contains(&bare) {
+    let is_value = !arg.is_empty() && !arg.starts_with('-') && !bare.is_empty() && !FLAGS.contains(&bare);
+    let name = if bare.is_empty() { "arg" } else { bare };
+    if is_value && ["header", "H"].contains(&bare) {
         return header_in(arg);
     }
-    if !arg.starts_with('-') && is_telling(bare) && !is_place_name(bare) && !arg.is_empty() {
-        return vec![Part::new(0..arg.len(), bare)];
+    if is_value && ((is_telling(bare) && !is_place_name(bare)) || (SHORT_KEYS.contains(&bare) && !is_place(arg))) {
+        return whole(bare);
     }
     if let Some((name, value)) = arg.split_once('=')
         && start_in(name).is_none()
@@ -146,17 +215,84 @@ fn of_argument(option: &str, arg: &str) -> Vec<Part> {
             "env" | "e" => of_argument("", value),
             // Variables stand in capitals: there doubt is enough.
             _ if is_telling(inner) || inner.chars().all(|c| !c.is_ascii_lowercase()) => of_variable(inner, value),
+            _ if name.starts_with('-') => of_argument(name, value),
             _ => of_argument("", value).into_iter().map(|part| Part { name: inner.to_owned(), ..part }).collect(),
         };
         return parts.into_iter().map(|part| part.moved(begin)).collect();
     }
-    if let Some(start) = start_in(arg) {
+    if arg.starts_with(['{', '[']) {
+        return if is_harmless_json(arg) { Vec::new() } else { whole(name) };
+    }
+    if let Some((user, rest)) = arg.split_once(':')
+        && start_in(arg).is_none()
+        && let Some((password, host)) = rest.rsplit_once('@')
+        && is_user(user)
+        && !(password.is_empty() || password.starts_with('@') || host.starts_with("sha256:"))
+    {
+        let begin = user.len() + 1;
+        return vec![Part::new(begin..begin + password.len(), "password")];
+    }
+    if let Some(start) = start_in(arg).filter(|_| !arg.contains(char::is_whitespace)) {
+        // What stands around an address may be a secret as well.
+        if !is_plain(&arg[..start]) || arg.contains(['"', '\'', '{']) && !arg.contains("${") {
+            return whole(name);
+        }
         return of_address(&arg[start..]).into_iter().map(|part| part.moved(start)).collect();
     }
     if arg.split_once(": ").or_else(|| arg.split_once(':')).is_some_and(|(name, _)| is_telling(name)) {
         return header_in(arg);
     }
-    if is_token(arg) { vec![Part::new(0..arg.len(), "arg")] } else { Vec::new() }
+    if (is_value && is_pair(arg)) || is_token(arg) || (arg.contains(char::is_whitespace) && tells(arg)) {
+        return whole(name);
+    }
+    Vec::new()
+}
+
+/// Whether a text of several words, such as a line for a shell, has a secret among them.
+fn tells(text: &str) -> bool {
+    let words = text.split(|c: char| c.is_whitespace() || "\"'`;|&()".contains(c)).filter(|word| !word.is_empty());
+    let words: Vec<&str> = words.collect();
+    let is_named = |word: &&str| word.strip_suffix([':', '=']).is_some_and(is_telling);
+    let last = words.len().saturating_sub(1);
+    words[..last].iter().any(is_named) || !of_arguments(&words).is_empty()
+}
+
+/// Whether all that a JSON text says is plainly no secret.
+fn is_harmless_json(text: &str) -> bool {
+    fn is_harmless(name: &str, value: &Value) -> bool {
+        match value {
+            Value::String(text) => {
+                let is_variable =
+                    text.starts_with("${") && text.find('}') == Some(text.len() - 1) && !text.contains(":-");
+                is_variable || of_variable(name, text).is_empty()
+            }
+            Value::Number(number) => number.to_string().len() < 9 && !is_telling(name),
+            Value::Array(items) => items.iter().all(|item| is_harmless(name, item)),
+            Value::Object(members) => members.iter().all(|(name, member)| is_harmless(name, member)),
+            Value::Null | Value::Bool(_) => true,
+        }
+    }
+    serde_json::from_str(text).is_ok_and(|value| is_harmless("", &value))
+}
+
+/// Whether a text may be the user before a password.
+fn is_user(text: &str) -> bool {
+    !text.is_empty()
+        && !REGISTRIES.contains(&text)
+        && !text.contains(|c: char| c.is_whitespace() || "/\\@$={".contains(c))
+}
+
+/// Whether a text looks like `user:password`, and not like a host with its port, a place or a number.
+fn is_pair(text: &str) -> bool {
+    let Some((user, password)) = text.trim().split_once(':') else { return false };
+    let port = password.split('/').next().unwrap_or_default();
+    let is_port = (1..=5).contains(&port.len()) && port.bytes().all(|b| b.is_ascii_digit());
+    is_user(user) && !password.is_empty() && !password.starts_with(['/', '\\', ':']) && !is_port && !is_times(text)
+}
+
+/// Whether there are numbers only, as in a time or an IPv6 address.
+fn is_times(text: &str) -> bool {
+    text.chars().all(|c| c.is_ascii_hexdigit() || ":.-[]%".contains(c)) && text.matches(':').count() > 1
 }
 
 /// The parts of a whole header, `Name: value`.
@@ -248,6 +384,10 @@ mod tests {
             ("DATABASE_URL", "postgres://u:s3cret@db:5432/x", "postgres://u:…@db:5432/x"),
             ("HOOK", "https://h.example/services/T0000000000000A1/b", "https://h.example/services/…/b"),
             ("HOOKS", "https://a.example/ https://b.example/", "…"),
+            ("CREDS", "bob:letmein", "…"),
+            ("LISTEN", "localhost:8080", "localhost:8080"),
+            ("AT", "12:30:00", "12:30:00"),
+            ("VOLUMES", "/a:/b", "/a:/b"),
             ("AUTH_ENABLED", "true", "true"),
             ("KEY_FILE", "/run/key.pem", "/run/key.pem"),
             ("PORT", "8080", "8080"),
@@ -270,6 +410,12 @@ mod tests {
             ("X-Api-Key", "abc", "…"),
             ("X-Other", "Bearer abc", "Bearer …"),
             ("X-Other", "a8f3e9d1b2", "…"),
+            ("X-Login", "bob:letmein", "…"),
+            ("X-Other", "letmein", "…"),
+            ("User-Agent", "curl/8.5.0 (x86; en)", "…"),
+            ("User-Agent", "curl/8.5.0", "curl/8.5.0"),
+            ("Accept", "application/json, text/event-stream;q=0.9", "application/json, text/event-stream;q=0.9"),
+            ("Referer", "https://h.example/?key=abc", "…"),
             ("Content-Type", "application/json", "application/json"),
             ("Accept", "*/*", "*/*"),
         ] {
@@ -314,6 +460,25 @@ mod tests {
             ("--header=X-Key: abc", "--header=X-Key: …"),
             ("postgresql://u:s3cret@db/x", "postgresql://u:…@db/x"),
             ("--url=https://h.example/?key=abc", "--url=https://h.example/?key=…"),
+            (r#"--config|{"apiKey":"S3cr3tP4ss","url":"https://h"}"#, "--config|…"),
+            (r#"{"args":["{\"password\":\"x\"}"]}"#, "…"),
+            (
+                r#"--config|{"lang":"en","port":80,"key":"${KEY}"}"#,
+                r#"--config|{"lang":"en","port":80,"key":"${KEY}"}"#,
+            ),
+            ("u:S3cr3tP4ss@tcp(h)/d", "u:…@tcp(h)/d"),
+            ("--dsn=u:S3cr3tP4ss@tcp(h)/d", "--dsn=u:…@tcp(h)/d"),
+            ("-u|admin:letmein", "-u|…"),
+            ("--user|bob:letmein", "--user|…"),
+            ("--user=bob:letmein", "--user=…"),
+            ("-k|letmein", "-k|…"),
+            ("host=h password=letmein dbname=x", "host=…"),
+            ("sh|-c|npx -y x --api-key letmein", "sh|-c|…"),
+            ("sh|-c|curl -H 'X-Key: abc' https://h.example/", "sh|-c|curl -H 'X-Key: …"),
+            ("sh|-c|cd /srv && npx -y x --verbose", "sh|-c|cd /srv && npx -y x --verbose"),
+            ("token=abc,https://h.example/", "token=…"),
+            ("run|-i|--rm|-p|8080:80|-v|/a:/b|img:latest", "run|-i|--rm|-p|8080:80|-v|/a:/b|img:latest"),
+            ("-y|npm:@scope/x@1.2", "-y|npm:@scope/x@1.2"),
             ("ghp_0123456789abcdefABCD", "…"),
             ("0123456789abcdef0123456789abcdef", "…"),
             ("--from|git+https://github.com/o/r.git|main.py", "--from|git+https://github.com/o/r.git|main.py"),

@@ -596,3 +596,106 @@ fn at_a_terminal_it_asks_and_a_token_is_not_shown_while_it_is_typed() {
     let seen = asked(&machine, &["", "", "n"]);
     assert!(seen.contains("To be set where mcp-pipe runs: B_TOKEN") && !machine.work(".env").exists(), "{seen}");
 }
+
+#[test]
+fn two_at_once_lose_no_server() {
+    let machine = Machine::new();
+    let files: Vec<String> = (0..4).map(|n| format!("{n}.json")).collect();
+    for (n, file) in files.iter().enumerate() {
+        let text = json!({"mcpServers": {format!("s{n}"): {"command": "x", "env": {"A_TOKEN": secret(n)}}}});
+        put(&machine.work(file), &text.to_string());
+    }
+    let start = |file: &String| machine.command(&["import", "--from", file, "--write"]).output();
+    std::thread::scope(|scope| {
+        let runs: Vec<_> = files.iter().map(|file| scope.spawn(move || start(file).unwrap())).collect();
+        for run in runs {
+            let output = run.join().unwrap();
+            assert!(output.status.success(), "{output:?}");
+        }
+    });
+    let config = jsonc(&fs::read_to_string(machine.work("mcp_config.json")).unwrap());
+    assert_eq!(config["mcpServers"].as_object().unwrap().len(), 4);
+    let held = variables(&fs::read_to_string(machine.work(".env")).unwrap());
+    for n in 0..4 {
+        assert_eq!(held[&format!("S{n}_A_TOKEN")], secret(n));
+    }
+}
+
+#[test]
+fn a_write_that_fails_is_taken_back_and_leaves_nothing() {
+    let machine = Machine::new();
+    // More than `ulimit -f 1` lets a file have, where `.env` still fits.
+    let servers: serde_json::Map<String, Value> = (0..40)
+        .map(|n| (format!("s{n}"), json!({"command": "x", "args": ["word"], "env": {"MODE": "production"}})))
+        .chain([("t".to_owned(), json!({"command": "x", "env": {"A_TOKEN": "Zq77s3cret"}}))])
+        .collect();
+    put(&machine.home(".cursor/mcp.json"), &json!({"mcpServers": servers}).to_string());
+    put(&machine.work(".env"), "X=1\n");
+    fs::set_permissions(machine.work(".env"), fs::Permissions::from_mode(0o644)).unwrap();
+    let output = Command::new("sh")
+        .args(["-c", "ulimit -f 1; exec \"$0\" import --write", env!("CARGO_BIN_EXE_mcp-pipe")])
+        .env_clear()
+        .current_dir(machine.work(""))
+        .env("HOME", machine.home(""))
+        .env("PATH", std::env::var_os("PATH").unwrap())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("too large") && !said.contains("may be written"), "{said}");
+    assert_eq!(contents(&machine.work("")).into_values().collect::<Vec<_>>(), ["X=1\n"]);
+    machine.says(&["import", "--write"]);
+    for path in contents(&machine.work("")).keys().filter(|path| path.to_string_lossy().contains(".backup-")) {
+        assert_eq!(mode(path), 0o600, "{}", path.display());
+    }
+}
+
+#[test]
+fn a_name_forges_no_line_and_init_passes_over_what_is_broken() {
+    let machine = Machine::new();
+    put(
+        &machine.home(".codeium/windsurf/mcp_config.json"),
+        &json!({"mcpServers": {"b\n  new        forged: x": {"command": "x", "odd\nkey": 1}}}).to_string(),
+    );
+    let words = machine.says(&["import"]);
+    assert!(!words.lines().any(|line| line.trim().starts_with("new        forged") || line == "key"), "{words}");
+    put(&machine.home(".cursor/mcp.json"), "{\"mcpServers\": {,}}");
+    let output = machine.run(&["init", "--yes"]);
+    let said = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()).concat();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("it is passed over") && !said.contains("nothing was written"), "{said}");
+}
+
+/// Starts `mcp-pipe init` at a terminal, does something at its first question, and tells how it ended and whether there is an echo.
+fn at_the_first_question(machine: &Machine, act: impl Fn(&mut fs::File, u32)) -> (Option<i32>, bool) {
+    let (person, program) = terminal();
+    let (input, output) = (program.try_clone().unwrap(), program.try_clone().unwrap());
+    let mut child =
+        machine.command(&["init"]).stdin(input).stdout(output).stderr(program.try_clone().unwrap()).spawn().unwrap();
+    let mut person = fs::File::from(person);
+    let (mut seen, mut piece) = (String::new(), [0; 4096]);
+    while !seen.contains("none):") {
+        let n = person.read(&mut piece).unwrap();
+        seen.push_str(&String::from_utf8_lossy(&piece[..n]));
+    }
+    act(&mut person, child.id());
+    let code = child.wait().unwrap().code();
+    let modes = rustix::termios::tcgetattr(&program).unwrap().local_modes;
+    (code, modes.contains(rustix::termios::LocalModes::ECHO))
+}
+
+#[test]
+fn the_end_of_the_input_or_a_signal_at_a_question_writes_nothing_and_gives_the_echo_back() {
+    let machine = Machine::new();
+    let signal = |signal| {
+        move |_: &mut fs::File, pid: u32| {
+            let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+            rustix::process::kill_process(pid, signal).unwrap();
+        }
+    };
+    let end = |person: &mut fs::File, _: u32| person.write_all(&[4]).unwrap();
+    assert_eq!(at_the_first_question(&machine, end), (Some(1), true));
+    assert_eq!(at_the_first_question(&machine, signal(rustix::process::Signal::INT)), (Some(130), true));
+    assert_eq!(at_the_first_question(&machine, signal(rustix::process::Signal::TERM)), (Some(143), true));
+    assert!(contents(&machine.work("")).is_empty());
+}
