@@ -35,7 +35,7 @@ pub fn answer(arguments: impl IntoIterator<Item = OsString>, definition: impl Fn
     if let Some(shell) = shell {
         let asked = shell.asked(words.collect());
         let text: String = candidates(&definition(), &asked).iter().map(|word| shell.line(word, &asked)).collect();
-        stdout::print(text);
+        stdout::print(&text);
     }
     true
 }

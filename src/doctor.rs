@@ -160,7 +160,7 @@ impl Doctor<'_> {
                 members.insert("differences".to_owned(), compare::as_json(found));
             }
             redactor.clean_value(&mut told);
-            print(plain::json(&format!("{told:#}\n")).as_bytes());
+            print(&plain::json(&format!("{told:#}\n")));
         } else {
             let looks = match table_for_stdout(wishes.plain) {
                 Form::Table { width, colour } => (width, colour),

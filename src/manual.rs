@@ -14,7 +14,7 @@ use clap_mangen::Man;
 /// # Errors
 /// It can't be made.
 pub(crate) fn print(definition: Command) -> Result<()> {
-    stdout::print(page(&built(definition))?);
+    stdout::print(&String::from_utf8_lossy(&page(&built(definition))?));
     Ok(())
 }
 

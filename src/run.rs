@@ -156,7 +156,7 @@ pub fn look(
         }
         Command::Upkeep(UpkeepCommand::Man { dir: Some(folder) }) => {
             manual::write(cli::whole(), folder).map_err(Failure::from).map(|n| {
-                stdout::print(format!("{} written to {}\n", counted(n, "page"), folder.display()));
+                stdout::print(&format!("{} written to {}\n", counted(n, "page"), folder.display()));
                 Exit::Success
             })
         }

@@ -7,9 +7,9 @@ use std::sync::OnceLock;
 static LOST: OnceLock<String> = OnceLock::new();
 
 /// Prints on standard output.
-pub(crate) fn print(text: impl AsRef<[u8]>) {
+pub(crate) fn print(text: &str) {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_ref()).and_then(|()| out.flush()) {
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => {}
         // A reader that went away has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
