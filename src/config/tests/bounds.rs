@@ -53,7 +53,7 @@ fn wrong_values_are_refused_with_what_to_write() {
         ),
         (r#""cache": {"tools": ["x"], "maxAge": "1s"}"#, "did you mean ttl?"),
         (r#""fallback": "a""#, "fallback: is the server itself; name another one"),
-        (r#""fallback": "bb""#, "fallback: names bb, and no server runs that is called so; did you mean b?"),
+        (r#""fallback": "bb""#, "fallback: names bb, and no server runs that is called so; name one of mcpServers"),
         (r#""fallback": ["b"]"#, "fallback: is a list"),
         (r#""replicas": 0"#, "replicas: is 0, and that is no whole number from 1 to 64; write it like 3"),
         (r#""replicas": 65"#, "that is no whole number from 1 to 64"),
