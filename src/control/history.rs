@@ -33,6 +33,8 @@ pub(crate) enum Doing {
     Silent,
     /// It failed its health check.
     Failing,
+    /// It got no calls, as it had given no answers.
+    CircuitOpen,
     /// It answered `initialize` with an error.
     Refusing,
     Down,
@@ -51,7 +53,7 @@ impl Doing {
     fn joins_over(self, between: Doing) -> bool {
         let is_try = matches!(between, Doing::Starting | Doing::Serving);
         match self {
-            Doing::Down | Doing::Refusing | Doing::Silent | Doing::Away => is_try,
+            Doing::Down | Doing::Refusing | Doing::Silent | Doing::CircuitOpen | Doing::Away => is_try,
             // What has failed may have been replaced.
             Doing::Failing => is_try || between == Doing::Down,
             Doing::Starting | Doing::Serving | Doing::Paused | Doing::Stopped | Doing::Removed => false,

@@ -304,6 +304,7 @@ impl ServerStatus {
             (ServerState::Silent, _) => (Doing::Silent, ""),
             (ServerState::Serving, _) if self.fault == Some(FaultCode::ServerHangs) => (Doing::Silent, ""),
             (ServerState::Serving, Wanted::Paused) => (Doing::Paused, ""),
+            (ServerState::Serving, Wanted::Running) if self.is_cut_off() => (Doing::CircuitOpen, ""),
             (ServerState::Serving, Wanted::Running) => match &self.health {
                 Some(HealthStatus { state: HealthState::Failing { .. }, why, .. }) => (Doing::Failing, why),
                 Some(_) | None => (Doing::Serving, ""),

@@ -2,7 +2,9 @@
 
 mod abandoned;
 mod breaker;
+mod call;
 mod checkup;
+mod circuit;
 mod era;
 mod handshake;
 mod health;
@@ -18,21 +20,19 @@ use tokio::time::Instant;
 use self::abandoned::Abandoned;
 use self::breaker::Breaker;
 pub use self::breaker::Circuit;
+pub(super) use self::call::{Call, Terms, brief};
 pub(super) use self::handshake::Opened;
 pub(super) use self::health::Answer;
 pub(crate) use self::health::FAILURES;
 use self::health::Health;
 pub use self::health::{Checked, Failures};
 use super::bar::{Bar, is_work};
-use super::call_cache::Question;
-use super::desk::METHOD;
 use super::edits::Edits;
 use super::held::{Held, HeldMessage};
 use super::opening::Opening;
-use super::outcome::{CountedCall, Outcome, is_call};
+use super::outcome::{Outcome, is_call};
 use super::peers::Peers;
 use super::request::Request;
-use super::search::Search;
 use super::silence::{Silence, SilenceStage};
 use super::task::Lasting;
 use super::wishes::Leftover;
@@ -44,7 +44,7 @@ use crate::mcp::cloud::{self, HOLD};
 use crate::mcp::envelope::{self, Envelope, Lost};
 use crate::mcp::handshake::{Hello, Welcome};
 use crate::mcp::id::flight_id;
-use crate::mcp::lists::{ListKind, Place};
+use crate::mcp::lists::ListKind;
 use crate::mcp::reply::{self, INVALID_REQUEST, UNAVAILABLE};
 use crate::net::peer_text::bounded;
 
@@ -79,13 +79,6 @@ pub(super) const OVER: &str = "the call is over that this is about";
 
 /// Most calls of a server that are told one by one where all are cut off.
 const TOLD: usize = 5;
-
-/// Longest part of a name that is kept for the words of an error, in bytes.
-const BRIEF: usize = 128;
-
-/// Longest name of a tool that is kept with a call, in bytes: MCP gives names 128 characters, and a name that no server has listed need
-/// not be kept at all.
-const TOOL: usize = 256;
 
 /// Shortest age at which the oldest request makes room when the table is full: its server has most likely forgotten it.
 pub(super) const STALE: Duration = Duration::from_secs(600);
@@ -141,122 +134,6 @@ pub(super) enum Flight {
     Check(u32),
     /// The endpoint's.
     Call(Call),
-}
-
-/// A request of a peer under way.
-#[derive(Debug)]
-pub(super) struct Call {
-    pub(super) peer: PeerId,
-    /// The peer's id, then the method, then the tool if it is a call of one, then the id by which others tell the call if it carries one, then
-    /// the peer's progress token if it gave one.
-    text: Box<[u8]>,
-    id_len: usize,
-    method_len: u16,
-    tool_len: u16,
-    trace_len: u8,
-    pub(super) since: Instant,
-    /// Limits and the like, which only some calls have.
-    pub(super) terms: Option<Box<Terms>>,
-}
-
-/// What else becomes of a call and its answer, besides that they are passed on.
-#[derive(Debug, Default)]
-pub(super) struct Terms {
-    /// How long the call may take.
-    pub(super) timeout: Option<Duration>,
-    /// When the call is answered with an error instead.
-    pub(super) deadline: Option<Instant>,
-    /// What was asked for, for the words of an error.
-    pub(super) what: Box<str>,
-    /// The largest result, in bytes.
-    pub(super) max_result: Option<usize>,
-    /// The question for which the answer is to be kept.
-    pub(super) question: Option<Question>,
-    /// The search that the call is part of, where one server is asked after the other.
-    pub(super) search: Option<Search>,
-    /// The page of a list that the call reads, where lists pass through, and the list's version as [`Pages`] counts them.
-    ///
-    /// [`Pages`]: super::listing::pages::Pages
-    pub(super) place: Option<(Place, u32)>,
-}
-
-/// The beginning of a name, for the words of an error.
-pub(super) fn brief(name: &str) -> &str {
-    &name[..name.floor_char_boundary(BRIEF)]
-}
-
-impl Call {
-    /// For a request of the endpoint.
-    pub(super) fn new(request: &Request<'_>) -> Self {
-        Call::of_tool(request, &request.tool())
-    }
-
-    /// For a request of the endpoint that calls a tool of this name, as the server knows it.
-    pub(super) fn of_tool(request: &Request<'_>, tool: &[u8]) -> Self {
-        let Request { peer, frame, envelope, id, method, now } = *request;
-        let progress = envelope.wants_progress.clone().map_or(&b""[..], |range| &frame[range]);
-        let method = &method[..method.len().min(METHOD)];
-        let progress = if progress.len() <= super::desk::MAX_ID && progress != b"null" { progress } else { b"" };
-        let tool = if tool.len() <= TOOL { tool } else { b"" };
-        let trace = request.trace().unwrap_or_default().as_bytes();
-        let text = [id, method, tool, trace, progress].concat().into();
-        let [method_len, tool_len] = [method, tool].map(|part| u16::try_from(part.len()).unwrap_or_default());
-        let trace_len = u8::try_from(trace.len()).unwrap_or_default();
-        Call { peer, text, id_len: id.len(), method_len, tool_len, trace_len, since: now, terms: None }
-    }
-
-    /// The endpoint's id, the raw token.
-    pub(super) fn id(&self) -> &[u8] {
-        &self.text[..self.id_len]
-    }
-
-    pub(super) fn method(&self) -> &[u8] {
-        &self.text[self.id_len..self.id_len + usize::from(self.method_len)]
-    }
-
-    /// The call goes to a server for which its answer is not kept.
-    pub(super) fn answer_is_of_another(&mut self) {
-        if let Some(terms) = &mut self.terms {
-            terms.question = None;
-        }
-    }
-
-    /// The tool that is called; empty if none is.
-    pub(super) fn tool(&self) -> &[u8] {
-        let from = self.id_len + usize::from(self.method_len);
-        &self.text[from..from + usize::from(self.tool_len)]
-    }
-
-    /// By which id others tell the call, if it carries one.
-    pub(super) fn trace(&self) -> Option<&str> {
-        let from = self.id_len + usize::from(self.method_len) + usize::from(self.tool_len);
-        str::from_utf8(&self.text[from..from + usize::from(self.trace_len)]).ok().filter(|trace| !trace.is_empty())
-    }
-
-    /// The call, as it is counted.
-    pub(super) fn counted(&self, outcome: Outcome) -> CountedCall<'_> {
-        CountedCall { method: self.method(), tool: self.tool(), outcome, trace: self.trace() }
-    }
-
-    /// Bytes that are kept for the call.
-    fn size(&self) -> usize {
-        let of_terms = |terms: &Terms| {
-            let search = terms.search.as_ref().map_or(0, super::search::Search::size);
-            terms.what.len() + search + terms.question.as_ref().map_or(0, Question::size)
-        };
-        self.text.len() + self.terms.as_deref().map_or(0, of_terms)
-    }
-
-    /// The endpoint's progress token, raw; empty if no progress is wanted.
-    pub(super) fn progress(&self) -> &[u8] {
-        let before = usize::from(self.method_len) + usize::from(self.tool_len) + usize::from(self.trace_len);
-        &self.text[self.id_len + before..]
-    }
-
-    /// MCP: `initialize` must not be cancelled.
-    fn is_cancellable(&self) -> bool {
-        self.method() != b"initialize"
-    }
 }
 
 /// Whose a server's process is, among the peers that see it.
@@ -408,47 +285,6 @@ impl Lane {
         self.max_frame = max_frame;
     }
 
-    /// From now on, this says when the server is not asked.
-    pub(super) fn break_by(&mut self, spec: Option<BreakerSpec>) {
-        match (&mut self.breaker, spec) {
-            (Some(breaker), Some(spec)) => breaker.set(spec),
-            (_, spec) => self.breaker = spec.map(|spec| Box::new(Breaker::new(spec))),
-        }
-    }
-
-    /// When [`Lane::tick`] wants to be called because of the circuit.
-    pub(super) fn circuit_due(&self) -> Option<Instant> {
-        self.breaker.as_ref()?.due()
-    }
-
-    /// Something has become of the circuit.
-    fn tell_circuit(&self, news: Option<Circuit>, out: &mut dyn Out) {
-        if let Some(circuit) = news {
-            out.note(Note::of(self.index, What::Circuit(circuit)));
-        }
-    }
-
-    /// The server has answered a call.
-    #[inline]
-    pub(super) fn call_answered(&mut self, call: &Call, out: &mut dyn Out) {
-        if let Some(breaker) = self.breaker.as_mut().filter(|_| is_work(call.method())) {
-            let news = breaker.answered();
-            self.tell_circuit(news, out);
-        }
-    }
-
-    /// A call, or several for the same reason, got no answer of the server, but this.
-    pub(super) fn call_failed(&mut self, outcome: Outcome, now: Instant, out: &mut dyn Out) {
-        let Some(breaker) = &mut self.breaker else { return };
-        let news = match outcome {
-            Outcome::Timeout | Outcome::ServerDown => breaker.failed(now),
-            // Something has come.
-            Outcome::Ok | Outcome::ToolError | Outcome::RpcError | Outcome::TooLarge => breaker.answered(),
-            Outcome::Cancelled | Outcome::Refused => None,
-        };
-        self.tell_circuit(news, out);
-    }
-
     /// A peer sees the server from now on.
     pub(super) fn add_viewer(&mut self, peer: PeerId) {
         self.viewers.insert(peer);
@@ -562,9 +398,7 @@ impl Lane {
     /// From now on the server takes no calls, or takes them again. What waits for the server and is refused is answered.
     pub(super) fn barred(&mut self, bar: Option<Bar>, peers: &mut Peers, out: &mut dyn Out) {
         self.bar = bar;
-        // Whoever commands something of the server wants it to be asked.
-        let news = self.breaker.as_mut().and_then(|breaker| breaker.reset());
-        self.tell_circuit(news, out);
+        self.reset_circuit(out);
         let Some(bar) = bar else { return };
         if let Some(health) = &mut self.health {
             health.rest();
@@ -600,13 +434,11 @@ impl Lane {
 
     /// Whether the server could have a call now.
     pub(super) fn takes_calls(&self, now: Instant) -> bool {
-        let is_open = || self.breaker.as_ref().is_some_and(|breaker| breaker.refuses(now).is_some());
-        self.is_ready() && !self.busy && self.bar.is_none() && !is_open()
+        self.is_ready() && !self.busy && self.bar.is_none() && !self.is_cut_off(now)
     }
 
     /// Whether another server may have its calls: it is stopped, down, starting again, refuses to be initialized, or its circuit is open.
     pub(super) fn is_out(&self, now: Instant) -> bool {
-        let is_open = || self.breaker.as_ref().is_some_and(|breaker| breaker.refuses(now).is_some());
         let is_down = match self.state {
             ServerSide::Refusing { .. } => true,
             ServerSide::Down { .. } | ServerSide::Initializing { again: false, .. } | ServerSide::Greeted => {
@@ -614,7 +446,7 @@ impl Lane {
             }
             ServerSide::Initializing { again: true, .. } | ServerSide::Ready => false,
         };
-        self.is_stopped() || is_down || is_open()
+        self.is_stopped() || is_down || self.is_cut_off(now)
     }
 
     /// The server is ready.
@@ -947,8 +779,7 @@ impl Lane {
         if are_late {
             self.call_failed(outcome, now, out);
         }
-        let news = self.breaker.as_mut().and_then(|breaker| breaker.tick(now));
-        self.tell_circuit(news, out);
+        self.check_circuit(now, out);
     }
 
     /// Why a request that waited for so long has got no answer.

@@ -169,6 +169,8 @@ async fn a_server_that_does_not_answer_is_asked_no_more_until_its_time_is_over_o
         let said = run.runtime.ask(&["status"]).await.out;
         assert!(said.contains("error circuit-open: slow: 2 calls in a row got no answer"), "{said}");
         assert!(said.contains("its circuit is open, and it gets no calls for "), "{said}");
+        let said = run.runtime.ask(&["status", "slow", "--history"]).await.out;
+        assert!(said.contains("got no calls: its circuit was open"), "{said}");
         let told = run.daemon.wait_for_event("CIRCUIT_OPEN").await.to_string();
         assert!(told.contains("mcp-pipe reset slow"), "{told}");
         assert_eq!(run.runtime.done(&["reset", "slow"]).await, "slow: its circuit is closed, and it gets all calls\n");

@@ -107,6 +107,7 @@ fn what(it: &Span, before: Option<Doing>) -> String {
         Doing::Serving => "serving",
         Doing::Silent => "silent: it was called, and said nothing",
         Doing::Failing => "failing",
+        Doing::CircuitOpen => "got no calls: its circuit was open",
         Doing::Refusing => "refusing",
         Doing::Down => "down",
         Doing::Paused => "paused by command",

@@ -228,7 +228,7 @@ impl Hub {
     pub(super) fn call_answered_alone(
         &mut self,
         server: ServerIndex,
-        (number, call): (u64, &Call),
+        (number, call): (u64, &mut Call),
         (frame, e): (&[u8], &Envelope),
         now: Instant,
         out: &mut dyn Out,
@@ -239,6 +239,11 @@ impl Hub {
         if !lane.deliver(frame, id, call, peers, out) {
             return;
         }
+        let question = call.terms.as_mut().and_then(|terms| terms.question.take());
+        if let Some(result) = e.result.clone() {
+            self.keep_answer(server, (call.peer, question), (&frame[result], frame, e), now);
+        }
+        let Hub { peers, .. } = self;
         let method = call.method();
         let read = call.terms.as_ref().and_then(|terms| terms.place);
         if let (Some(read), Some(result), Some(peer)) = (read, &e.result, peers.get_mut(call.peer)) {

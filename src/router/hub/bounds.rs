@@ -85,20 +85,21 @@ impl Hub {
         Before::Answered
     }
 
-    /// Keeps an answer that a peer has got, if it is to be kept.
+    /// Keeps a result that a peer has got, if it is to be kept and is no error, nor one that is to come. `result`: as the peer has got it.
     #[inline]
     pub(super) fn keep_answer(
         &mut self,
         server: ServerIndex,
-        peer: PeerId,
-        question: Option<Question>,
-        answer: &[u8],
+        (peer, question): (PeerId, Option<Question>),
+        (result, frame, e): (&[u8], &[u8], &Envelope),
         now: Instant,
     ) {
         let Some(question) = question else { return };
         let first = self.first_of(server);
-        if let Some(cache) = &mut self.servers[first].cache {
-            cache.keep(peer, question, answer, now);
+        if let (Some(cache), Outcome::Ok, None) =
+            (&mut self.servers[first].cache, Outcome::of_answer(e), task::created(frame, e))
+        {
+            cache.keep(peer, question, result, now);
         }
     }
 

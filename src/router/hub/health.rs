@@ -54,11 +54,13 @@ impl Hub {
     }
 
     fn replace_failed(&mut self, server: ServerIndex, why: String, now: Instant, out: &mut dyn Out) {
+        let held = self.held_for_others(server);
         let Hub { servers, peers, .. } = self;
         let Hosted { lane, solo, .. } = &mut servers[server];
         solo.reread.server_down(server, peers);
         lane.replace_failed(why, peers, now, out);
         self.forget_life(server, now, out);
         self.on_absent(server, now, out);
+        self.pass_on_held(held, out);
     }
 }

@@ -13,16 +13,26 @@ impl Hub {
     /// Adds a server that does not run yet, with what an earlier run remembered of it. No peer sees it before a view or a peer
     /// names it. Its index may be that of one which was removed.
     pub fn add_server(&mut self, spec: &ServerSpec, memory: Option<Memory>) -> ServerIndex {
-        let server = self.vacant.pop_first().unwrap_or(self.servers.len());
+        let server = self.free_place();
         let mut hosted = Hosted::new(server, spec, memory);
         if self.is_open {
             hosted.lane.open_to_any();
         }
-        match self.servers.get_mut(server) {
+        self.put(hosted);
+        server
+    }
+
+    /// A place for one server more, which is to be put there next.
+    pub(super) fn free_place(&mut self) -> ServerIndex {
+        self.vacant.pop_first().unwrap_or(self.servers.len())
+    }
+
+    /// Puts a server into its place.
+    pub(super) fn put(&mut self, hosted: Hosted) {
+        match self.servers.get_mut(hosted.lane.index) {
             Some(vacant) => *vacant = hosted,
             None => self.servers.push(hosted),
         }
-        server
     }
 
     /// Peers of any kind may come from now on, and as many as like: servers have to suit them all from their next life on.

@@ -421,11 +421,10 @@ impl Hub {
         &mut self,
         server: ServerIndex,
         request: &Request<'_>,
-        call: Call,
+        mut call: Call,
         edit: Option<(Range<usize>, &[u8])>,
         out: &mut dyn Out,
     ) -> Option<ServerIndex> {
-        let mut call = call;
         let server = match self.stand_in(server, request, call.tool()) {
             Some(other) => {
                 call.answer_is_of_another();

@@ -187,7 +187,7 @@ impl Hub {
                 Some(server)
             }
             Room::More => {
-                let server = self.vacant.pop_first().unwrap_or(self.servers.len());
+                let server = self.free_place();
                 self.start_further((server, first), peer, now, out);
                 Some(server)
             }
@@ -250,11 +250,7 @@ impl Hub {
         now: Instant,
         out: &mut dyn Out,
     ) {
-        let further = self.servers[first].further(server, peer);
-        match self.servers.get_mut(server) {
-            Some(vacant) => *vacant = further,
-            None => self.servers.push(further),
-        }
+        self.put(self.servers[first].further(server, peer));
         if let Some(pool) = self.pool_mut(first) {
             pool.give(server, peer, now);
         }

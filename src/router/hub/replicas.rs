@@ -77,12 +77,8 @@ impl Hub {
     pub(super) fn fill_up(&mut self, first: ServerIndex, out: &mut dyn Out) {
         let Role::Several(replicas) = &self.servers[first].role else { return };
         for _ in replicas.others.len() + 1..replicas.number {
-            let server = self.vacant.pop_first().unwrap_or(self.servers.len());
-            let replica = self.servers[first].replica(server);
-            match self.servers.get_mut(server) {
-                Some(vacant) => *vacant = replica,
-                None => self.servers.push(replica),
-            }
+            let server = self.free_place();
+            self.put(self.servers[first].replica(server));
             if let Role::Several(replicas) = &mut self.servers[first].role {
                 replicas.others.push(server);
             }

@@ -80,11 +80,7 @@ impl Hub {
             Some((_, Flight::Check(number))) => self.on_checked((server, number), (frame, e), now, out),
             Some((number, Flight::Call(mut call))) if self.peers.is_alone(call.peer) => {
                 self.servers[server].lane.call_answered(&call, out);
-                if let (Some(result), Outcome::Ok, None) = (result, Outcome::of_answer(e), task::created(frame, e)) {
-                    let question = call.terms.as_mut().and_then(|terms| terms.question.take());
-                    self.keep_answer(server, call.peer, question, result, now);
-                }
-                self.call_answered_alone(server, (number, &call), (frame, e), now, out);
+                self.call_answered_alone(server, (number, &mut call), (frame, e), now, out);
                 self.note_answer(server, call.peer, now, out);
             }
             Some((number, Flight::Call(mut call))) => {
@@ -112,12 +108,6 @@ impl Hub {
                 // The result of a task is cut when the endpoint asks for it.
                 let limit = limit.filter(|_| task::created(frame, e).is_none());
                 let cut = limit.zip(result).and_then(|(max, result)| cut_result(result, max));
-                if Outcome::of_answer(e) == Outcome::Ok
-                    && task::created(frame, e).is_none()
-                    && let Some(result) = cut.as_deref().or(result)
-                {
-                    self.keep_answer(server, call.peer, question, result, now);
-                }
                 if let (Some(cut), Some(result)) = (&cut, e.result.clone()) {
                     let mut edits = Edits::default();
                     edits.replace(result, cut);
@@ -126,6 +116,9 @@ impl Hub {
                     self.peers.count_answered(call.peer);
                 } else if !self.servers[server].lane.deliver(frame, id, &call, &mut self.peers, out) {
                     return;
+                }
+                if let Some(result) = cut.as_deref().or(result) {
+                    self.keep_answer(server, (call.peer, question), (result, frame, e), now);
                 }
                 if is_call(call.method()) {
                     self.peers.count_served(call.peer);

@@ -1,6 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod bounds;
+mod ear;
 mod elsewhere;
 mod health;
 mod modern;

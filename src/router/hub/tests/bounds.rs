@@ -1,35 +1,11 @@
 //! Calls that do not go where they are meant to go: circuits that are open, fallbacks, and answers that are given again; to peers that see
 //! a server alone and to those that see several as one.
 
+use super::ear::Ear;
 use super::*;
 use crate::config::{Bounds, BreakerSpec, CacheSpec};
 
 const SECOND: Duration = Duration::from_secs(1);
-
-/// What came out, in order.
-#[derive(Debug, Default)]
-struct Ear {
-    peers: Vec<(PeerId, Value)>,
-    servers: Vec<(ServerIndex, Value)>,
-    notes: Vec<String>,
-}
-
-impl Out for Ear {
-    fn to_peer(&mut self, peer: PeerId, pieces: &[&[u8]]) {
-        self.peers.push((peer, serde_json::from_slice(&pieces.concat()).unwrap()));
-    }
-    fn to_server(&mut self, server: ServerIndex, pieces: &[&[u8]]) {
-        self.servers.push((server, serde_json::from_slice(&pieces.concat()).unwrap()));
-    }
-    fn remember(&mut self, _: ServerIndex, _: &Memory) {}
-    fn remember_hello(&mut self, _: PeerId, _: &str) {}
-    fn restart(&mut self, _: ServerIndex, _: &'static str) {}
-    fn note(&mut self, note: Note<'_>) {
-        if matches!(note.what, What::Circuit(_) | What::GivenAgain) {
-            self.notes.push(note.to_string());
-        }
-    }
-}
 
 /// `main` with `add` and `get_it`, and `backup` with `add` and `secret`; the calls that each has under way.
 struct World {
@@ -395,6 +371,15 @@ async fn an_answer_is_given_again_to_its_peer_until_its_time_is_over_or_the_serv
         world.answer(MAIN, json!({"content": [], "isError": true}));
         world.answered(id).unwrap();
         fresh(world, peer, "5");
+        world.pass(10);
+        // What was too large for the peer once is so again.
+        let small = ServerSpec { max_frame: 1024, ..bounded("main", bounds.clone()) };
+        world.hub.change_server(MAIN, &small, world.now, &mut world.ear);
+        for _ in 0..2 {
+            let id = world.call(peer, "get_it");
+            world.answer(MAIN, text(&"x".repeat(2000)));
+            assert!(world.error(id).contains("above the limit of 1024 (maxFrameSize)"));
+        }
         world.bar(Some(Bar::Paused));
         let id = world.call(peer, "get_it");
         assert!(world.error(id).contains("is paused"));

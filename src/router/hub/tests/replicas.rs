@@ -2,33 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::ear::Ear;
 use super::*;
 use crate::config::{Instances, Replicas};
 use crate::router::Arrangement;
-
-/// What came out, in order.
-#[derive(Debug, Default)]
-struct Ear {
-    peers: Vec<(PeerId, Value)>,
-    servers: Vec<(ServerIndex, Value)>,
-    arranged: Vec<(ServerIndex, Arrangement)>,
-}
-
-impl Out for Ear {
-    fn to_peer(&mut self, peer: PeerId, pieces: &[&[u8]]) {
-        self.peers.push((peer, serde_json::from_slice(&pieces.concat()).unwrap()));
-    }
-    fn to_server(&mut self, server: ServerIndex, pieces: &[&[u8]]) {
-        self.servers.push((server, serde_json::from_slice(&pieces.concat()).unwrap()));
-    }
-    fn remember(&mut self, _: ServerIndex, _: &Memory) {}
-    fn remember_hello(&mut self, _: PeerId, _: &str) {}
-    fn restart(&mut self, _: ServerIndex, _: &'static str) {}
-    fn arrange(&mut self, server: ServerIndex, what: Arrangement) {
-        self.arranged.push((server, what));
-    }
-    fn note(&mut self, _: Note<'_>) {}
-}
 
 type UnderWay = Vec<(Value, u64)>;
 
