@@ -15,6 +15,11 @@ pub(crate) fn joined(folder: &Path, path: impl AsRef<Path>) -> PathBuf {
     folder.join(path).components().collect()
 }
 
+/// A config as a part of the name of a file about it. Where links lead changes with each release, and the config is still the same one.
+pub(crate) fn digest_of_config(config: &Path) -> String {
+    digest_of(&std::path::absolute(config).unwrap_or_else(|_| config.to_path_buf()))
+}
+
 /// A path as a part of the name of a file about it: 16 digits, which are other ones for each path.
 pub(crate) fn digest_of(path: &Path) -> String {
     let digest = digest(&SHA256, path.as_os_str().as_encoded_bytes());

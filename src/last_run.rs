@@ -26,7 +26,7 @@ use tracing::{debug, info, warn};
 pub(crate) use self::good::{Good, good, keep};
 use self::record::{End, How, Noted, Run};
 pub(crate) use self::record::{Fate, LastRun};
-use crate::disk::digest_of;
+use crate::disk::digest_of_config;
 use crate::disk::folder::{Folder, Purpose};
 use crate::error::Failure;
 use crate::logging::{self, LastLines};
@@ -91,14 +91,9 @@ struct Names {
 
 impl Names {
     fn of(config: &Path) -> Self {
-        let of = digest_of(&absolute(config));
+        let of = digest_of_config(config);
         Names { file: format!("run-{of}.json"), lock: format!("run-{of}.lock") }
     }
-}
-
-/// What the files of a config are named by. Where links lead changes with each release, and the config is still the same one.
-fn absolute(config: &Path) -> PathBuf {
-    std::path::absolute(config).unwrap_or_else(|_| config.to_path_buf())
 }
 
 /// By which one can tell whether the machine has been restarted; `None` where it doesn't say.

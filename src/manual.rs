@@ -14,7 +14,7 @@ use clap_mangen::Man;
 /// # Errors
 /// It can't be made.
 pub(crate) fn print(definition: Command) -> Result<()> {
-    stdout::print(&String::from_utf8_lossy(&page(&built(definition))?));
+    stdout::print(&page(&built(definition))?);
     Ok(())
 }
 
@@ -46,7 +46,7 @@ fn shown(command: &Command) -> impl Iterator<Item = &Command> {
 }
 
 /// The page of a command. Its examples are lines, which nothing fills up.
-fn page(command: &Command) -> Result<Vec<u8>> {
+fn page(command: &Command) -> Result<String> {
     let man = Man::new(command.clone());
     let name = command.get_display_name().unwrap_or_else(|| command.get_name()).to_uppercase();
     let mut page = format!(".TH {name} 1 \"\" \"mcp-pipe {}\" \"mcp-pipe\"\n", env!("CARGO_PKG_VERSION")).into_bytes();
@@ -63,8 +63,7 @@ fn page(command: &Command) -> Result<Vec<u8>> {
         page.extend_from_slice(see_also(command).as_bytes());
     }
     // A terminal may know ASCII only, and man says nothing of what it leaves out.
-    let page = String::from_utf8_lossy(&page).replace('…', "...").replace('→', "->").replace('←', "<-");
-    Ok(page.into_bytes())
+    Ok(String::from_utf8_lossy(&page).replace('…', "...").replace('→', "->").replace('←', "<-"))
 }
 
 /// A text whose lines stay as they are, as a section of a page.

@@ -15,7 +15,7 @@ use crate::error::{Exit, Failure};
 use crate::gateway;
 use crate::last_run::{self, Good};
 use crate::logging;
-pub(crate) use crate::process::stdout::print;
+use crate::process::stdout::print;
 use crate::secrecy::{Redactor, plain};
 use crate::words::{counted, quoted, size};
 use findings::Report;

@@ -109,11 +109,10 @@ impl Service<'_> {
         let left = Some(&tokens.path).filter(|file| variables.is_empty() && files::state(file).is_some());
         let plan = [&tokens, &unit].into_iter().filter(|file| !file.is_private || !variables.is_empty());
         let plan: Vec<(&Planned, Change)> = plan.map(|file| (file, file.change())).collect();
-        let commands = manager.installing();
+        let commands = manager.installing(&unit.path);
         if dry_run {
             let files = plan.iter().map(|(file, change)| change.would(file)).collect::<String>();
-            let commands =
-                commands.iter().map(|command| format!("would run: {}\n", command.join(" "))).collect::<String>();
+            let commands = would_run(&commands);
             let left = left.map_or_else(String::new, |file| format!("would remove {}\n", file.display()));
             self.say(&format!("{files}{left}{commands}"));
             return Ok(Exit::Success);
@@ -134,11 +133,7 @@ impl Service<'_> {
             let told = files::remove(file).with_context(|| format!("{} can't be removed", file.display()))?;
             self.say(&told);
         }
-        for command in commands {
-            manager::run(&command)
-                .map_err(|why| refused(format!("{} failed: {why}", command.join(" ")), manager.remedy()))?;
-            self.say(&format!("{}\n", command.join(" ")));
-        }
+        self.carry_out(&commands, manager)?;
         self.say(&format!("the service runs; {}\n", manager.hints()));
         Ok(Exit::Success)
     }
@@ -164,20 +159,13 @@ impl Service<'_> {
             before.clear();
         }
         if self.wishes.dry_run {
-            let run = |commands: &[Vec<String>]| {
-                commands.iter().map(|it| format!("would run: {}\n", it.join(" "))).collect::<String>()
-            };
             let files = there.iter().map(|path| format!("would remove {}\n", path.display())).collect::<String>();
-            self.say(&format!("{}{files}{}", run(&before), run(&after)));
+            self.say(&format!("{}{files}{}", would_run(&before), would_run(&after)));
             return Ok(Exit::Success);
         }
         manager.check()?;
         let config = std::fs::read_to_string(&unit).ok().and_then(|text| unit::config_of(&text));
-        for command in before {
-            manager::run(&command)
-                .map_err(|why| refused(format!("{} failed: {why}", command.join(" ")), manager.remedy()))?;
-            self.say(&format!("{}\n", command.join(" ")));
-        }
+        self.carry_out(&before, manager)?;
         for path in there {
             let told = files::remove(path).with_context(|| format!("{} can't be removed", path.display()))?;
             self.say(&told);
@@ -297,12 +285,27 @@ impl Service<'_> {
         }
     }
 
+    /// Runs commands one after the other, until one fails.
+    fn carry_out(&self, commands: &[Vec<String>], manager: Manager) -> Result<(), Failure> {
+        for command in commands {
+            let words = command.join(" ");
+            manager::run(command).map_err(|why| refused(format!("{words} failed: {why}"), manager.remedy()))?;
+            self.say(&format!("{words}\n"));
+        }
+        Ok(())
+    }
+
     /// Tells a person.
     fn say(&self, text: &str) {
         let text: String =
             text.lines().map(|line| format!("{}\n", plain::line(&self.redactor.clean_all(line)))).collect();
         stdout::print(&text);
     }
+}
+
+/// Commands that would be run, line by line.
+fn would_run(commands: &[Vec<String>]) -> String {
+    commands.iter().map(|command| format!("would run: {}\n", command.join(" "))).collect()
 }
 
 /// A path in words that can stand in a file of the service: without line breaks and the like.

@@ -14,7 +14,7 @@ use crate::config::{self, GatewaySpec, Surroundings};
 use crate::disk::joined;
 use crate::disk::read::{Accept, whole};
 use crate::error::{Exit, Failure};
-use crate::review::print;
+use crate::process::stdout::print;
 use crate::secrecy::{Redactor, Secret};
 use crate::words::{brief_path, quoted};
 

@@ -13,7 +13,7 @@ use super::report::Report;
 use crate::config::{self, Surroundings};
 use crate::disk::joined;
 use crate::error::{Exit, Failure};
-use crate::review::print;
+use crate::process::stdout::print;
 use crate::secrecy::Redactor;
 use crate::words::{brief, brief_path, closest, quoted};
 

@@ -14,7 +14,7 @@ use super::programs::{self, PROGRAMS};
 use crate::config::{self, Surroundings};
 use crate::endpoint::Endpoint;
 use crate::error::{Exit, Failure};
-use crate::review::print;
+use crate::process::stdout::print;
 use crate::secrecy::{Redactor, Secret, address, plain};
 use crate::words::{brief_path, counted, quoted};
 

@@ -25,13 +25,13 @@ pub(crate) struct Cleared {
 /// What is there is not ours.
 pub(crate) fn clear(dir: &Path, server: Option<&ServerSpec>) -> io::Result<Option<Cleared>> {
     let Some(folder) = Folder::find(dir)? else { return Ok(None) };
-    let names = server.map(|spec| [of_server(spec), of_era(spec)]);
-    let is_meant = |name: &str| match (server, &names) {
-        (Some(spec), Some(names)) => {
+    let meant = server.map(|spec| (spec, [of_server(spec), of_era(spec)]));
+    let is_meant = |name: &str| match &meant {
+        Some((spec, names)) => {
             let is_named = || folder.peek(name, MAX_FILE).is_ok_and(|bytes| file::is_about(&bytes, &spec.name));
             names.iter().any(|known| base(name) == known) || (is_of_server(name) && is_named())
         }
-        (Some(_), None) | (None, _) => kept(base(name)).is_some(),
+        None => kept(base(name)).is_some(),
     };
     let mut cleared = Cleared::default();
     for (name, size) in folder.files().into_iter().filter(|(name, _)| is_meant(name)) {

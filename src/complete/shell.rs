@@ -26,16 +26,20 @@ pub(super) struct Asked {
 
 const BASH: &str = r#"# Completion of mcp-pipe for bash. In ~/.bashrc: source <(mcp-pipe completions bash)
 _mcp_pipe() {
-    local line
+    local line before=${COMP_LINE:0:COMP_POINT} quotes
+    # Within quotes a word stands as it is; elsewhere what a shell reads otherwise needs a backslash.
+    quotes=${before//[^\'\"]/}
     COMPREPLY=()
     while IFS= read -r line; do
         if [[ $line == $'\tfiles' ]]; then
             compopt -o filenames 2>/dev/null
             while IFS= read -r line; do COMPREPLY+=("$line"); done < <(compgen -f -- "$2")
         else
-            COMPREPLY+=("${line%%$'\t'*}")
+            line=${line%%$'\t'*}
+            (( ${#quotes} % 2 )) || printf -v line %q "$line"
+            COMPREPLY+=("$line")
         fi
-    done < <("$1" __complete bash "${COMP_LINE:0:COMP_POINT}" 2>/dev/null)
+    done < <("$1" __complete bash "$before" 2>/dev/null)
 }
 complete -F _mcp_pipe mcp-pipe
 "#;

@@ -25,7 +25,7 @@ use tracing::{debug, warn};
 
 use super::ended::{End, Ended, Hash, MAX_FILE, lines};
 use super::seal::{KEY, SealKey, Sealed};
-use crate::disk::digest_of;
+use crate::disk::digest_of_config;
 use crate::disk::folder::{Folder, Purpose};
 use crate::disk::read::{Accept, read};
 use crate::process::aside::aside;
@@ -308,9 +308,7 @@ fn ends_with_line_break(file: &mut File) -> io::Result<bool> {
 
 impl Files {
     fn of(parent: PathBuf, config: &Path) -> Self {
-        // Where links lead changes with each release, and the config is still the same one.
-        let named = std::path::absolute(config).unwrap_or_else(|_| config.to_path_buf());
-        Files { parent, of: digest_of(&named) }
+        Files { parent, of: digest_of_config(config) }
     }
 
     fn folder(&self) -> io::Result<Folder> {

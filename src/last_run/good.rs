@@ -8,8 +8,7 @@ use std::time::SystemTime;
 
 use httpdate::fmt_http_date;
 
-use super::absolute;
-use crate::disk::digest_of;
+use crate::disk::digest_of_config;
 use crate::disk::folder::{Folder, Purpose};
 use crate::disk::read::{Accept, whole};
 use crate::secrecy::Secret;
@@ -67,7 +66,7 @@ impl Good {
 }
 
 fn name(config: &Path) -> String {
-    format!("config-{}", digest_of(&absolute(config)))
+    format!("config-{}", digest_of_config(config))
 }
 
 #[cfg(test)]

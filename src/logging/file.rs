@@ -54,6 +54,8 @@ struct Waiting {
     items: VecDeque<Item>,
     /// Of all items, that which is being written included.
     bytes: usize,
+    /// How many items are not written yet, the same: a gap has no bytes.
+    unwritten: usize,
     /// The list was full, and is not half empty yet.
     is_full: bool,
     /// Nobody has the file any more.
@@ -79,7 +81,8 @@ impl LogFile {
             handle.0.lock().bounds = bounds;
             return Some(LogFile(handle));
         }
-        let waiting = Waiting { bounds, items: VecDeque::new(), bytes: 0, is_full: false, is_over: false };
+        let waiting =
+            Waiting { bounds, items: VecDeque::new(), bytes: 0, unwritten: 0, is_full: false, is_over: false };
         let shared = Arc::new(Shared {
             path: spec.path.clone(),
             waiting: Mutex::new(waiting),
@@ -115,10 +118,12 @@ impl Waiting {
         self.is_full = if self.is_full { self.bytes > MOST / 2 } else { self.bytes + line.len() > MOST };
         if !self.is_full {
             self.bytes += line.len();
+            self.unwritten += 1;
             self.items.push_back(Item::Line(line));
         } else if let Some(Item::Gap(lines)) = self.items.back_mut() {
             *lines += 1;
         } else {
+            self.unwritten += 1;
             self.items.push_back(Item::Gap(1));
         }
     }
@@ -177,9 +182,12 @@ impl Shared {
                 }
                 drop(self.news.wait_timeout_while(waiting, AGAIN, |waiting| !waiting.is_over));
             }
+            let mut waiting = self.lock();
+            waiting.unwritten -= 1;
             if let Item::Line(line) = &item {
-                self.lock().bytes -= line.len();
+                waiting.bytes -= line.len();
             }
+            drop(waiting);
             told.goes_on(&self.path);
         }
     }
@@ -238,7 +246,7 @@ pub fn finish() {
     for shared in open.iter().filter_map(|(_, shared)| shared.upgrade()) {
         let waiting = shared.lock();
         let left = until.saturating_duration_since(Instant::now());
-        drop(shared.idle.wait_timeout_while(waiting, left, |waiting| waiting.bytes > 0));
+        drop(shared.idle.wait_timeout_while(waiting, left, |waiting| waiting.unwritten > 0));
     }
 }
 
@@ -258,7 +266,7 @@ mod tests {
     /// Waits until nothing waits for the file any more.
     fn written(file: &LogFile) {
         let waiting = file.0.0.lock();
-        drop(file.0.0.idle.wait_while(waiting, |waiting| waiting.bytes > 0));
+        drop(file.0.0.idle.wait_while(waiting, |waiting| waiting.unwritten > 0));
     }
 
     #[test]
@@ -276,7 +284,8 @@ mod tests {
 
     #[test]
     fn what_is_not_taken_is_bounded_and_its_gap_is_counted_where_it_is() {
-        let mut waiting = Waiting { bounds: (0, 0), items: VecDeque::new(), bytes: 0, is_full: false, is_over: false };
+        let mut waiting =
+            Waiting { bounds: (0, 0), items: VecDeque::new(), bytes: 0, unwritten: 0, is_full: false, is_over: false };
         let line = || Box::from("x".repeat(MOST / 8));
         (0..20).for_each(|_| waiting.push(line()));
         assert_eq!((waiting.items.len(), waiting.bytes), (9, MOST));

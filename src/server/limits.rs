@@ -53,15 +53,17 @@ impl Watch {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<String> {
         while self.next.as_mut().poll(cx).is_ready() {
             let held = memory::of_group(self.leader).unwrap_or_default();
-            // Processes of one program share much, which counts once. To find that out takes longer.
             let is_above = |bytes| bytes > self.most;
+            let mut pause = pause(held.bytes, self.most);
             if is_above(held.bytes) {
+                // Processes of one program share much, which counts once. To find that out takes longer, so it is not done more often than need be.
                 let bytes = if held.processes > 1 { memory::proportional(self.leader) } else { held.bytes };
                 if is_above(bytes) {
                     return Poll::Ready(above(bytes, held.processes, self.most));
                 }
+                pause = FAR;
             }
-            self.next.as_mut().reset(next(Instant::now(), pause(held.bytes, self.most)));
+            self.next.as_mut().reset(next(Instant::now(), pause));
         }
         Poll::Pending
     }

@@ -229,29 +229,23 @@ impl Manager {
     }
 
     /// What starts the service, now and from now on, once its files are there.
-    pub(super) fn installing(self) -> Vec<Vec<String>> {
+    /// `unit`: its definition.
+    pub(super) fn installing(self, unit: &Path) -> Vec<Vec<String>> {
         match self {
             Manager::Systemd { .. } => ["daemon-reload", "enable mcp-pipe.service", "restart mcp-pipe.service"]
                 .map(|line| self.systemctl(line))
                 .into(),
             Manager::Launchd { user } => {
                 let domain = Self::domain(user);
-                let place = if user { "LaunchAgents" } else { "LaunchDaemons" };
-                let folder = if user {
-                    format!("{}/Library", std::env::var("HOME").unwrap_or_default())
-                } else {
-                    "/Library".to_owned()
-                };
-                let bootstrap = ["launchctl", "bootstrap", &domain, &format!("{folder}/{place}/mcp-pipe.plist")];
-                vec![
-                    words(&format!("launchctl enable {domain}/{}", launchd::LABEL)),
-                    bootstrap.map(str::to_owned).into(),
-                    words(&format!("launchctl kickstart {domain}/{}", launchd::LABEL)),
-                ]
+                let of = |what: &str| words(&format!("launchctl {what} {domain}/{}", launchd::LABEL));
+                let bootstrap = ["launchctl", "bootstrap", &domain, &unit.display().to_string()];
+                // One that is there takes no other definition.
+                let before = self.is_active().then(|| of("bootout"));
+                let then = [of("enable"), bootstrap.map(str::to_owned).into(), of("kickstart")];
+                before.into_iter().chain(then).collect()
             }
             Manager::Windows => {
-                let file = format!("{}\\mcp-pipe\\service.xml", std::env::var("LOCALAPPDATA").unwrap_or_default());
-                let create = ["schtasks", "/Create", "/F", "/TN", "mcp-pipe", "/XML", &file];
+                let create = ["schtasks", "/Create", "/F", "/TN", "mcp-pipe", "/XML", &unit.display().to_string()];
                 vec![create.map(str::to_owned).into(), words("schtasks /Run /TN mcp-pipe")]
             }
         }

@@ -45,22 +45,21 @@ fn of_program(command: &CommandSpec, path: &str, shell: &str, hidden: &impl Fn(&
             file.display()
         )
     };
-    if hidden(&file) {
-        return Some(named(&file));
-    }
-    let scripts = command.args.iter().map(Path::new).filter(|arg| arg.is_absolute() && arg.exists());
-    if let Some(script) = scripts.into_iter().find(|script| hidden(script)) {
-        return Some(named(script));
+    let in_folder = |file: &Path| command.cwd.as_ref().map_or_else(|| file.to_owned(), |cwd| cwd.join(file));
+    let args = command.args.iter().map(|arg| in_folder(Path::new(arg))).filter(|arg| arg.exists());
+    let seen = [in_folder(&file)].into_iter().chain(command.cwd.clone()).chain(args);
+    if let Some(unseen) = seen.into_iter().find(|file| hidden(file)) {
+        return Some(named(&unseen));
     }
     // A script that is found is of no use without what it runs with, as npx without node.
-    let line = first_line(&file)?;
+    let line = first_line(&in_folder(&file))?;
     let mut words = line.split_whitespace();
-    let interpreter = words
-        .next()
-        .filter(|program| program.ends_with("/env"))
-        .and_then(|_| words.find(|word| !word.starts_with('-')))?;
-    if found(interpreter, path).is_some() {
-        return None;
+    let interpreter = match words.next()? {
+        env if env.ends_with("/env") => words.find(|word| !word.starts_with('-'))?,
+        interpreter => interpreter,
+    };
+    if let Some(found) = found(interpreter, path) {
+        return hidden(&found).then(|| named(&found));
     }
     let told = match found(interpreter, shell) {
         Some(there) => {

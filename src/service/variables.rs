@@ -30,32 +30,51 @@ pub(super) fn file(variables: &[(String, Secret)]) -> String {
     seal::sealed(&format!("# {}: tokens, for the service alone\n{lines}", seal::MARK))
 }
 
-/// The variables in such a file.
+/// The variables in such a file, also where somebody has edited it.
 pub(super) fn read(text: &str) -> Vec<(String, Secret)> {
     if seal::is_as_written(text).is_none() {
         return Vec::new();
     }
-    let mut variables = Vec::new();
-    let mut rest = text.split_once('\n').map_or("", |(_, rest)| rest);
-    while let Some((name, behind)) = rest.split_once("=\"") {
-        let (mut value, mut chars) = (String::new(), behind.char_indices());
-        let end = loop {
-            match chars.next() {
-                Some((_, '\\')) => value.extend(chars.next().map(|(_, c)| c)),
-                Some((at, '"')) => break at + 1,
-                Some((_, c)) => value.push(c),
-                None => return variables,
-            }
+    let (mut variables, mut rest) = (Vec::new(), text);
+    while !rest.is_empty() {
+        let (line, below) = rest.split_once('\n').unwrap_or((rest, ""));
+        let is_note = line.trim_start().starts_with(['#', ';']);
+        let Some((name, value)) = line.split_once('=').filter(|_| !is_note) else {
+            rest = below;
+            continue;
         };
-        variables.push((name.trim().to_owned(), Secret::new(value)));
-        rest = &behind[end..];
+        let name = name.trim().to_owned();
+        match rest[line.len() - value.len()..].strip_prefix('"') {
+            // It may have several lines.
+            Some(quoted) => {
+                let Some((value, end)) = unquoted(quoted) else { return variables };
+                variables.push((name, Secret::new(value)));
+                rest = quoted[end..].split_once('\n').map_or("", |(_, below)| below);
+            }
+            None => {
+                variables.push((name, Secret::new(value.trim().trim_matches('\''))));
+                rest = below;
+            }
+        }
     }
     variables
 }
 
-/// The file without its values.
+/// A value from behind its first quote, and where what follows its last one begins; `None` if there is no last one.
+fn unquoted(text: &str) -> Option<(String, usize)> {
+    let (mut value, mut chars) = (String::new(), text.char_indices());
+    loop {
+        match chars.next()? {
+            (_, '\\') => value.extend(chars.next().map(|(_, c)| c)),
+            (at, '"') => return Some((value, at + 1)),
+            (_, c) => value.push(c),
+        }
+    }
+}
+
+/// The file without its values, and without the fingerprint of these.
 pub(super) fn shown(text: &str) -> String {
-    let head = text.lines().next().unwrap_or_default();
+    let head = format!("# {}: tokens, for the service alone", seal::MARK);
     let names: String = read(text).iter().map(|(name, _)| format!("{name}=…\n")).collect();
     format!("{head}\n{names}")
 }
@@ -84,6 +103,10 @@ mod tests {
         assert!(read("A=\"b\"\n").is_empty());
         let text = file(&[("TOKEN".to_owned(), Secret::new("s3\"cr$t"))]);
         assert!(text.ends_with("TOKEN=\"s3\\\"cr\\$t\"\n"), "{text}");
+        let edited = format!("{text}# OLD=\"x\"\nA=plain\nB=\"two\nlines\"\n");
+        let read: Vec<_> = read(&edited).into_iter().map(|(name, value)| (name, value.reveal().to_owned())).collect();
+        let want = [("TOKEN", "s3\"cr$t"), ("A", "plain"), ("B", "two\nlines")];
+        assert_eq!(read, want.map(|(name, value)| (name.to_owned(), value.to_owned())));
         let shown = shown(&text);
         assert!(shown.ends_with("TOKEN=…\n") && !shown.contains("s3"), "{shown}");
     }

@@ -1,20 +1,20 @@
-//! Keeps the config that counts, once a server has served with it: the last one that ran is told to whoever then makes a mistake.
+//! Keeps the config that counts, once servers have served with it: the last one that ran is told to whoever then makes a mistake.
 
 use std::convert::Infallible;
 use std::future::pending;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tokio::sync::watch;
 use tracing::debug;
 
-use crate::control::readiness::Readiness;
-use crate::control::status::Status;
+use crate::control::status::{Overview, ServerState, Status};
 use crate::last_run;
 use crate::process::aside::aside;
 use crate::secrecy::Secret;
 
-/// The config as it is written, where it is read from a file.
-pub(super) type Written = Option<Secret>;
+/// The config as it is written, where it is read from a file; and the servers that it has begun anew.
+pub(super) type Written = Option<(Secret, Vec<Arc<str>>)>;
 
 /// Where it is said which one counts.
 pub(super) type Counts = watch::Sender<Written>;
@@ -22,6 +22,15 @@ pub(super) type Counts = watch::Sender<Written>;
 /// Where that is said, and where it is heard.
 pub(super) fn counting(written: Written) -> (Counts, watch::Receiver<Written>) {
     watch::channel(written)
+}
+
+/// Whether a server serves, and each of those that were begun anew.
+fn has_run(all: &Overview, begun: &[Arc<str>]) -> bool {
+    let serves = |name: &Arc<str>| match all.server(name).map(|server| &server.state) {
+        Some(ServerState::Serving | ServerState::Stopped) | None => true,
+        Some(ServerState::Starting | ServerState::Silent | ServerState::Refusing(_) | ServerState::Down(_)) => false,
+    };
+    all.servers.iter().any(|server| server.state == ServerState::Serving) && begun.iter().all(serves)
 }
 
 /// Keeps each that `counts`, for ever, in the state folder `parent`. `config`: its file.
@@ -34,10 +43,10 @@ pub(super) async fn keep(
     let Some(parent) = parent else { return pending().await };
     loop {
         let written = counts.borrow_and_update().clone();
-        if let Some(text) = written {
+        if let Some((text, begun)) = written {
             let mut changes = status.changes();
             tokio::select! {
-                ready = changes.wait_for(|all| Readiness::of(all, false).is_ready) => drop(ready),
+                ready = changes.wait_for(|all| has_run(all, &begun)) => drop(ready),
                 Ok(()) = counts.changed() => continue,
             }
             let (parent, config) = (parent.clone(), config.to_path_buf());

@@ -153,7 +153,6 @@ impl Supervisor {
             written,
             ..
         } = resolved.config;
-        let _unheard = self.counts.send(written);
         self.common.status.leave_out(&left_out);
         self.helm.leave_out(left_out);
         if watch.paths() != inputs {
@@ -174,6 +173,7 @@ impl Supervisor {
             plan.move_admin(new.admin.as_ref());
         }
         if plan.is_empty() {
+            let _unheard = self.counts.send(written.map(|text| (text, Vec::new())));
             let undone = self.note_undone(None).await;
             let just_now = self.applied.take().filter(|applied| applied.at.elapsed() <= JUST_NOW);
             let (told, awaited, within) = match just_now {
@@ -191,6 +191,8 @@ impl Supervisor {
         let awaited = Awaited { servers, links, endpoints: plan.begun() };
         let within = starting + plan.connecting() + ENDING;
         let wrong = self.apply(plan, &new).await;
+        // Only now: what serves before that is the old one.
+        let _unheard = self.counts.send(written.map(|text| (text, awaited.servers.clone())));
         let undone = self.note_undone(wrong).await;
         // Which server an address means.
         new.servers.iter().for_each(|server| self.helm.change(server, false));

@@ -160,6 +160,13 @@ async fn after_a_mistake_the_last_config_that_ran_is_named_and_shown_without_its
     // A reload that counts is one that ran; one with a mistake is not, and names it.
     home.write(&served("two"));
     is_kept(&served("two")).await;
+    // One whose server does not serve never ran, though the server of the one before still did when it came to count.
+    home.write(&served("two").replace(&fixture_entry(&[])["command"].to_string(), "\"false\""));
+    daemon.wait_for_event("SERVER_EXITED").await;
+    daemon
+        .wait_for("a crash loop", |line| line["fields"]["why"].as_str().is_some_and(|why| why.contains("code 1")))
+        .await;
+    assert_eq!(fs::read_to_string(kept().unwrap()).unwrap(), served("two"));
     home.write("{");
     let refused = daemon.wait_for_event("ERROR_RELOAD").await;
     let said = field(&refused, "message").unwrap().to_owned();
@@ -236,8 +243,10 @@ async fn bash_completes_commands_servers_tools_options_and_files() {
     config["mcpServers"]["x:y"] = fixture_entry(&[]);
     config["mcpServers"]["there"] = json!({"url": "https://h.example/mcp"});
     config["mcpServers"]["a"]["tools"] = json!({"rename": {"add": "plus"}});
+    config["mcpServers"]["a;touch pwn"] = fixture_entry(&[]);
     let home = Home::new(&config);
-    let all = ["a", "b", "my server", "x:y", "there"];
+    // As a shell takes each for one word.
+    let all = ["a", "b", r"my\ server", "x:y", "there", r"a\;touch\ pwn"];
     for command in ["restart", "stop", "logs", "status", "tap", "pause", "cache clear", "stdio --server", "next"] {
         assert_eq!(in_bash(&home, &format!("mcp-pipe {command} ")).await, all, "{command}");
     }

@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
 use super::{Doing, Histories, Told};
-use crate::disk::digest_of;
+use crate::disk::digest_of_config;
 use crate::disk::folder::{Folder, Purpose};
 use crate::process::aside::aside;
 use crate::process::stop::Stop;
@@ -136,8 +136,7 @@ impl History {
 type Read = Result<Option<Kept>, String>;
 
 fn open(parent: PathBuf, config: &Path) -> io::Result<(Place, Read)> {
-    // Where links lead changes with each release, and the config is still the same one.
-    let of = digest_of(&std::path::absolute(config).unwrap_or_else(|_| config.to_path_buf()));
+    let of = digest_of_config(config);
     let (name, folder) = (format!("history-{of}.json"), Folder::make_for(Purpose::State, &parent)?);
     let lock = folder.open_lock(&format!("history-{of}.lock"))?;
     match lock.try_lock() {
@@ -157,18 +156,14 @@ impl Store {
     /// Keeps what servers do, until `ended`, and once more then.
     pub(crate) async fn keep(self, ended: Stop) {
         let mut changes = self.history.changed.subscribe();
-        let mut said = false;
-        let mut keeps = async || {
-            loop {
-                let _nothing_new = timeout(AT_LEAST, changes.changed()).await;
-                self.write(false, &mut said).await;
-                sleep(BETWEEN).await;
+        let (mut said, over) = (false, ended.now());
+        // Only the waits are given up: a write that was left alone could come after the last one.
+        while over.run_until_cancelled(timeout(AT_LEAST, changes.changed())).await.is_some() {
+            if timeout(PATIENCE, self.write(false, &mut said)).await.is_err() {
+                // A disk that hangs takes the last one neither.
+                return over.cancelled().await;
             }
-        };
-        let over = ended.now().clone();
-        tokio::select! {
-            () = keeps() => {}
-            () = over.cancelled() => {}
+            over.run_until_cancelled(sleep(BETWEEN)).await;
         }
         let _hangs = timeout(PATIENCE, self.write(true, &mut said)).await;
     }

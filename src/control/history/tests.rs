@@ -160,6 +160,17 @@ a: served 12.7 % of the last 13 h 0 min
     assert_eq!((&json["served"], &json["knownSeconds"]), (&0.1269.into(), &46800.0.into()), "{json}");
 }
 
+#[test]
+fn what_began_days_ago_is_not_told_by_its_hour() {
+    let mut row = row(&[(0, Doing::Serving, "")]);
+    let now = NOON + 5 * WINDOW + 60 * MIN;
+    row.note(Doing::Down, "exited with code 1", now - 10 * MIN);
+    let told = of(&Told { name: "a".into(), now, row }, |at| format!("{:02}:{:02}:00", at / 3600 % 24, at / 60 % 60));
+    let lines: Vec<&str> = told.lines().skip(1).map(str::trim_end).collect();
+    assert!(lines[0].starts_with("  earlier ") && !lines[0].contains(':') && lines[0].ends_with("serving"), "{told}");
+    assert!(lines[1].contains("12:50:00") && lines[1].contains("down: exited"), "{told}");
+}
+
 proptest! {
     #[test]
     fn whatever_happens_it_is_bounded_in_order_and_served_no_longer_than_it_lasted(

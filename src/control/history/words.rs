@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Doing, Span, Told};
+use super::{Doing, Span, Told, WINDOW};
 use crate::words::{counted, span};
 
 /// What a server did, for a program.
@@ -80,11 +80,17 @@ pub(in crate::control) fn of(told: &Told, local: impl Fn(u64) -> String) -> Stri
     }
     let today = local(now / 1000);
     // Within a day, what was at a later hour than it is now was yesterday.
+    let day_of = |it: &Span, time: &str| match it.from + WINDOW <= *now {
+        true => "earlier ",
+        false if *time > *today => "yesterday ",
+        false => "",
+    };
     let times: Vec<String> = row.spans.iter().map(|it| local(it.from / 1000)).collect();
-    let is_old = |time: &String| *time > today;
-    let wide = if times.iter().any(is_old) { "yesterday ".len() } else { 0 };
+    let days: Vec<&str> = row.spans.iter().zip(&times).map(|(it, time)| day_of(it, time)).collect();
+    let wide = days.iter().map(|day| day.len()).max().unwrap_or_default();
     for (at, (it, time)) in row.spans.iter().zip(&times).enumerate() {
-        let day = if is_old(time) { "yesterday " } else { "" };
+        let day = days[at];
+        let time = if day == "earlier " { "        " } else { time };
         let long = lasted(row.end_of(at, *now).saturating_sub(it.from));
         let before = at.checked_sub(1).map(|before| row.spans[before].doing);
         text += &format!("  {day:<wide$}{time}  {long:<11} {}\n", what(it, before));
