@@ -27,6 +27,7 @@ mod health;
 mod instances;
 mod interpreter;
 mod keys;
+mod lease;
 mod limits;
 mod listen;
 mod locate;
@@ -79,6 +80,7 @@ pub use health::HealthCheck;
 pub use instances::{Instances, PerPeer, Replicas};
 pub(crate) use keys::of_option as key_of_option;
 pub(crate) use keys::{names_servers, of_top as foreign_top};
+pub use lease::{LeaseSpec, Standby};
 pub use limits::LimitsSpec;
 pub(crate) use locate::may_have_server;
 pub use log_file::LogFileSpec;
@@ -123,6 +125,8 @@ pub struct Config {
     pub written: Option<Secret>,
     /// Where figures and health are told over HTTP, if anywhere.
     pub admin: Option<Arc<AdminSpec>>,
+    /// Where several mcp-pipe agree on who serves an endpoint, if anywhere.
+    pub lease: Option<Arc<LeaseSpec>>,
     /// The file into which figures are written now and then, if any.
     pub metrics_file: Option<PathBuf>,
     /// The others, where all of the file are meant.
@@ -484,6 +488,8 @@ pub struct LinkSpec {
     pub ping_timeout: Duration,
     /// Longest wait between two attempts to connect, unless the endpoint asks for more.
     pub max_backoff: Duration,
+    /// How new the lease is by which the endpoint is dialled, where it is. Nothing that a config says.
+    pub epoch: Option<u64>,
 }
 
 /// Who answers an `initialize` after the first.
@@ -571,6 +577,7 @@ impl ServerSpec {
                 ping_interval: second,
                 ping_timeout: second,
                 max_backoff: second,
+                epoch: None,
             }),
             hello: None,
             handshake: Handshake::Answer,

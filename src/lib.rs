@@ -23,6 +23,7 @@ mod guest;
 mod inspect;
 mod jwt;
 mod last_run;
+mod lease;
 mod link;
 mod local;
 pub mod logging;

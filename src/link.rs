@@ -250,6 +250,22 @@ impl Link {
             ConnectionPhase::Parting { cause: Cause::Stranger { said }, at: now, until: Box::pin(sleep(CLOSING)) };
     }
 
+    /// Drops the link for good, with a farewell if the socket takes that now.
+    pub(crate) fn cut(&mut self, out: &mut Outgoing) {
+        if let LinkPhase::Open(open) = &mut self.state {
+            if let ConnectionPhase::Live = open.phase {
+                out.close(1000, "");
+            }
+            let cx = &mut Context::from_waker(std::task::Waker::noop());
+            // Once: what does not go out now is of no use to anybody.
+            if let Poll::Ready(Ok(_)) = Pin::new(&mut open.stream).poll_write(cx, out.pending()) {
+                let _unwritten = Pin::new(&mut open.stream).poll_flush(cx);
+            }
+        }
+        out.clear();
+        self.state = LinkPhase::Closed;
+    }
+
     /// Drops the link for good, without a farewell.
     pub(crate) fn abort(&mut self) {
         self.state = LinkPhase::Closed;

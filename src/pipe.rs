@@ -698,6 +698,12 @@ impl Pipe {
         }
         for (linked, side) in self.links.iter_mut().zip(&mut self.sides.links.each) {
             linked.carrier.close(&mut side.out);
+            // Whoever waits for one to be drained is told when it is gone.
+            let stage = std::mem::replace(&mut linked.stage, LinkStage::Vacant);
+            linked.stage = match stage {
+                LinkStage::Draining { done, .. } => LinkStage::Closing { done },
+                stage @ (LinkStage::Serving | LinkStage::Closing { .. } | LinkStage::Vacant) => stage,
+            };
         }
         self.servers.iter_mut().for_each(|s| s.stop(false));
         self.phase = PipePhase::Closing;

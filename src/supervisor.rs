@@ -58,6 +58,7 @@ use crate::control::status::Status;
 use crate::error::Problems;
 use crate::gateway::listener::Listener;
 use crate::guest::Visitor;
+use crate::lease::Leases;
 use crate::net::wake::WakeWatch;
 use crate::pipe::orders::orders;
 use crate::pipe::{Limits, Pipe, Run};
@@ -79,6 +80,8 @@ struct Common {
     locks: Option<PathBuf>,
     /// Where the state folder is; nothing is kept if `None`.
     state: Option<PathBuf>,
+    /// By which it is agreed on with other daemons who serves an agent, if it is.
+    leases: Option<Leases>,
     config: PathBuf,
     /// The place of the config, by which another mcp-pipe tells a person who we are.
     place: String,
@@ -146,16 +149,22 @@ pub(crate) async fn serve(
         inputs,
         gateway,
         admin,
+        lease,
         log_file,
         written,
         ..
     } = config;
     status.leave_out(&left_out);
     let (kept_in, ran) = (state.clone(), place.clone());
-    let fixed = reload::fixed(cache_dir.as_deref(), state.as_deref(), &[]);
+    let fixed = reload::fixed((cache_dir.as_deref(), state.as_deref()), lease.as_deref(), &[]);
     let limits = Limits { drain_timeout, tool_budget };
-    // No locks for a local endpoint, which nobody else can serve.
-    let locks = cache_dir.clone().filter(|_| !local);
+    // No locks for a local endpoint, which nobody else can serve, nor where leases say who serves.
+    let locks = cache_dir.clone().filter(|_| !local && lease.is_none());
+    let leases = match &lease {
+        Some(lease) => Some(Leases::begin(lease, state.as_deref(), guard.clone(), status.clone(), &stop).await),
+        None => None,
+    };
+    let kept_lease = leases.clone();
     let catalogue = Arc::new(Catalogue::at(cache_dir));
     let (kept, seen) = (catalogue.clone(), status.clone());
     let (now, remembering) = (stop.clone(), catalogue.clone());
@@ -168,7 +177,7 @@ pub(crate) async fn serve(
     let mut tasks = JoinSet::new();
     tasks.spawn(Pipe::of(Vec::new(), Vec::new(), Box::new(Turns::default()), run.clone()).obeying(orders).run());
     let helm = Helm::new(roster.clone(), hub.clone(), left_out);
-    let common = Common { run, status, roster, hub, entries, locks, state, config, place };
+    let common = Common { run, status, roster, hub, entries, locks, state, leases, config, place };
     let wanted = Wanted { groups: groups(&servers, &endpoints), servers, gateway, admin, limits, log_file, fixed };
     let (counts, good) = good::counting(written.filter(|_| reread.is_some()).map(|text| (text, Vec::new())));
     let (crews, front, guests) = (Vec::new(), Front::default(), Guests::of(reread.is_some()));
@@ -272,6 +281,9 @@ pub(crate) async fn serve(
         }
     };
     tokio::join!(obeyed, wakes.run(watching), heralded, good);
+    if let Some(leases) = kept_lease {
+        leases.finish().await;
+    }
     tokio::select! {
         () = remembering.finish() => {}
         () = now.now().cancelled() => {}

@@ -80,6 +80,7 @@ pub(crate) fn spec(server: ServerIndex) -> ServerSpec {
         ping_interval: time,
         ping_timeout: time,
         max_backoff: time,
+        epoch: None,
     };
     ServerSpec {
         log_file: None,

@@ -52,6 +52,10 @@ pub(crate) const CALL_CACHE_TTL: Duration = Duration::from_secs(10);
 pub(crate) const HEALTH_EVERY: Duration = Duration::from_secs(30);
 /// `healthCheck.restart`.
 pub(crate) const HEALTH_RESTART: bool = false;
+/// `lease.ttl`.
+pub(crate) const LEASE_TTL: Duration = Duration::from_secs(10);
+/// `lease.prefix`.
+pub(crate) const LEASE_PREFIX: &str = "/mcp-pipe/";
 /// `logFile.maxSize`, in bytes.
 pub(crate) const LOG_FILE_SIZE: u64 = 10 << 20;
 /// `logFile.keep`.
@@ -121,6 +125,7 @@ impl Default for LinkSpec {
             ping_interval: PING_INTERVAL,
             ping_timeout: PING_TIMEOUT,
             max_backoff: MAX_BACKOFF,
+            epoch: None,
         }
     }
 }
@@ -170,7 +175,7 @@ mod tests {
     use crate::cli;
     use crate::config::keys;
     use crate::config::units::{self, word};
-    use crate::config::{EraChoice, Handshake, Share};
+    use crate::config::{EraChoice, Handshake, Share, Standby};
 
     /// A default, and how a person writes it.
     enum Written {
@@ -259,6 +264,38 @@ mod tests {
             assert_eq!(rows.iter().map(|cells| cells[1]).collect::<Vec<_>>(), keys::HEALTH_CHECK);
             for (key, default) in of_health_check() {
                 let told = rows.iter().find(|cells| cells[1] == key).map(|cells| cells[cells.len() - 3]);
+                assert!(told.is_some_and(|told| default.is(told)), "{key}: {told:?}");
+            }
+        }
+    }
+
+    /// Those of the keys of `lease`.
+    fn of_lease() -> [(&'static str, Written); 3] {
+        let text = |text: &str| Written::Text(text.to_owned());
+        [
+            ("ttl", Written::Time(LEASE_TTL)),
+            ("prefix", text(LEASE_PREFIX)),
+            ("standby", text(&word(&Standby::default()))),
+        ]
+    }
+
+    #[test]
+    fn the_tables_of_leases_tell_their_keys_and_defaults() {
+        let (source, docs) = (include_str!("lease.rs"), include_str!("../../docs/LEASES.md"));
+        for (text, begin) in [(source, "//! | `"), (docs, "| `")] {
+            let lines = text.lines().filter(|line| line.starts_with(begin));
+            let rows = lines
+                .map(|line| line.split(" | ").map(|cell| cell.trim_matches(['|', ' ', '/', '!'])).collect::<Vec<_>>());
+            let keys_of = |cell: &str| cell.split(", ").map(|key| key.trim_matches('`').to_owned()).collect::<Vec<_>>();
+            let rows: Vec<_> = rows.map(|cells| (keys_of(cells[0]), cells)).collect();
+            let rows: Vec<_> = rows.iter().filter(|(keys, _)| keys::LEASE.contains(&&*keys[0])).collect();
+            let told: Vec<&str> = rows.iter().flat_map(|(keys, _)| keys.iter().map(String::as_str)).collect();
+            assert_eq!(told, keys::LEASE);
+            for (key, default) in of_lease() {
+                let told = rows
+                    .iter()
+                    .find(|(keys, _)| keys[0] == key)
+                    .map(|(_, cells)| cells[cells.len() - 2].trim_matches('`'));
                 assert!(told.is_some_and(|told| default.is(told)), "{key}: {told:?}");
             }
         }

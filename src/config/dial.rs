@@ -302,6 +302,7 @@ pub(crate) fn link(ctx: &mut Context<'_>, own: &Shared, named: &Shared, top: &Sh
             .or(ctx.line.options.max_backoff)
             .or(top.max_backoff)
             .unwrap_or(defaults::MAX_BACKOFF),
+        epoch: None,
     }
 }
 

@@ -33,6 +33,7 @@
 //! | `endpoints` | T | objects by name | none | named endpoints, each with the servers that it shows: see [`super::named`] |
 //! | `gateway` | T | object | none | where MCP clients reach the servers over HTTP, and who may: see [`super::gateway`] |
 //! | `admin` | T | object | none | where figures and health are told over HTTP: see [`super::admin`] |
+//! | `lease` | T | object | none | where several mcp-pipe agree on who serves an endpoint: see [`super::lease`] |
 //! | `drainTimeout` | T | time | `5s` | how long calls under way may take to finish at a stop |
 //! | `mode` | TS | `auto`, `per-server`, `multiplex`, `sequential` | `auto` | how servers share connections |
 //! | `naming` | TS | `auto`, `prefix` | `auto` | on a shared connection: a name that one server has alone stays, or all become `server__name` |
@@ -75,6 +76,7 @@ use super::admin::{self, AdminEntry};
 use super::bounds;
 use super::gateway::{self, GatewayEntry};
 use super::keys::Place;
+use super::lease::{self, LeaseEntry};
 use super::limits::{self, LimitsEntry};
 use super::log_file::{self, LogFileEntry};
 use super::missing::LAUNCHERS;
@@ -102,6 +104,7 @@ pub(crate) struct File {
     pub(crate) endpoints_unread: bool,
     pub(crate) gateway: Option<GatewayEntry>,
     pub(crate) admin: Option<AdminEntry>,
+    pub(crate) lease: Option<LeaseEntry>,
     pub(crate) drain_timeout: Option<Duration>,
     pub(crate) tool_budget: Option<usize>,
     pub(crate) cache_dir: Option<Located<String>>,
@@ -207,6 +210,7 @@ fn top(r: &mut Reader<'_>, value: &Value<'_>, file: &mut File) {
             }
             "gateway" => file.gateway = gateway::read(r, &prop.value, &path),
             "admin" => file.admin = admin::read(r, &prop.value, &path),
+            "lease" => file.lease = lease::read(r, &prop.value, &path),
             "mcp" => mcp = Some((path, prop)),
             "mcpServerConfig" => settings = policy::of_servers(r, &prop.value, &path),
             "drainTimeout" => file.drain_timeout = r.parsed(&prop.value, &path, units::duration),

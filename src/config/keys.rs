@@ -39,8 +39,18 @@ pub(crate) const SHARED: &[&str] = &[
 ];
 
 /// Keys of the top only.
-pub(crate) const TOP: &[&str] =
-    &["mcpServers", "endpoints", "gateway", "admin", "drainTimeout", "toolBudget", "cacheDir", "stateDir", "logFile"];
+pub(crate) const TOP: &[&str] = &[
+    "mcpServers",
+    "endpoints",
+    "gateway",
+    "admin",
+    "lease",
+    "drainTimeout",
+    "toolBudget",
+    "cacheDir",
+    "stateDir",
+    "logFile",
+];
 
 /// Keys of a named endpoint: its own, and those of [`SHARED`] that are about a connection or about how servers share it.
 pub(crate) const ENDPOINT: &[&str] = &[
@@ -142,6 +152,10 @@ pub(crate) const GATEWAY_TLS: &[&str] = &["certFile", "keyFile", "clientCaFile"]
 /// Keys of `admin`.
 pub(crate) const ADMIN: &[&str] = &["listen"];
 
+/// Keys of `lease`.
+pub(crate) const LEASE: &[&str] =
+    &["etcd", "ttl", "prefix", "node", "standby", "user", "password", "caFile", "certFile", "keyFile"];
+
 /// Where a key stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -171,6 +185,8 @@ pub(crate) enum Place {
     GatewayTls,
     /// In `admin`.
     Admin,
+    /// In `lease`.
+    Lease,
     /// In the `limits` of an entry.
     Limits,
     /// In a `logFile`.
@@ -178,7 +194,7 @@ pub(crate) enum Place {
 }
 
 /// What becomes of a key that other programs have. A key that is not in the table is unknown: ignored with a warning, but in
-/// `tools`, in `healthCheck`, in the gateway and in `admin` a mistake.
+/// `tools`, in `healthCheck`, in the gateway, in `admin` and in `lease` a mistake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Treatment {
     /// Read as this key of ours. `tools.allow` and `tools.deny` are those in `tools`.
@@ -200,8 +216,8 @@ pub(crate) enum Treatment {
 }
 
 use Place::{
-    Admin, ApiKey, Cache, CircuitBreaker, Endpoint, EndpointToken, Gateway, GatewayTls, HealthCheck, Jwt, Limits,
-    LogFile, Server, Tools, Top,
+    Admin, ApiKey, Cache, CircuitBreaker, Endpoint, EndpointToken, Gateway, GatewayTls, HealthCheck, Jwt, Lease,
+    Limits, LogFile, Server, Tools, Top,
 };
 use Treatment::{Asking, Harmless, Honoured, Ignored, Meant, Mistake, Off, On};
 
@@ -480,6 +496,16 @@ const FOREIGN: &[(Place, Treatment, &[&str])] = &[
     (LogFile, Mistake("did you mean maxSize?"), &["size", "maxBytes", "rotateSize"]),
     (LogFile, Mistake("did you mean keep?"), &["maxFiles", "maxBackups", "backups", "count", "rotate"]),
     (Admin, Mistake("write host and port as one: \"listen\": \"HOST:PORT\""), LISTENS),
+    (Lease, Harmless, NOTES),
+    (Lease, Meant("etcd"), &["endpoints", "endpoint", "url", "urls", "hosts", "servers", "members"]),
+    (Lease, Meant("ttl"), &["leaseTtl", "leaseDuration", "timeout", "duration"]),
+    (Lease, Meant("prefix"), &["root", "namespace", "path", "keyPrefix"]),
+    (Lease, Meant("node"), &["nodeName", "nodeId", "hostname", "identity", "holder"]),
+    (Lease, Meant("user"), &["username", "login"]),
+    (Lease, Meant("password"), &["pass", "secret"]),
+    (Lease, Meant("caFile"), &["ca", "cacert", "trustedCaFile"]),
+    (Lease, Meant("certFile"), &["cert", "clientCert"]),
+    (Lease, Meant("keyFile"), &["key", "clientKey"]),
 ];
 
 /// Keys that are about a server, whatever shows it.
@@ -951,7 +977,7 @@ fn is_strict(place: Place) -> bool {
     match place {
         Top | Server | Endpoint => false,
         Tools | CircuitBreaker | Cache | HealthCheck | Limits | LogFile => true,
-        Gateway | ApiKey | Jwt | EndpointToken | GatewayTls | Admin => true,
+        Gateway | ApiKey | Jwt | EndpointToken | GatewayTls | Admin | Lease => true,
     }
 }
 
@@ -1072,6 +1098,7 @@ fn elsewhere(place: Place) -> &'static [(&'static str, &'static [&'static str])]
         Gateway => &[(IN_API_KEY, API_KEY), (IN_TOKEN, ENDPOINT_TOKEN), (IN_TLS, GATEWAY_TLS), (AT_TOP, TOP)],
         CircuitBreaker | Cache | HealthCheck | Limits | LogFile => &[(IN_ENTRY, SERVER), (AT_TOP, TOP)],
         ApiKey | Jwt | EndpointToken | GatewayTls | Admin => &[(IN_GATEWAY, GATEWAY)],
+        Lease => &[(AT_TOP, TOP), (AT_TOP, SHARED)],
     }
 }
 
@@ -1091,6 +1118,7 @@ fn ours(place: Place) -> impl Iterator<Item = &'static str> {
         EndpointToken => (ENDPOINT_TOKEN, &[]),
         GatewayTls => (GATEWAY_TLS, &[]),
         Admin => (ADMIN, &[]),
+        Lease => (LEASE, &[]),
         Limits => (LIMITS, &[]),
         LogFile => (LOG_FILE, &[]),
     };

@@ -36,7 +36,7 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, remote: &RemoteEntry) -> Option<Re
     ctx.warn_of_variable(&remote.url);
     ctx.warn_of_braces(&remote.url, Braces::All);
     let headers = dial::headers(ctx, &remote.headers, |name| RESERVED.contains(&name));
-    let identity = identity(ctx, remote);
+    let identity = identity(ctx, remote.cert_file.as_ref(), remote.key_file.as_ref());
     let written = written?;
     if are_several(&written) {
         let remedy = "write one; another server has an entry of its own";
@@ -77,10 +77,14 @@ fn auth(ctx: &mut Context<'_>, remote: &RemoteEntry, url: &RemoteUrl) -> Option<
 }
 
 /// The files of a certificate and its key, which go together; one file may hold both.
-fn identity(ctx: &mut Context<'_>, remote: &RemoteEntry) -> Option<(PathBuf, PathBuf)> {
-    let (cert, key) = match (&remote.cert_file, &remote.key_file) {
+pub(super) fn identity(
+    ctx: &mut Context<'_>,
+    cert: Option<&Located<String>>,
+    key: Option<&Located<String>>,
+) -> Option<(PathBuf, PathBuf)> {
+    let (cert, key) = match (cert, key) {
         (None, None) => return None,
-        (Some(cert), key) => (cert, key.as_ref().unwrap_or(cert)),
+        (Some(cert), key) => (cert, key.unwrap_or(cert)),
         (None, Some(key)) => {
             let what = "names the key of a certificate, and there is no certFile";
             ctx.mistake(&key.place, Code::MissingKey.says(what), "add \"certFile\": the certificate in PEM form");
@@ -93,14 +97,14 @@ fn identity(ctx: &mut Context<'_>, remote: &RemoteEntry) -> Option<(PathBuf, Pat
 }
 
 /// The path of a file, with a warning if none is there. That is no mistake: it is looked for at each connection.
-fn path(ctx: &mut Context<'_>, text: &Located<String>) -> Option<PathBuf> {
+pub(super) fn path(ctx: &mut Context<'_>, text: &Located<String>) -> Option<PathBuf> {
     let text_of = ctx.expand(text)?;
     let path = joined(&ctx.base, text_of);
     if let Some(obstacle) = (!path.is_file()).then(|| obstacle::on_the_way(&path)).flatten() {
         let (what, remedy) = obstacle.told();
         ctx.warning(&text.place, Code::PathMissing.says(format!("names {}, which {what}", brief_path(&path))), remedy);
     } else if !path.is_file() {
-        let what = format!("names {}, which is no file now, so the server can't be reached with it", brief_path(&path));
+        let what = format!("names {}, which is no file now, so nobody can be reached with it", brief_path(&path));
         ctx.warning(&text.place, Code::PathMissing.says(what), "name a PEM file; it is tried again");
     }
     Some(path)

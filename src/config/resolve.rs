@@ -20,9 +20,9 @@ use super::shared::Shared;
 use super::state;
 use super::surroundings::Surroundings;
 use super::{
-    AdminSpec, CommandSpec, Config, EndpointSpec, Environment, GatewaySpec, LeftOut, LogFileSpec, Reach, RemoteSpec,
-    ServerSpec, TlsSpec, admin, cache, defaults, fallback, gateway, instances, locate, log_file, misnamed, proxies,
-    sharing, start, target, variables,
+    AdminSpec, CommandSpec, Config, EndpointSpec, Environment, GatewaySpec, LeaseSpec, LeftOut, LogFileSpec, Reach,
+    RemoteSpec, ServerSpec, TlsSpec, admin, cache, defaults, fallback, gateway, instances, lease, locate, log_file,
+    misnamed, proxies, sharing, start, target, variables,
 };
 use crate::disk::joined;
 use crate::endpoint::{bare, is_in_braces, is_placeholder, is_variable};
@@ -100,6 +100,7 @@ pub(crate) struct Draft<'a> {
     pub(crate) endpoints: Vec<EndpointSpec>,
     pub(crate) gateway: Option<GatewaySpec>,
     pub(crate) admin: Option<AdminSpec>,
+    pub(crate) lease: Option<LeaseSpec>,
     pub(crate) log_file: Option<LogFileSpec>,
 }
 
@@ -108,7 +109,8 @@ pub(crate) struct Draft<'a> {
 /// # Errors
 /// Every mistake that there is.
 pub fn resolve(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<Resolved, Problems> {
-    let Draft { ctx, file, name, written, servers, endpoints, gateway, admin, log_file } = draft(line, surroundings);
+    let Draft { ctx, file, name, written, servers, endpoints, gateway, admin, lease, log_file } =
+        draft(line, surroundings);
     if !ctx.problems.mistakes.is_empty() || ctx.problems.target.is_some() {
         let redactor: Redactor = ctx.hidden.all.into_iter().collect();
         redactor.spare(file.names().iter().map(String::as_str));
@@ -133,6 +135,7 @@ pub fn resolve(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<Re
         endpoints,
         gateway: gateway.map(Arc::new),
         admin: admin.map(Arc::new),
+        lease: lease.map(Arc::new),
         metrics_file: options.metrics_file.as_ref().map(|path| joined(cwd, path)),
         left_out,
         place: name.map_or_else(|| cwd.to_path_buf(), |name| joined(cwd, name)),
@@ -256,7 +259,8 @@ pub(crate) fn draft<'a>(line: &'a CommandLine<'a>, surroundings: &'a Surrounding
     }
     variables::read_files(&mut ctx, &file);
     let keys = gateway::keys(&mut ctx, file.gateway.as_ref());
-    hide_secrets(&mut ctx, &file, &[&keys.0[..], &keys.1].concat());
+    let password = lease::password(&mut ctx, file.lease.as_ref());
+    hide_secrets(&mut ctx, &file, &[&keys.0[..], &keys.1, &[password]].concat());
     let (servers, endpoints) = servers(&mut ctx, &file, target, name.as_deref());
     let known = file.entries.iter().map(|entry| &*entry.name).chain(servers.iter().map(|server| &*server.name));
     let known: BTreeSet<&str> = known.collect();
@@ -264,6 +268,7 @@ pub(crate) fn draft<'a>(line: &'a CommandLine<'a>, surroundings: &'a Surrounding
     let known = known.into_iter().collect::<Vec<_>>();
     let gateway = gateway::of(&mut ctx, file.gateway.as_ref(), &keys, &known, max_frame);
     let admin = admin::of(&mut ctx, file.admin.as_ref(), (file.gateway.as_ref(), gateway.as_ref()));
+    let lease = lease::of(&mut ctx, file.lease.as_ref());
     let log_file = log_file::of(&mut ctx, file.log_file.as_ref());
     let entry = |name: &str| file.entries.iter().find(|entry| entry.name == name)?.log_file.as_ref();
     let of_servers = servers.iter().filter_map(|it| Some((&*it.name, it.log_file.as_ref()?, entry(&it.name)?)));
@@ -271,7 +276,7 @@ pub(crate) fn draft<'a>(line: &'a CommandLine<'a>, surroundings: &'a Surrounding
     log_file::check(&mut ctx, of_top, &of_servers.collect::<Vec<_>>(), name.as_deref());
     ctx.notes.extend(variables::withheld(&ctx));
     check::tokens_in_names(&mut ctx, &file);
-    Draft { ctx, file, name, written, servers, endpoints, gateway, admin, log_file }
+    Draft { ctx, file, name, written, servers, endpoints, gateway, admin, lease, log_file }
 }
 
 /// Learns every endpoint and header that the config, the flags or a variable names, also those of servers that don't run now:

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::auth;
 use super::keys;
 use super::units::{LEAST_FILES, MOST_INSTANCES, MOST_LOGS, MOST_REPLICAS, NICE, word};
-use super::{EraChoice, Mode, Names, Naming, Share};
+use super::{EraChoice, Mode, Names, Naming, Share, Standby};
 use clap::ValueEnum;
 
 /// A time with its unit. Blanks around and between are no matter.
@@ -26,6 +26,7 @@ const TRUTH: &str = r"^\s*([Tt][Rr][Uu][Ee]|1|[Yy][Ee][Ss]|[Oo][Nn]|[Ff][Aa][Ll]
 const FILE: &[&str] = &[include_str!("file.rs"), include_str!("named.rs"), include_str!("policy.rs")];
 const GATEWAY: &str = include_str!("gateway/written.rs");
 const ADMIN: &str = include_str!("admin.rs");
+const LEASE: &str = include_str!("lease.rs");
 const BOUNDS: &str = include_str!("bounds.rs");
 const HEALTH: &str = include_str!("health.rs");
 const LIMITS: &str = include_str!("limits.rs");
@@ -63,6 +64,7 @@ pub fn schema() -> Value {
             },
             "gateway": closed(keys::GATEWAY, table_of_gateway(0), of_gateway),
             "admin": closed(keys::ADMIN, ADMIN, |_| text()),
+            "lease": closed(keys::LEASE, LEASE, of_lease),
             "limits": closed(keys::LIMITS, LIMITS, of_limits),
             "logFile": closed(keys::LOG_FILE, LOG_FILE, of_log_file),
             "apiKey": of_api_key(),
@@ -222,6 +224,7 @@ fn of_top(key: &str) -> Value {
     match key {
         "gateway" => defined("gateway"),
         "admin" => defined("admin"),
+        "lease" => json!({ "anyOf": [{ "type": "null" }, { "$ref": "#/$defs/lease", "required": ["etcd"] }] }),
         "mcpServers" => json!({ "type": ["object", "null"], "additionalProperties": { "$ref": "#/$defs/server" } }),
         "endpoints" => json!({
             "type": ["object", "null"],
@@ -245,6 +248,17 @@ fn of_log_file(key: &str) -> Value {
         "maxSize" => defined("size"),
         "keep" => count(Some(MOST_LOGS)),
         _ => json!({ "type": "string" }),
+    }
+}
+
+fn of_lease(key: &str) -> Value {
+    match key {
+        "etcd" => {
+            json!({ "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" }, "minItems": 1 }] })
+        }
+        "ttl" => json!({ "type": ["string", "null"], "pattern": TIME }),
+        "standby" => one_of::<Standby>(),
+        _ => text(),
     }
 }
 

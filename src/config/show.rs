@@ -20,8 +20,8 @@ use super::surroundings::Surroundings;
 use super::units::word;
 use super::{
     AdminSpec, AuthSpec, Bounds, BreakerSpec, CacheSpec, ClientProof, EndpointSpec, GatewaySpec, Handshake,
-    HealthCheck, Instances, LimitsSpec, LinkSpec, LogFileSpec, Reach, RemoteTransport, Replicas, ServerSpec, defaults,
-    gateway, instances,
+    HealthCheck, Instances, LeaseSpec, LimitsSpec, LinkSpec, LogFileSpec, Reach, RemoteTransport, Replicas, ServerSpec,
+    defaults, gateway, instances,
 };
 use super::{cache, state};
 use crate::error::{Place, Problems};
@@ -96,7 +96,8 @@ enum Origin {
 /// # Errors
 /// Every mistake that there is.
 pub fn show(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<(Shown, Vec<Secret>), Problems> {
-    let Draft { ctx, file, name, servers, endpoints, gateway, admin, log_file, written: _ } = draft(line, surroundings);
+    let Draft { ctx, file, name, servers, endpoints, gateway, admin, lease, log_file, written: _ } =
+        draft(line, surroundings);
     if !ctx.problems.mistakes.is_empty() || ctx.problems.target.is_some() {
         let redactor: Redactor = ctx.hidden.all.into_iter().collect();
         return Err(ctx.problems.cleaned(&redactor));
@@ -106,6 +107,7 @@ pub fn show(line: &CommandLine<'_>, surroundings: &Surroundings) -> Result<(Show
     let mut values = table.of_the_run(&file, log_file.as_ref());
     values.extend(gateway.iter().flat_map(|gateway| table.of_gateway(gateway, &file)));
     values.extend(admin.iter().map(|admin| table.of_admin(admin)));
+    values.extend(lease.iter().flat_map(|lease| table.of_lease(lease)));
     for entry in &file.entries {
         match servers.iter().find(|server| *server.name == *entry.name) {
             Some(server) => values.extend(table.of_server(server, entry, &file)),
@@ -278,6 +280,29 @@ impl Table<'_> {
         let key = member("admin", "listen");
         let from = self.written.get(key.as_str()).map_or_else(by_default, |place| of(place));
         Row { server: None, key, value: json!(spec.listen.to_string()), from }
+    }
+
+    /// Where several daemons agree on who serves an endpoint, without what lets anybody in.
+    fn of_lease(&self, spec: &LeaseSpec) -> Vec<Row> {
+        let row = |key: &str, value: Value| {
+            let key = member("lease", key);
+            let from = self.written.get(key.as_str()).map_or_else(by_default, |place| of(place));
+            Row { server: None, key, value, from }
+        };
+        let (identity, login) = (spec.tls.identity.as_ref(), spec.login.as_ref());
+        let path = |path: &std::path::Path| json!(path.display().to_string());
+        vec![
+            row("etcd", spec.etcd.iter().map(|url| json!(url.to_string())).collect()),
+            row("ttl", time(spec.ttl)),
+            row("prefix", json!(spec.prefix)),
+            row("node", json!(spec.node)),
+            row("standby", json!(word(&spec.standby))),
+            row("user", json!(login.map(|(user, _)| user))),
+            row("password", json!(login.map(|_| "…"))),
+            row("caFile", spec.tls.ca_file.as_deref().map_or(Value::Null, path)),
+            row("certFile", identity.map_or(Value::Null, |(cert, _)| path(cert))),
+            row("keyFile", identity.map_or(Value::Null, |(_, key)| path(key))),
+        ]
     }
 
     fn state_row(&self, file: &File) -> Row {

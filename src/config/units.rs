@@ -17,6 +17,9 @@ const LARGEST_FRAME: usize = 1 << 30;
 /// Shortest turn: each begins with a new connection, on which the endpoint has to initialize, read the lists and make a call.
 const SHORTEST_TURN: Duration = Duration::from_secs(10);
 
+/// How long a lease may live, in seconds. What is over when it ends a second early has to be of some length; and nobody waits longer for
+/// another daemon.
+const LEASE_TTL: std::ops::RangeInclusive<u64> = 3..=60;
 /// Largest `replicas`: no machine of those that this runs on has more processors for one server.
 pub(crate) const MOST_REPLICAS: usize = 64;
 /// Most processes of one server: each is a program with its own memory and descriptors, and a slip must not fill the machine.
@@ -157,6 +160,16 @@ pub(crate) fn duration_from_1s(text: &str) -> Result<Duration, Wrong> {
     let time = duration(text)?;
     let too_short = || Wrong::new("the shortest time is 1s here", "write 1s or more");
     if time < Duration::from_secs(1) { Err(too_short()) } else { Ok(time) }
+}
+
+/// How long a lease lives: whole seconds, as etcd counts them.
+///
+/// # Errors
+/// As [`duration`].
+pub(crate) fn lease_ttl(text: &str) -> Result<Duration, Wrong> {
+    let time = duration(text)?;
+    let wrong = || Wrong::new("a lease lives for 3 to 60 whole seconds", "write it like 10s");
+    if time.subsec_nanos() != 0 || !LEASE_TTL.contains(&time.as_secs()) { Err(wrong()) } else { Ok(time) }
 }
 
 /// How long a server has its endpoint: at least 10 s.

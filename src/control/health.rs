@@ -57,6 +57,10 @@ impl PipeStatus {
     /// Whether all is as it is wanted: a call would get through, or somebody has said that it shall not.
     pub(crate) fn is_well(&self) -> bool {
         match self.wanted {
+            // One in standby has nothing to do.
+            Wanted::Running | Wanted::Paused if matches!(self.link, LinkState::Standby(_)) => {
+                self.held_back || self.server == ServerState::Serving
+            }
             Wanted::Running | Wanted::Paused => self.is_healthy(),
             Wanted::Stopped => self.server == ServerState::Stopped,
         }
@@ -192,6 +196,7 @@ pub(crate) fn describe(pipes: &[PipeStatus], redactor: &Redactor) -> String {
             LinkState::Resting => "not connected yet".to_owned(),
             LinkState::Connected => "connected".to_owned(),
             LinkState::Down(why) => format!("not connected: {why}"),
+            LinkState::Standby(why) => format!("standby: {why}"),
         };
         let paused = if p.wanted == Wanted::Paused { "paused, " } else { "" };
         let line = format!("{}: {paused}{server}, {link}", p.name);

@@ -96,6 +96,8 @@ pub(crate) enum LinkNews<'a> {
     Down(LinkEnd<'a>),
     /// Another mcp-pipe has the agent, so the endpoint is not dialled.
     Taken,
+    /// Another daemon has the lease of its agent, or nobody has it yet, in words.
+    Standby(&'a str),
 }
 
 /// How a connection, or an attempt to make one, ended.
@@ -676,7 +678,8 @@ impl LinkNews<'_> {
             | LinkNews::Opened { .. }
             | LinkNews::Heard
             | LinkNews::Initialized { .. }
-            | LinkNews::ToolsRead { .. } => None,
+            | LinkNews::ToolsRead { .. }
+            | LinkNews::Standby(_) => None,
         }
     }
 
@@ -712,6 +715,7 @@ impl LinkNews<'_> {
                 warn!(target: RETRIES, event = "ERROR_CONNECT", ?servers, "{why}; next attempt in {}", span(*retry_in));
             }
             LinkNews::Taken => {} // the claim has logged by whom
+            LinkNews::Standby(why) => info!(event = "LEASE_STANDBY", ?servers, "standby: {why}"),
         }
     }
 }
@@ -766,6 +770,7 @@ impl LinkStatus {
                 self.fault = Some(FaultCode::AgentTaken);
                 self.becomes(LinkState::Down(TAKEN.to_owned()), now);
             }
+            LinkNews::Standby(why) => self.becomes(LinkState::Standby(clean(why)), now),
         }
     }
 

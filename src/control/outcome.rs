@@ -202,7 +202,7 @@ fn unconnected(name: &str, command: ServerCommand, all: &Overview) -> String {
     let is_reached = links.iter().any(|link| link.state == LinkState::Connected);
     let why = links.iter().find_map(|link| match &link.state {
         LinkState::Down(why) => Some(why),
-        LinkState::Resting | LinkState::Connected => None,
+        LinkState::Resting | LinkState::Connected | LinkState::Standby(_) => None,
     });
     match why.filter(|_| is_to_serve && !is_reached) {
         Some(why) => format!("; but its endpoint is not connected: {why}"),
@@ -215,7 +215,7 @@ fn late(name: &str, command: ServerCommand, within: Duration, all: &Overview) ->
     let within = span(within);
     let down = links_of(name, None, all).into_iter().find_map(|link| match &link.state {
         LinkState::Down(why) => Some(why),
-        LinkState::Resting | LinkState::Connected => None,
+        LinkState::Resting | LinkState::Connected | LinkState::Standby(_) => None,
     });
     let also = down.map_or_else(String::new, |why| format!(" (its connection: {why})"));
     match command {
@@ -246,7 +246,7 @@ fn new_links<'a>(awaited: &Awaited, all: &'a Overview) -> impl Iterator<Item = &
 fn of_new_links(awaited: &Awaited, all: &Overview) -> (Vec<String>, bool) {
     let down = new_links(awaited, all).filter_map(|link| match &link.state {
         LinkState::Down(why) => Some(format!("{}: not connected: {why}", label(link, all))),
-        LinkState::Resting | LinkState::Connected => None,
+        LinkState::Resting | LinkState::Connected | LinkState::Standby(_) => None,
     });
     // The link of an endpoint that is new comes a moment later.
     let lacks = awaited.endpoints.iter().any(|Dialled { name, servers }| {
@@ -279,7 +279,7 @@ fn of_connections<'a>(links: impl Iterator<Item = Vec<&'a LinkStatus>>) -> Optio
             match &link.state {
                 LinkState::Down(why) => return Some(Err(why.clone())),
                 LinkState::Resting => open = true,
-                LinkState::Connected => {}
+                LinkState::Connected | LinkState::Standby(_) => {}
             }
         }
     }

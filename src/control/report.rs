@@ -16,8 +16,8 @@ use super::history::words::Row;
 use super::picture::Picture;
 use super::protocol::Daemon;
 use super::status::{
-    CircuitState, GatewayStatus, HealthState, HealthStatus, LinkState, LinkStatus, Mistake, OtherLevel, Overview,
-    ServerKey, ServerState, ServerStatus, ShownServer, Started, TokenStatus,
+    CircuitState, GatewayStatus, HealthState, HealthStatus, LeaseStatus, LinkState, LinkStatus, Mistake, OtherLevel,
+    Overview, ServerKey, ServerState, ServerStatus, ShownServer, Started, TokenStatus,
 };
 use super::wording;
 use crate::error::FaultCode;
@@ -43,6 +43,9 @@ pub(crate) struct Report {
     /// Where MCP clients are served, if they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     gateway: Option<GatewayStatus>,
+    /// As what it shares its endpoints with others, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lease: Option<LeaseStatus>,
     /// mcp-pipe has been told to stop, and does.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     stopping: bool,
@@ -209,7 +212,7 @@ pub(crate) struct Endpoint {
     /// Its address, without what is secret.
     pub(crate) address: String,
     pub(crate) well: bool,
-    /// `waiting`, `connected` or `down`.
+    /// `waiting`, `connected`, `down` or `standby`.
     state: &'static str,
     for_seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -292,20 +295,37 @@ impl Report {
         causes.extend(links.iter().filter_map(|link| Cause::of_link(link, all, one)));
         causes.extend(all.mistakes.iter().map(Cause::of_mistake));
         causes.extend(all.gateway_fault.iter().map(|why| Cause::alone(FaultCode::GatewayUnchanged, why.to_string())));
+        let trouble = all.lease.iter().filter_map(|lease| lease.trouble.as_ref());
+        causes.extend(trouble.map(|why| Cause::alone(FaultCode::LeaseUnkept, why.clone())));
         causes.extend(all.loss.iter().map(|loss| Cause::alone(loss.code, loss.text.clone())));
         let servers: Vec<Server> = servers.into_iter().map(|server| Server::of(server, sight)).collect();
         let endpoints: Vec<Endpoint> = links.into_iter().map(|link| Endpoint::of(link, sight, one)).collect();
         let well = servers.iter().all(|server| server.well)
             && endpoints.iter().all(|endpoint| endpoint.well)
             && all.mistakes.is_empty()
-            && all.gateway_fault.is_none();
+            && all.gateway_fault.is_none()
+            && all.lease.as_ref().is_none_or(|lease| lease.trouble.is_none());
         let (stopping, gateway) = (all.stopping, all.gateway.clone().filter(|_| only.is_none()));
+        let lease = all.lease.clone().filter(|_| only.is_none());
         let counts = all.counts.iter().map(|(cause, count)| (cause.as_str(), *count)).collect();
         let log_level = all.log_level.as_ref().map(|level| LogLevel::of(level, sight.now));
         let daemon = daemon.clone();
         let schema = SCHEMA;
         let history = None;
-        Some(Report { schema, daemon, well, causes, servers, endpoints, gateway, stopping, counts, log_level, history })
+        Some(Report {
+            schema,
+            daemon,
+            well,
+            causes,
+            servers,
+            endpoints,
+            gateway,
+            lease,
+            stopping,
+            counts,
+            log_level,
+            history,
+        })
     }
 
     /// The same with what servers did.
@@ -355,6 +375,9 @@ impl Report {
                 let name = name.strip_prefix("token ").unwrap_or(name);
                 let _infallible = writeln!(text, "token {name}: {tools} of tools, {robots}");
             }
+        }
+        if let Some(LeaseStatus { node, .. }) = &self.lease {
+            let _infallible = writeln!(text, "shares its endpoints by leases, as {node}");
         }
         if let Some(LogLevel { level, usual, for_seconds }) = &self.log_level {
             let left = for_seconds.map(|seconds| format!(" for {}", span(Duration::from_secs(seconds.ceil() as u64))));
@@ -563,6 +586,7 @@ impl Endpoint {
             LinkState::Resting => ("waiting", None),
             LinkState::Connected => ("connected", None),
             LinkState::Down(why) => ("down", Some(why.clone())),
+            LinkState::Standby(why) => ("standby", Some(why.clone())),
         };
         let shown = |shown: &ShownServer| Shown {
             name: all.name_of(shown.key).to_owned(),

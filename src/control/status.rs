@@ -81,6 +81,8 @@ pub(crate) enum LinkState {
     Connected,
     /// No connection stands, for this reason.
     Down(String),
+    /// None is to stand: another daemon has the lease of its agent, or nobody has it yet, in words.
+    Standby(String),
 }
 
 /// How a server stands whose servers have their endpoint in turns.
@@ -458,6 +460,9 @@ pub(crate) struct Overview {
     /// Why the gateway is not as the config wants it.
     #[serde(default)]
     pub gateway_fault: Option<Box<str>>,
+    /// As what this daemon shares its endpoints with others, if it does.
+    #[serde(default)]
+    pub lease: Option<LeaseStatus>,
     /// mcp-pipe has been told to stop, and does.
     #[serde(default)]
     pub stopping: bool,
@@ -481,6 +486,16 @@ pub(crate) struct OtherLevel {
     /// When that counts again.
     #[serde(with = "moment::maybe")]
     pub until: Option<Instant>,
+}
+
+/// What is known of the lease that this daemon keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LeaseStatus {
+    /// What it is called.
+    pub node: String,
+    /// Why the lease can't be kept at present.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
 }
 
 /// What the gateway is doing.
@@ -656,8 +671,11 @@ impl Overview {
         self.servers.iter().find(|known| known.key == server).map_or("", |server| &server.name)
     }
 
-    /// Whether a link is needed: a server on it is wanted; where it is about `one`, that one.
+    /// Whether a link is needed: a server on it is wanted, and no other daemon serves its agent; where it is about `one`, that one.
     pub(super) fn needs(&self, link: &LinkStatus, one: Option<ServerKey>) -> bool {
+        if let LinkState::Standby(_) = link.state {
+            return false;
+        }
         let mut servers = self.servers.iter().filter(|server| one.is_none_or(|one| server.key == one));
         servers.any(|server| server.wanted != Wanted::Stopped && link.shown(server.key).is_some())
     }
@@ -667,7 +685,7 @@ impl Overview {
         let follows = match &link.state {
             LinkState::Resting => !link.dialled,
             LinkState::Down(_) => link.by_servers,
-            LinkState::Connected => false,
+            LinkState::Connected | LinkState::Standby(_) => false,
         };
         let is_reason = |server: &&ServerStatus| {
             link.shown(server.key).is_some() && server.wanted != Wanted::Stopped && server.state != ServerState::Serving
@@ -683,7 +701,8 @@ impl Overview {
         is_without_life
             && self.gateway.is_none()
             && links.peek().is_some()
-            && links.all(|link| link.fault == Some(FaultCode::AgentTaken))
+            && links
+                .all(|link| link.fault == Some(FaultCode::AgentTaken) || matches!(link.state, LinkState::Standby(_)))
     }
 
     /// The names that can be asked about.
@@ -1005,6 +1024,23 @@ impl Status {
             let is_new = all.gateway_fault != why;
             all.count((is_new && why.is_some()).then_some(FaultCode::GatewayUnchanged));
             all.gateway_fault = why;
+            is_new
+        });
+    }
+
+    /// Notes as what this daemon shares its endpoints with others.
+    pub(crate) fn set_lease_node(&self, node: &str) {
+        let node = self.redactor.clean_all(node).into_owned();
+        self.overview.send_modify(|all| all.lease = Some(LeaseStatus { node, trouble: None }));
+    }
+
+    /// Notes why its lease can't be kept; `None` if it can.
+    pub(crate) fn set_lease_trouble(&self, why: Option<String>) {
+        let trouble = why.map(|why| self.redactor.clean_all(&why).into_owned());
+        self.overview.send_if_modified(|all| {
+            let Some(lease) = &mut all.lease else { return false };
+            let is_new = std::mem::replace(&mut lease.trouble, trouble.clone()) != trouble;
+            all.count((is_new && trouble.is_some()).then_some(FaultCode::LeaseUnkept));
             is_new
         });
     }

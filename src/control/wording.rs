@@ -207,6 +207,7 @@ pub(super) fn of_link(link: &LinkStatus, all: &Overview, now: Instant) -> String
                 if because.is_empty() { String::new() } else { format!(" (because of {})", servers(&because)) };
             format!("not connected for {since}: {why}{follows}; {then}")
         }
+        LinkState::Standby(why) => format!("standby for {since}: {why}"),
     };
     if link.state == LinkState::Connected {
         match link.tools {

@@ -24,6 +24,13 @@ use crate::mcp::cloud;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Agent([u8; 16]);
 
+/// What several daemons call an agent where they agree on who serves it: a digest, too, but of the token alone. Daemons may reach one
+/// endpoint by different addresses, and it is still the same agent.
+///
+/// Only where nothing lets anybody in, the address counts: there is nothing else by which two agents could be told apart.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct LeaseKey([u8; 16]);
+
 /// The claims of a token that name its agent.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -36,34 +43,87 @@ struct Claims {
 impl Agent {
     /// The agent of `endpoint`, dialled with these headers.
     pub(crate) fn of(endpoint: &Endpoint, headers: &[(HeaderName, Secret)]) -> Self {
-        let address = endpoint.reveal();
-        let scheme = if endpoint.is_tls() { "wss" } else { "ws" };
-        let mut bytes = Vec::with_capacity(256);
-        let mut add = |part: &str| {
-            // Each part follows its length, so that no two lists of parts give the same bytes.
-            bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
-            bytes.extend_from_slice(part.as_bytes());
-        };
-        let (host, port) = (endpoint.host().to_ascii_lowercase(), endpoint.port().to_string());
-        [scheme, &host, &port, address.path()].into_iter().for_each(&mut add);
-        let query = address.query().unwrap_or_default();
-        match query.split('&').find_map(claims) {
-            Some([user, agent]) => ["claims", &user, &agent].into_iter().for_each(add),
-            None => {
-                let user = address.authority().and_then(|a| a.as_str().rsplit_once('@')).map_or("", |(user, _)| user);
-                ["address", user, &decoded(query)].into_iter().for_each(&mut add);
-                headers.iter().flat_map(|(name, value)| [name.as_str(), value.reveal()]).for_each(add);
-            }
-        }
-        let mut agent = [0; 16];
-        agent.copy_from_slice(&digest(&SHA256, &bytes).as_ref()[..16]);
-        Agent(agent)
+        Agent(digest_of(place(endpoint).into_iter().chain(token(endpoint, headers))))
     }
 
     /// The digest for a file name: 32 hexadecimal digits, the same in every run.
     pub(crate) fn key(&self) -> String {
         format!("{:032x}", u128::from_be_bytes(self.0))
     }
+}
+
+impl LeaseKey {
+    /// The key of the agent of `endpoint`, dialled with these headers.
+    pub(crate) fn of(endpoint: &Endpoint, headers: &[(HeaderName, Secret)]) -> Self {
+        let token = token(endpoint, headers);
+        // Behind the word for what it is.
+        let lets_nobody_in = token.iter().skip(1).all(String::is_empty);
+        LeaseKey(digest_of(if lets_nobody_in { place(endpoint) } else { token }))
+    }
+
+    /// The key as it is written: 32 hexadecimal digits.
+    pub(crate) fn read(text: &str) -> Option<Self> {
+        let is_digit = |c: char| matches!(c, '0'..='9' | 'a'..='f');
+        let number = u128::from_str_radix(text, 16).ok().filter(|_| text.len() == 32 && text.chars().all(is_digit))?;
+        Some(LeaseKey(number.to_be_bytes()))
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// A key of nobody.
+    #[cfg(test)]
+    pub(crate) fn made_up(number: u8) -> Self {
+        LeaseKey([number; 16])
+    }
+}
+
+impl fmt::Display for LeaseKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for LeaseKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LeaseKey({self})")
+    }
+}
+
+/// Where an endpoint is.
+fn place(endpoint: &Endpoint) -> Vec<String> {
+    let scheme = if endpoint.is_tls() { "wss" } else { "ws" };
+    let (host, port) = (endpoint.host().to_ascii_lowercase(), endpoint.port().to_string());
+    vec![scheme.to_owned(), host, port, endpoint.reveal().path().to_owned()]
+}
+
+/// What lets somebody in at an endpoint, behind a word for what that is.
+fn token(endpoint: &Endpoint, headers: &[(HeaderName, Secret)]) -> Vec<String> {
+    let address = endpoint.reveal();
+    let query = address.query().unwrap_or_default();
+    if let Some([user, agent]) = query.split('&').find_map(claims) {
+        return vec!["claims".to_owned(), user, agent];
+    }
+    let user = address.authority().and_then(|a| a.as_str().rsplit_once('@')).map_or("", |(user, _)| user);
+    let headers = headers.iter().flat_map(|(name, value)| [name.as_str(), value.reveal()]);
+    let query = decoded(query);
+    let mut parts: Vec<String> = ["address", user, &query].map(str::to_owned).into();
+    parts.extend(headers.map(str::to_owned));
+    parts
+}
+
+/// The first half of the SHA-256 of these parts.
+fn digest_of(parts: impl IntoIterator<Item = String>) -> [u8; 16] {
+    let mut bytes = Vec::with_capacity(256);
+    for part in parts {
+        // Each part follows its length, so that no two lists of parts give the same bytes.
+        bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        bytes.extend_from_slice(part.as_bytes());
+    }
+    let mut half = [0; 16];
+    half.copy_from_slice(&digest(&SHA256, &bytes).as_ref()[..16]);
+    half
 }
 
 /// Whether an endpoint is known to keep only the newest connection of an agent: a self-hosted endpoint server, known by the
@@ -213,6 +273,32 @@ mod tests {
         let with = |value: &str| Agent::of(&endpoint, &[(http::header::AUTHORIZATION, Secret::new(value))]);
         assert_eq!(with("a"), with("a"));
         assert_ne!(with("a"), with("b"));
+    }
+
+    #[test]
+    fn several_daemons_know_an_agent_by_its_token_however_they_reach_the_endpoint() {
+        let of = |address: &str, headers: &[(HeaderName, Secret)]| LeaseKey::of(&address.parse().unwrap(), headers);
+        let key = |address: &str| of(address, &[]);
+        let jwt = cloud(r#"{"userId":7,"agentId":42}"#);
+        let elsewhere = jwt.replace("wss://api.example/mcp/", "ws://10.0.0.1:8004/other");
+        assert_eq!(key(&jwt), key(&elsewhere));
+        assert_eq!(key(&jwt), key(&cloud(r#"{"userId":7,"agentId":42,"iat":3}"#)));
+        assert_ne!(key(&jwt), key(&cloud(r#"{"userId":7,"agentId":43}"#)));
+        assert_eq!(key("ws://a/x?token=t1"), key("wss://b:9/?token=t1"));
+        assert_ne!(key("ws://a/x?token=t1"), key("ws://a/x?token=t2"));
+        let with = |address: &str, value: &str| of(address, &[(http::header::AUTHORIZATION, Secret::new(value))]);
+        assert_eq!(with("ws://a/", "t"), with("ws://b/", "t"));
+        assert_ne!(with("ws://a/", "t"), with("ws://a/", "u"));
+        assert_eq!(key("ws://u:p@a/"), key("ws://u:p@b/"));
+        assert!(
+            key("ws://a/") != key("ws://b/") && key("ws://a/x") != key("ws://a/y"),
+            "nothing else tells them apart"
+        );
+        let text = key(&jwt).to_string();
+        assert_eq!((LeaseKey::read(&text), text.len()), (Some(key(&jwt)), 32));
+        for other in ["", "x", &text.to_uppercase(), &text[1..], &format!("+{}", &text[1..]), &format!("{text}0")] {
+            assert_eq!(LeaseKey::read(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -108,6 +108,8 @@ codes! {
     EndpointLost = "endpoint-lost",
     /// Another mcp-pipe here serves the same agent.
     AgentTaken = "agent-taken",
+    /// The lease by which several daemons share endpoints can't be kept.
+    LeaseUnkept = "lease-unkept",
     /// The config was changed, and has mistakes.
     ConfigMistake = "config-mistake",
     /// The gateway can't be as the config wants it since a reload.
@@ -173,6 +175,7 @@ impl FaultCode {
             FaultCode::EndpointHalfOpen => "the network; the endpoint is dialled again",
             FaultCode::EndpointLost => "the network; the endpoint is dialled again",
             FaultCode::AgentTaken => "end one of the two",
+            FaultCode::LeaseUnkept => "check etcd and the way to it; the words say what it answers",
             FaultCode::ConfigMistake => "correct them, at the places that are named",
             FaultCode::GatewayUnchanged => "do what the words say, then mcp-pipe reload",
             FaultCode::DiskFull => "make room, or name another folder: --cache-dir",

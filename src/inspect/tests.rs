@@ -16,6 +16,7 @@ fn config(servers: &[&str]) -> Config {
         endpoints: Vec::new(),
         gateway: None,
         admin: None,
+        lease: None,
         metrics_file: None,
         inputs: Default::default(),
         left_out: crate::config::LeftOut::default(),

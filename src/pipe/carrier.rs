@@ -78,6 +78,14 @@ impl Carrier {
         }
     }
 
+    /// Drops it for good, with a farewell if that can be written without waiting.
+    pub(super) fn cut(&mut self, out: &mut Outgoing) {
+        match self {
+            Carrier::Link(link) => link.cut(out),
+            Carrier::Guest(guest) => guest.close(),
+        }
+    }
+
     /// Drops it for good.
     pub(super) fn abort(&mut self) {
         match self {

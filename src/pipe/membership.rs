@@ -381,10 +381,30 @@ impl Pipe {
             router.drain_peer(peer, &mut self.sides);
         }
         self.undialled.remove(place);
-        self.ending.insert(place);
         self.links[place].carrier.dial_no_more();
         self.woken.links.insert(place);
+        if let PipePhase::Closing = self.phase {
+            // It is being closed with everything else.
+            self.links[place].stage = LinkStage::Closing { done };
+            return;
+        }
+        self.ending.insert(place);
         self.links[place].stage = LinkStage::Draining { until: now + self.run.limits.drain_timeout, done };
+    }
+
+    /// Ends a link for good now, whatever is under way on it, and tells `done` when it is gone. Whoever waits for it to be drained is told,
+    /// too.
+    pub(super) fn cut(&mut self, peer: PeerId, done: oneshot::Sender<()>) {
+        let Some(place) = self.sides.links.place(peer) else { return };
+        self.undialled.remove(place);
+        self.ending.remove(place);
+        let Linked { carrier, stage, .. } = &mut self.links[place];
+        carrier.cut(&mut self.sides.links.each[place].out);
+        let before = std::mem::replace(stage, LinkStage::Closing { done });
+        if let LinkStage::Draining { done, .. } | LinkStage::Closing { done } = before {
+            let _nobody_waits = done.send(());
+        }
+        self.woken.links.insert(place);
     }
 
     /// Closes a link that is to end, if nothing is under way on it any more; returns whether it did.

@@ -53,8 +53,10 @@ pub(crate) enum PipeOrder {
     Show(PeerId, Shown),
     /// To keep to other limits from now on.
     Limit(Limits),
-    /// To end a link, and to say when it is gone.
+    /// To end a link once what is under way on it is answered, and to say when it is gone.
     Detach(PeerId, oneshot::Sender<()>),
+    /// To end a link at once, and to say when it is gone.
+    Cut(PeerId, oneshot::Sender<()>),
 }
 
 /// The end of a pipe where orders come.
@@ -87,6 +89,8 @@ impl Pipe {
                     tell(reply, self.router.on_turn_command(peer, command, now, out));
                 }
                 PipeOrder::Redial(peer, reply) => tell(Some(reply), self.redial(peer)),
+                PipeOrder::Detach(peer, done) => self.detach(peer, done, now),
+                PipeOrder::Cut(peer, done) => self.cut(peer, done),
                 // What comes while everything ends would only have to be ended too.
                 _ if !serves => {}
                 PipeOrder::AddServer(new) => self.add_server(new, now),
@@ -114,7 +118,6 @@ impl Pipe {
                     self.run.limits = limits;
                     self.sides.tool_budget = limits.tool_budget;
                 }
-                PipeOrder::Detach(peer, done) => self.detach(peer, done, now),
             }
         }
         if serves {

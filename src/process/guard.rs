@@ -3,8 +3,8 @@
 //! # Theory of operation
 //!
 //! [`Guard::start`] forks a watcher before any thread exists. The watcher holds the read end of a pipe whose
-//! write end only the program has, and a list of process groups: a number on the pipe adds a group, the
-//! negative number takes that group off. When the program is gone, for whatever reason, the pipe ends. The watcher then gives the
+//! write end only the program has, and a list of process groups, to which records on the pipe add groups, and from which they take
+//! them off. When the program is gone, for whatever reason, the pipe ends. The watcher then gives the
 //! groups a second (their stdin has ended as well), sends TERM, waits a second, sends KILL, and ends. A program
 //! that has cleaned up after itself leaves an empty list, and the watcher ends at once.
 //!
@@ -15,6 +15,10 @@
 //!
 //! The last clone of a [`Guard`] waits for the watcher's end, so that no zombie is left to the process that inherits the watcher:
 //! another mcp-pipe, as a container's process 1, would collect one at each health check.
+//!
+//! A record may also name a moment, by the clock that goes on while the machine sleeps, at which the program is to be killed unless
+//! another record comes before: a daemon that holds an agent by a lease, and was stopped or swaps, must not hold it when the lease ends.
+//! The watcher can't kill process 1 of a container from inside: there that promise is not kept, as the program says.
 //!
 //! On Windows the guard does nothing: there a job object ends with the program (not verified).
 
@@ -51,17 +55,26 @@ impl Guard {
     /// Has the process group ended with the program.
     #[cfg(unix)]
     pub(crate) fn add(&self, group: rustix::process::Pid) {
-        self.send(group.as_raw_nonzero().get());
+        self.send(unix::Record::Add(group));
     }
 
     /// Takes a process group off the list: it is empty, and its number may come to belong to others.
     #[cfg(unix)]
     pub(crate) fn remove(&self, group: rustix::process::Pid) {
-        self.send(-group.as_raw_nonzero().get());
+        self.send(unix::Record::Remove(group));
+    }
+
+    /// Has the program killed at this moment, given as the time since the machine was started; `None`: no more. What was said before counts no
+    /// longer.
+    pub(crate) fn kill_at(&self, moment: Option<std::time::Duration>) {
+        #[cfg(unix)]
+        self.send(unix::Record::KillAt(moment));
+        #[cfg(not(unix))]
+        let _nobody_watches = moment;
     }
 
     #[cfg(unix)]
-    fn send(&self, record: i32) {
+    fn send(&self, record: unix::Record) {
         let Some(watcher) = &self.watcher else { return };
         if let Err(error) = watcher.tell(record) {
             tracing::warn!(
@@ -91,6 +104,45 @@ mod unix {
     /// Pause between two looks whether the groups are gone.
     const LOOK: Duration = Duration::from_millis(20);
 
+    /// What the watcher is told.
+    #[derive(Debug, Clone, Copy)]
+    pub(super) enum Record {
+        Add(Pid),
+        Remove(Pid),
+        KillAt(Option<Duration>),
+    }
+
+    /// How long a record is, in bytes: its kind and a number.
+    const RECORD: usize = 16;
+
+    impl Record {
+        fn write(self) -> [u8; RECORD] {
+            let (kind, number) = match self {
+                Record::Add(group) => (0_i64, i64::from(group.as_raw_nonzero().get())),
+                Record::Remove(group) => (1, i64::from(group.as_raw_nonzero().get())),
+                Record::KillAt(None) => (2, 0),
+                Record::KillAt(Some(at)) => (3, i64::try_from(at.as_nanos()).unwrap_or(i64::MAX)),
+            };
+            let mut bytes = [0; RECORD];
+            bytes[..8].copy_from_slice(&kind.to_ne_bytes());
+            bytes[8..].copy_from_slice(&number.to_ne_bytes());
+            bytes
+        }
+
+        fn read(bytes: &[u8; RECORD]) -> Option<Self> {
+            let (kind, number) = bytes.split_first_chunk::<8>()?;
+            let number = i64::from_ne_bytes(number.try_into().ok()?);
+            let group = || Pid::from_raw(i32::try_from(number).ok()?);
+            match i64::from_ne_bytes(*kind) {
+                0 => Some(Record::Add(group()?)),
+                1 => Some(Record::Remove(group()?)),
+                2 => Some(Record::KillAt(None)),
+                3 => Some(Record::KillAt(Some(Duration::from_nanos(number.unsigned_abs())))),
+                _ => None,
+            }
+        }
+    }
+
     /// The watcher as its parent sees it.
     #[derive(Debug)]
     pub(super) struct Watcher {
@@ -103,11 +155,11 @@ mod unix {
     impl Watcher {
         /// Sends a record. Fails once when the watcher is gone, and does nothing after that; fails each time while the watcher is
         /// stopped and the pipe full.
-        pub(super) fn tell(&self, record: i32) -> io::Result<()> {
+        pub(super) fn tell(&self, record: Record) -> io::Result<()> {
             let mut to = self.to.lock().unwrap_or_else(PoisonError::into_inner);
-            // Four bytes are written whole or not at all. The pipe has room for 16,000 records: a full one means that somebody
+            // So few bytes are written whole or not at all. The pipe has room for 4,000 records: a full one means that somebody
             // has stopped the watcher.
-            match to.as_ref().map(|to| rustix::io::write(to, &record.to_ne_bytes())) {
+            match to.as_ref().map(|to| rustix::io::write(to, &record.write())) {
                 Some(Err(error)) => {
                     to.take_if(|_| error == Errno::PIPE);
                     Err(error.into())
@@ -133,12 +185,13 @@ mod unix {
     pub(super) fn start() -> io::Result<Guard> {
         // Both ends close on exec: a child that inherited the write end would keep the watcher waiting.
         let (from, to) = io::pipe()?;
+        let program = rustix::process::getpid();
         // SAFETY: no other thread exists (the caller's duty), so the child may do whatever the parent could; and the child
         // never returns.
         match unsafe { libc::fork() } {
             -1 => Err(io::Error::last_os_error()),
             0 => {
-                watch(from.into());
+                watch(from.into(), program);
                 // SAFETY: ends this process at once; nothing of the program's (buffers, exit hooks) is run twice.
                 unsafe { libc::_exit(0) }
             }
@@ -151,7 +204,7 @@ mod unix {
         }
     }
 
-    fn watch(from: OwnedFd) {
+    fn watch(from: OwnedFd, program: Pid) {
         // A session of its own: neither the terminal's signals nor its hang-up come here.
         let _ = setsid();
         // A working directory would keep its file system from being unmounted.
@@ -164,7 +217,7 @@ mod unix {
         let _ = rustix::thread::set_name(c"mcp-pipe-guard");
         // It has needed all that it needs, but for what waits, and that is little.
         crate::process::text::release();
-        let mut groups = listen(from.as_fd());
+        let mut groups = listen(from.as_fd(), program);
         for signal in [Signal::TERM, Signal::KILL] {
             // The grace is measured by the clock, not counted in pauses, which take longer on a busy machine.
             let until = Instant::now() + GRACE;
@@ -181,25 +234,92 @@ mod unix {
         }
     }
 
-    /// Keeps the list until the program is gone.
-    fn listen(from: BorrowedFd<'_>) -> Vec<Pid> {
+    /// Keeps the list until the program is gone, and kills it when it is told to.
+    fn listen(from: BorrowedFd<'_>, program: Pid) -> Vec<Pid> {
         let mut groups: Vec<Pid> = Vec::new();
-        let mut record = [0; 4];
+        let mut record = [0; RECORD];
+        let mut deadline = Deadline::default();
         loop {
+            if !deadline.is_heard_first(from) {
+                // A number that belongs to another process by now is no parent of ours.
+                if rustix::process::getppid() == Some(program) {
+                    let _gone = rustix::process::kill_process(program, Signal::KILL);
+                }
+                deadline.set(None);
+            }
             // Every record was written whole, so each read takes exactly one.
             match rustix::io::read(from, &mut record) {
-                Ok(4) => {
-                    let number = i32::from_ne_bytes(record);
-                    if let Some(group) = Pid::from_raw(number.abs()) {
+                Ok(RECORD) => match Record::read(&record) {
+                    Some(Record::Add(group)) => {
                         groups.retain(|known| *known != group);
-                        if number > 0 {
-                            groups.push(group);
-                        }
+                        groups.push(group);
                     }
-                }
+                    Some(Record::Remove(group)) => groups.retain(|known| *known != group),
+                    Some(Record::KillAt(at)) => deadline.set(at),
+                    None => {}
+                },
                 Err(Errno::INTR) => {}
                 Ok(_) | Err(_) => return groups,
             }
+        }
+    }
+
+    /// When the program is to be killed.
+    #[derive(Default)]
+    struct Deadline {
+        at: Option<Duration>,
+        /// Wakes up then. Made when it is needed first.
+        #[cfg(target_os = "linux")]
+        timer: Option<OwnedFd>,
+    }
+
+    #[cfg(target_os = "linux")]
+    impl Deadline {
+        fn set(&mut self, at: Option<Duration>) {
+            use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
+            use rustix::time::{timerfd_create, timerfd_settime};
+            self.at = at;
+            if self.timer.is_none() {
+                self.timer = timerfd_create(TimerfdClockId::Boottime, TimerfdFlags::CLOEXEC).ok();
+            }
+            let Some(timer) = &self.timer else { return };
+            // Zero disarms it.
+            let at = at.map_or(Duration::ZERO, |at| at.max(Duration::from_nanos(1)));
+            let seconds = i64::try_from(at.as_secs()).unwrap_or(i64::MAX);
+            let it_value = Timespec { tv_sec: seconds, tv_nsec: at.subsec_nanos().into() };
+            let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value };
+            let _in_range = timerfd_settime(timer, TimerfdTimerFlags::ABSTIME, &once);
+        }
+
+        /// Waits for the pipe. False: the moment has come first, by the clock itself, as a timer may be late.
+        fn is_heard_first(&self, from: BorrowedFd<'_>) -> bool {
+            use rustix::event::{PollFd, PollFlags, poll};
+            let (Some(at), Some(timer)) = (self.at, &self.timer) else { return true };
+            loop {
+                let mut both = [PollFd::from_borrowed_fd(from, PollFlags::IN), PollFd::new(timer, PollFlags::IN)];
+                let _interrupted = poll(&mut both, None);
+                if !both[0].revents().is_empty() {
+                    return true;
+                }
+                let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+                let nanos = u32::try_from(now.tv_nsec).unwrap_or_default();
+                if Duration::new(now.tv_sec.unsigned_abs(), nanos) >= at {
+                    return false;
+                }
+            }
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    impl Deadline {
+        /// There is no timer that goes on while the machine sleeps: nobody is killed (see the module).
+        fn set(&mut self, at: Option<Duration>) {
+            self.at = at;
+        }
+
+        fn is_heard_first(&self, _from: BorrowedFd<'_>) -> bool {
+            let _never_used = self.at;
+            true
         }
     }
 
@@ -276,9 +396,10 @@ mod tests {
         let send = |signal| rustix::process::kill_process(id, signal).unwrap();
         // Records about a group that doesn't exist: taken off again and again.
         send(rustix::process::Signal::STOP);
-        let full = (0..100_000).map(|_| watcher.tell(-1)).find_map(Result::err).unwrap();
+        let record = unix::Record::Remove(rustix::process::Pid::from_raw(1).unwrap());
+        let full = (0..100_000).map(|_| watcher.tell(record)).find_map(Result::err).unwrap();
         assert_eq!(full.kind(), std::io::ErrorKind::WouldBlock);
-        assert!(watcher.tell(-1).is_err(), "its pipe is not closed for that");
+        assert!(watcher.tell(record).is_err(), "its pipe is not closed for that");
         send(rustix::process::Signal::CONT);
         drop(clone);
         assert_eq!(children(), "", "neither a process nor a zombie");

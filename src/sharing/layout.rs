@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::config::{EndpointSpec, LinkSpec, Mode, ServerSpec};
 use crate::endpoint::Endpoint;
-use crate::endpoint::agent::{self, Agent};
+use crate::endpoint::agent::{self, Agent, LeaseKey};
 use crate::logging::Names;
 use crate::words::span;
 
@@ -75,6 +75,13 @@ impl Group {
             Mode::Sequential => Layout::InTurns,
             Mode::Auto | Mode::PerServer => Layout::Apart,
         }
+    }
+
+    /// What several daemons call its agent.
+    pub(crate) fn lease_key(&self) -> Option<LeaseKey> {
+        let (first, endpoint) = self.servers.first()?;
+        let link = self.link.as_ref().unwrap_or(&first.link);
+        Some(LeaseKey::of(endpoint, &link.headers))
     }
 
     /// Whether the endpoint is one of those that keep only the newest connection of an agent.

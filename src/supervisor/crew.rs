@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures_util::future::join_all;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -14,11 +15,12 @@ use super::Common;
 use super::claim::Claim;
 use super::roster::{Post, Posted};
 use crate::backoff::FLOOR;
-use crate::config::{LinkSpec, Mode, ServerSpec, Sharing};
+use crate::config::{LinkSpec, Mode, ServerSpec, Sharing, Standby};
 use crate::control::journal::LinkNews;
 use crate::control::status::{LinkEntry, ServerEntry, Status};
 use crate::endpoint::Endpoint;
-use crate::endpoint::agent::Agent;
+use crate::endpoint::agent::{Agent, LeaseKey};
+use crate::lease::{Epoch, Leases, Place, Standing};
 use crate::logging::Names;
 use crate::mcp::handshake::Hello;
 use crate::pipe::membership::{Manner, NewLink, Shown};
@@ -43,7 +45,20 @@ pub(super) struct Crew {
     known: Option<&'static str>,
     /// The layout at the start.
     layout: Layout,
+    /// What several daemons call the agent.
+    lease_key: Option<LeaseKey>,
+    /// Where the agent is ours by a lease: since when, and what says that it is no longer.
+    term: Term,
+    /// The links that are not known to have ended.
+    links: Mutex<Vec<PeerId>>,
     common: Common,
+}
+
+/// A time in which the agent is ours. Without leases it always is.
+#[derive(Default)]
+struct Term {
+    epoch: Option<Epoch>,
+    lost: CancellationToken,
 }
 
 #[derive(Clone)]
@@ -153,15 +168,79 @@ impl Crew {
         } else {
             None
         };
-        let (names, layout) = (group.names(), group.layout(known.is_some()));
+        let (names, layout, lease_key) = (group.names(), group.layout(known.is_some()), group.lease_key());
         let Group { agent, mode, name, link, servers } = group;
         let members = members(servers, &common.entries);
-        Crew { agent, mode, members, names, name, link, known, layout, common }
+        let (term, links) = (Term::default(), Mutex::default());
+        Crew { agent, mode, members, names, name, link, known, layout, lease_key, term, links, common }
     }
 
-    /// Serves the group until the stop, or until it is told that the group is no more. All its links have ended then, but at the
-    /// stop, which the hub sees itself.
+    /// Serves the group, whenever that is ours to do, until the stop, or until it is told that the group is no more. All its links have
+    /// ended then, but at the stop, which the hub sees itself.
     pub(super) async fn run(mut self, mut told: CrewOrders) {
+        let (Some(leases), Some(key)) = (self.common.leases.clone(), self.lease_key) else {
+            return self.work(&mut told).await;
+        };
+        let stop = self.common.run.stop.clone();
+        while !stop.drain().is_cancelled() && !told.ended.is_cancelled() {
+            let mut place = leases.want(key);
+            let Some(epoch) = self.stand_by(&leases, &mut place, &mut told).await else { return };
+            self.term = Term { epoch: Some(epoch), lost: CancellationToken::new() };
+            info!(event = "LEASE_HELD", servers = ?self.names, epoch, "has the lease of the agent");
+            let lost = self.term.lost.clone();
+            let minded = async {
+                place.lost().await;
+                lost.cancel();
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                () = self.serve_a_term(&mut told) => {}
+                () = minded => {}
+            }
+            // Giving up the place, here, says that nothing is open any more.
+        }
+    }
+
+    /// Serves until the end, or until the agent is ours no more. All links have ended then.
+    async fn serve_a_term(&mut self, told: &mut CrewOrders) {
+        self.work(told).await;
+        // Those of a stop, and those that nobody has seen end.
+        self.end_links(self.known_links()).await;
+    }
+
+    /// Waits until the agent is ours, and says since when. `None`: the end has come first.
+    async fn stand_by(&mut self, leases: &Leases, place: &mut Place, told: &mut CrewOrders) -> Option<Epoch> {
+        let link = add_link(&self.members, self.name.as_deref(), &self.common.status);
+        let mut told_before = String::new();
+        loop {
+            if leases.standby == Standby::Warm {
+                for member in &self.members {
+                    self.common.hub.ensure(&member.of, &self.common.run).await;
+                }
+            }
+            let why = match place.standing() {
+                Standing::Held(epoch) => return Some(epoch),
+                Standing::Standby(Some(node)) => format!("{node} has the lease of its agent"),
+                Standing::Standby(None) | Standing::Lost => "nobody has the lease of its agent yet".to_owned(),
+            };
+            if why != told_before {
+                link.iter().for_each(|link| link.write(&self.names, LinkNews::Standby(&why)));
+                told_before = why;
+            }
+            tokio::select! {
+                () = self.common.run.stop.drain().cancelled() => return None,
+                () = told.ended.cancelled() => return None,
+                () = place.changed() => {}
+                Some((group, done)) = told.changes.recv() => {
+                    self.change(group);
+                    let _nobody_waits = done.send(());
+                }
+            }
+        }
+    }
+
+    /// Serves the group until the stop, until it is told that the group is no more, or until the agent is ours no more.
+    async fn work(&mut self, told: &mut CrewOrders) {
         let mut takes_one = self.known.is_some();
         let mut layout = self.layout;
         if let (Mode::Auto, Layout::Together, Some(why)) = (self.mode, layout, self.known) {
@@ -171,7 +250,7 @@ impl Crew {
         let mut claim = Claim::new(agent, &self.names, takes_one, &common);
         let mut trial_failed = false;
         loop {
-            if takes_one && !self.wait_for(&mut claim, &mut told).await {
+            if takes_one && !self.wait_for(&mut claim, told).await {
                 return;
             }
             let names = self.names.clone();
@@ -180,15 +259,15 @@ impl Crew {
                 std::future::pending::<()>().await;
             };
             let next = tokio::select! {
-                next = self.serve(layout, trial_failed, &mut told) => next,
+                next = self.serve(layout, trial_failed, told) => next,
                 () = settled => None,
             };
-            let Some(next) = next.filter(|_| !common.run.stop.drain().is_cancelled()) else { return };
+            let is_over = common.run.stop.drain().is_cancelled() || self.term.lost.is_cancelled();
+            let Some(next) = next.filter(|_| !is_over) else { return };
             trial_failed = layout == Layout::OnTrial;
             takes_one = !trial_failed;
             layout = next;
-            // Some endpoints confuse a connection with the last one if it follows at once.
-            sleep(FLOOR).await;
+            self.settle().await;
         }
     }
 
@@ -242,7 +321,7 @@ impl Crew {
         loop {
             let sighting = tokio::select! {
                 () = stop.drain().cancelled() => return None,
-                () = told.ended.cancelled() => {
+                () = over(&told.ended, &self.term) => {
                     self.detach(links.into_iter().map(|own| own.attached)).await;
                     return None;
                 }
@@ -301,8 +380,7 @@ impl Crew {
         if !unwanted.is_empty() {
             unwanted.iter().for_each(|own| evidence.remove(own.who));
             self.detach(unwanted.into_iter().map(|own| own.attached)).await;
-            // Some endpoints confuse a connection with the last one if it follows at once.
-            sleep(FLOOR).await;
+            self.settle().await;
         }
         for member in self.members.clone() {
             match kept.iter_mut().find(|own| own.member.spec.name == member.spec.name) {
@@ -329,7 +407,7 @@ impl Crew {
         loop {
             let sighting = tokio::select! {
                 () = stop.drain().cancelled() => return None,
-                () = told.ended.cancelled() => {
+                () = over(&told.ended, &self.term) => {
                     self.detach([link]).await;
                     return None;
                 }
@@ -369,7 +447,7 @@ impl Crew {
         loop {
             tokio::select! {
                 () = stop.drain().cancelled() => return None,
-                () = told.ended.cancelled() => {
+                () = over(&told.ended, &self.term) => {
                     self.detach([link]).await;
                     return None;
                 }
@@ -395,8 +473,7 @@ impl Crew {
             return Some(link);
         }
         self.detach([link]).await;
-        // Some endpoints confuse a connection with the last one if it follows at once.
-        sleep(FLOOR).await;
+        self.settle().await;
         self.together(witness.cloned()).await
     }
 
@@ -442,6 +519,9 @@ impl Crew {
 
     /// A link that shows these servers, at least one. `None` if the hub has ended.
     async fn attach(&self, members: &[Member], manner: Manner, witness: Option<Witness>) -> Option<Attached> {
+        if self.term.lost.is_cancelled() {
+            return None;
+        }
         let common = &self.common;
         for member in members {
             common.hub.ensure(&member.of, &common.run).await;
@@ -451,19 +531,49 @@ impl Crew {
         let link = self.link.as_ref().filter(|_| members.len() > 1).unwrap_or(&spec.link).clone();
         let (endpoint, name, hello) = (endpoint.clone(), self.name.clone(), self.hello());
         let status = add_link(members, self.name.as_deref(), &common.status)?;
+        let link = match self.term.epoch {
+            Some(epoch) => Arc::new(LinkSpec { epoch: Some(epoch), ..(*link).clone() }),
+            None => link,
+        };
         let peer = common.hub.attach(NewLink { endpoint, name, status, link, hello, shown, witness }).await?;
+        self.links.lock().unwrap_or_else(PoisonError::into_inner).push(peer);
         Some(Attached { peer, posted: self.post(members, matches!(manner, Manner::InTurns { .. }), peer) })
     }
 
-    /// Ends links, once nothing is under way on them.
+    /// Ends links, once nothing is under way on them; at once as soon as the agent is ours no more.
     async fn detach(&self, links: impl IntoIterator<Item = Attached>) {
-        let mut ended = Vec::new();
-        for link in links {
-            ended.push(self.common.hub.detach(link.peer).await);
-        }
-        for ended in ended {
+        // Each stays in the roster until all have ended.
+        let links: Vec<Attached> = links.into_iter().collect();
+        self.end_links(links.iter().map(|link| link.peer).collect()).await;
+    }
+
+    async fn end_links(&self, links: Vec<PeerId>) {
+        let hub = &self.common.hub;
+        let drained = async {
             // The hub may have ended meanwhile.
-            let _gone = ended.await;
+            let ended = join_all(links.iter().map(|link| hub.detach(*link))).await;
+            let _gone = join_all(ended).await;
+        };
+        tokio::select! {
+            () = drained => {}
+            () = self.term.lost.cancelled() => {
+                let ended = join_all(links.iter().map(|link| hub.cut(*link))).await;
+                let _gone = join_all(ended).await;
+            }
+        }
+        self.links.lock().unwrap_or_else(PoisonError::into_inner).retain(|link| !links.contains(link));
+    }
+
+    /// The links that are not known to have ended.
+    fn known_links(&self) -> Vec<PeerId> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The pause before a connection that follows another one: some endpoints confuse the two otherwise.
+    async fn settle(&self) {
+        tokio::select! {
+            () = sleep(FLOOR) => {}
+            () = self.term.lost.cancelled() => {}
         }
     }
 
@@ -486,6 +596,14 @@ fn add_link(members: &[Member], name: Option<&str>, status: &Status) -> Option<L
     let link = status.add_link(&members.first()?.endpoint, name);
     link.shows(members.iter().map(|member| member.of.status.key()));
     Some(link)
+}
+
+/// Waits until the group is no more, or its agent is not ours.
+async fn over(ended: &CancellationToken, term: &Term) {
+    tokio::select! {
+        () = ended.cancelled() => {}
+        () = term.lost.cancelled() => {}
+    }
 }
 
 /// Waits until `at`; without a time for ever.

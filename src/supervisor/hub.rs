@@ -102,6 +102,13 @@ impl HubHandle {
         ended
     }
 
+    /// Has a link ended at once; what is returned is ready when it is gone.
+    pub(super) async fn cut(&self, link: PeerId) -> oneshot::Receiver<()> {
+        let (done, ended) = oneshot::channel();
+        self.tell(PipeOrder::Cut(link, done)).await;
+        ended
+    }
+
     /// Ready when its loop has gone round, or when it has ended.
     pub(super) async fn beat(&self) {
         let (reply, told) = oneshot::channel();

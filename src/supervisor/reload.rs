@@ -18,7 +18,7 @@ use super::plan::{Fixed, GroupChange, GroupKey, Plan, Wanted, plan};
 use super::watch::Watch;
 use super::{Applied, Reread, Supervisor, Working};
 use crate::backoff::FLOOR;
-use crate::config::{Config, without_made_up_key};
+use crate::config::{Config, LeaseSpec, without_made_up_key};
 use crate::control::orders::{Awaited, Given, NotGiven, Until};
 use crate::error::{Code, Place, Problem, Problems};
 use crate::last_run;
@@ -38,10 +38,19 @@ const TRIES: u32 = 20;
 const AGAIN: Duration = Duration::from_millis(50);
 
 /// What counts from the start of a run to its end. `before`: the same of the config before, if there was one.
-pub(super) fn fixed(cache: Option<&Path>, state: Option<&Path>, before: &[Fixed]) -> Vec<Fixed> {
-    let all = [("cacheDir", cache), ("stateDir, as far as it is for sessions of MCP clients,", state)];
-    let of = |(key, path): (&'static str, Option<&Path>)| {
-        let written = format!("{path:?}");
+pub(super) fn fixed(
+    (cache, state): (Option<&Path>, Option<&Path>),
+    lease: Option<&LeaseSpec>,
+    before: &[Fixed],
+) -> Vec<Fixed> {
+    let state_key = "stateDir, as far as it is for sessions of MCP clients,";
+    let all = [
+        ("cacheDir", format!("{cache:?}")),
+        (state_key, format!("{state:?}")),
+        // Who had agreed on something by the old one would not hear of the new one.
+        ("lease", format!("{lease:?}")),
+    ];
+    let of = |(key, written): (&'static str, String)| {
         let runs = before.iter().find(|before| before.key == key).map_or(&written, |before| &before.runs).clone();
         Fixed { key, runs, written }
     };
@@ -143,6 +152,7 @@ impl Supervisor {
             endpoints,
             gateway,
             admin,
+            lease,
             inputs,
             left_out,
             drain_timeout,
@@ -158,7 +168,8 @@ impl Supervisor {
         if watch.paths() != inputs {
             *watch = Watch::of(inputs).await;
         }
-        let fixed = fixed(cache_dir.as_deref(), state_dir.as_deref(), &self.wanted.fixed);
+        let dirs = (cache_dir.as_deref(), state_dir.as_deref());
+        let fixed = fixed(dirs, lease.as_deref(), &self.wanted.fixed);
         let limits = Limits { drain_timeout, tool_budget };
         let new = Wanted { groups: groups(&servers, &endpoints), servers, gateway, admin, limits, log_file, fixed };
         let mut plan = plan(&self.wanted, &new, &stale, &self.helm.stopped());

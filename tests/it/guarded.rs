@@ -62,6 +62,7 @@ fn spec(n: usize, command: &[String]) -> ServerSpec {
             ping_interval: Duration::from_secs(1),
             ping_timeout: Duration::from_secs(1),
             max_backoff: Duration::from_secs(1),
+            epoch: None,
         }),
         hello: None,
         handshake: Handshake::Answer,

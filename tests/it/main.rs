@@ -49,6 +49,7 @@ mod house;
 mod import;
 mod instances;
 mod last_run;
+mod leases;
 mod limits;
 mod local;
 mod log;

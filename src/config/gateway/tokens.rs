@@ -80,6 +80,7 @@ impl ServerSpec {
                 ping_interval: never,
                 ping_timeout: never,
                 max_backoff: never,
+                epoch: None,
             }),
             hello: None,
             handshake: Handshake::Answer,

@@ -27,7 +27,7 @@ use crate::router::{CallMethod, Outcome};
 const OTHERS: &str = "other";
 /// The states of servers and links, as machines know them.
 const SERVER_STATES: [&str; 6] = ["starting", "serving", "silent", "refusing", "down", "stopped"];
-const LINK_STATES: [&str; 3] = ["resting", "connected", "down"];
+const LINK_STATES: [&str; 4] = ["resting", "connected", "down", "standby"];
 
 /// What becomes of health checks, in the order in which they are counted.
 const CHECK_RESULTS: [&str; 3] = ["healthy", "busy", "failed"];
@@ -72,6 +72,7 @@ impl Endpoint {
             LinkState::Resting => 0,
             LinkState::Connected => 1,
             LinkState::Down(_) => 2,
+            LinkState::Standby(_) => 3,
         };
         self.states[state] += 1;
         self.connections += link.connections;

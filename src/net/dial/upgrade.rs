@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_acc
 
 use super::{Dialed, Limit, Stream};
 use crate::config::LinkSpec;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{EPOCH_HEADER, Endpoint};
 use crate::net::error::{DialError, DialStep};
 use crate::net::head::{Head, HeadError, body_text, read_body, read_head, retry_after};
 use crate::net::peer_text::Redaction;
@@ -149,6 +149,9 @@ fn request(endpoint: &Endpoint, spec: &LinkSpec, key: Option<&str>) -> Result<Ve
     if let Some(subprotocol) = spec.subprotocol.as_ref().filter(|_| key.is_some()) {
         let value = HeaderValue::from_str(subprotocol);
         put("Sec-WebSocket-Protocol", checked(&header::SEC_WEBSOCKET_PROTOCOL, value)?.as_bytes());
+    }
+    if let Some(epoch) = spec.epoch {
+        put(EPOCH_HEADER, epoch.to_string().as_bytes());
     }
     for (name, value) in &spec.headers {
         let ours = [header::UPGRADE, header::CONNECTION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING];

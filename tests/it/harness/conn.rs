@@ -60,7 +60,7 @@ impl Conn {
     }
 
     /// Sends a message, if there is still somebody to send it to.
-    pub(super) async fn try_send(&mut self, message: Value) -> Result<(), Error> {
+    pub(crate) async fn try_send(&mut self, message: Value) -> Result<(), Error> {
         self.try_send_as(&message, Message::text(message.to_string())).await
     }
 
@@ -225,7 +225,7 @@ impl Conn {
     }
 
     /// The same, however long it takes.
-    pub(super) async fn next_ever(&mut self) -> Result<Value, Option<CloseFrame>> {
+    pub(crate) async fn next_ever(&mut self) -> Result<Value, Option<CloseFrame>> {
         loop {
             match self.socket.next().await {
                 Some(Ok(Message::Text(text))) => return Ok(self.check(&text)),

@@ -103,7 +103,7 @@ impl FakeEndpoint {
 }
 
 /// What was asked for, path and query, and the connection. An error where who dialled has gone away meanwhile.
-pub(super) async fn upgrade(stream: TcpStream) -> Result<(String, Conn), Error> {
+pub(crate) async fn upgrade(stream: TcpStream) -> Result<(String, Conn), Error> {
     let mut seen = None;
     #[expect(clippy::result_large_err, reason = "the signature is tungstenite's")]
     let callback = |request: &Request, response: Response| -> Result<Response, ErrorResponse> {

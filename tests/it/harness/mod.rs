@@ -22,7 +22,7 @@ pub(crate) use auth_server::{AuthServer, metadata, protected};
 pub(crate) use client::Client;
 pub(crate) use conn::{Conn, names, text_of};
 pub(crate) use daemon::{Daemon, Setup, field};
-pub(crate) use endpoint::FakeEndpoint;
+pub(crate) use endpoint::{FakeEndpoint, upgrade};
 pub(crate) use mcp_http::{McpHttp, text as body_of};
 pub(crate) use secure::{Authority, Secured};
 pub(crate) use talk::Talk;

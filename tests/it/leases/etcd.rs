@@ -1,0 +1,103 @@
+//! A real etcd of one member, on ports and in a folder of its own. Killed and started again as a test wants it.
+
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::sleep;
+
+use crate::harness::{skip, within};
+
+pub(super) struct Etcd {
+    child: Child,
+    dir: TempDir,
+    host: String,
+    ports: [u16; 2],
+}
+
+impl Etcd {
+    /// Where it is not installed, the test is skipped; with `CI=true` it fails.
+    pub(super) async fn start(host: &str) -> Option<Self> {
+        let found = Command::new("etcd").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        if found.is_err() {
+            assert!(!std::env::var("CI").is_ok_and(|ci| ci == "true"), "etcd is missing; .ci/run unpacks it");
+            skip("etcd is not installed (Debian: etcd-server)");
+            return None;
+        }
+        // Another program may be given a port before etcd has it.
+        for _ in 0..5 {
+            let ports = [0, 0].map(|_| TcpListener::bind((host, 0)).unwrap().local_addr().unwrap().port());
+            let dir = TempDir::new().unwrap();
+            let child = run(host, ports, &dir);
+            let mut etcd = Etcd { child, dir, host: host.to_owned(), ports };
+            if within("etcd to answer or to end", etcd.answers()).await {
+                return Some(etcd);
+            }
+        }
+        panic!("etcd does not start");
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("http://{}:{}", self.host, self.ports[0])
+    }
+
+    pub(super) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// After [`Etcd::kill`]: with all that it knew.
+    pub(super) async fn restart(&mut self) {
+        self.child = run(&self.host, self.ports, &self.dir);
+        assert!(within("etcd to answer again", self.answers()).await, "etcd does not start again");
+    }
+
+    pub(super) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits until it answers. False if it has ended.
+    async fn answers(&mut self) -> bool {
+        loop {
+            if self.child.try_wait().unwrap().is_some() {
+                return false;
+            }
+            if self.is_well().await.unwrap_or_default() {
+                return true;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn is_well(&self) -> std::io::Result<bool> {
+        let mut stream = TcpStream::connect((&*self.host, self.ports[0])).await?;
+        stream.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok(answer.starts_with("HTTP/1.1 200"))
+    }
+}
+
+impl Drop for Etcd {
+    fn drop(&mut self) {
+        let _ended = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+fn run(host: &str, [client, peer]: [u16; 2], dir: &TempDir) -> Child {
+    let (client, peer) = (format!("http://{host}:{client}"), format!("http://{host}:{peer}"));
+    let mut command = Command::new("etcd");
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).arg("--data-dir").arg(dir.path().join("data"));
+    command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
+    command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
+    command.args(["--initial-cluster", &format!("default={peer}"), "--log-level", "error"]);
+    // Of one member: it need not wait long for the votes of others.
+    command.args(["--heartbeat-interval", "50", "--election-timeout", "500"]);
+    command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
