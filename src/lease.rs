@@ -21,11 +21,16 @@ mod keeper;
 mod node;
 mod order;
 mod roll;
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
 
 pub(crate) use self::engine::Epoch;
 use self::etcd::Etcd;
@@ -35,6 +40,9 @@ use crate::control::status::Status;
 use crate::endpoint::agent::LeaseKey;
 use crate::process::guard::Guard;
 use crate::process::stop::Stop;
+
+/// Longest time to give back what is held, at the end of a run.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How it stands with an agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,7 +111,8 @@ impl Leases {
     pub(crate) async fn finish(&self) {
         let (done, finished) = oneshot::channel();
         if self.asks.send(Ask::Finish(done)).is_ok() {
-            let _ended = finished.await;
+            // An engine that does not answer is left to find out by itself.
+            let _late = timeout(PATIENCE, finished).await;
         }
     }
 }

@@ -254,14 +254,14 @@ impl<E: Engine> Keeper<E> {
             match self.settled {
                 _ if self.draining => {}
                 Some(settled) if settled <= now => {
-                    for agent in self.roll.ask(now, AT_ONCE) {
+                    for agent in self.roll.ask(now, settled, AT_ONCE) {
                         let engine = self.engine.clone();
                         self.begin(async move {
                             Done::Acquired { lease, agent, result: engine.acquire(lease, agent).await }
                         });
                     }
                     // What is due and was not asked for waits for an answer to another.
-                    next = next.min(self.roll.next().filter(|at| *at > now).unwrap_or(far));
+                    next = next.min(self.roll.next(settled).filter(|at| *at > now).unwrap_or(far));
                 }
                 Some(settled) => next = next.min(settled),
                 None => {}

@@ -99,10 +99,11 @@ impl Roll {
         }
     }
 
-    /// The agents to ask for now, of which no more than so many are asked for at a time. They count as asked for.
-    pub(super) fn ask(&mut self, now: Moment, at_once: usize) -> Vec<LeaseKey> {
+    /// The agents to ask for now, of which no more than so many are asked for at a time. They count as asked for. `begin`: what was free
+    /// before that counts as free since then.
+    pub(super) fn ask(&mut self, now: Moment, begin: Moment, at_once: usize) -> Vec<LeaseKey> {
         let asked = self.entries.values().filter(|entry| entry.seat == Seat::Asking).count();
-        let due = self.entries.iter_mut().filter(|(_, entry)| entry.due().is_some_and(|due| due <= now));
+        let due = self.entries.iter_mut().filter(|(_, entry)| entry.due(begin).is_some_and(|due| due <= now));
         let ask = |(agent, entry): (&LeaseKey, &mut Entry)| {
             entry.seat = Seat::Asking;
             *agent
@@ -111,8 +112,8 @@ impl Roll {
     }
 
     /// When the next agent is to be asked for.
-    pub(super) fn next(&self) -> Option<Moment> {
-        self.entries.values().filter_map(Entry::due).min()
+    pub(super) fn next(&self, begin: Moment) -> Option<Moment> {
+        self.entries.values().filter_map(|entry| entry.due(begin)).min()
     }
 
     /// The engine has answered. `epoch`: since when an agent is ours, if it is.
@@ -194,10 +195,10 @@ impl Roll {
 
 impl Entry {
     /// When the agent is to be asked for.
-    fn due(&self) -> Option<Moment> {
+    fn due(&self, begin: Moment) -> Option<Moment> {
         let Seat::Waiting { free: Some(free), not_before } = self.seat else { return None };
         let rank = u32::try_from(self.rank).unwrap_or(u32::MAX);
-        (!self.riders.is_empty()).then(|| (free + STEP.saturating_mul(rank)).max(not_before))
+        (!self.riders.is_empty()).then(|| (free.max(begin) + STEP.saturating_mul(rank)).max(not_before))
     }
 
     fn tell(&self, standing: &Standing) {

@@ -5,7 +5,8 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use base64::Engine as _;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -57,8 +58,35 @@ impl Etcd {
         assert!(within("etcd to answer again", self.answers()).await, "etcd does not start again");
     }
 
-    pub(super) fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    /// Begins a lease of so many seconds, which nobody renews.
+    pub(super) async fn lease(&self, ttl: u64) -> String {
+        let begun = self.ask("lease/grant", &json!({"TTL": ttl.to_string()})).await;
+        begun["ID"].as_str().unwrap().to_owned()
+    }
+
+    /// Tries to get an agent for a lease, as a holder would that knows nothing of mcp-pipe.
+    pub(super) async fn take(&self, agent: &str, lease: &str) -> bool {
+        let key = base64::prelude::BASE64_STANDARD.encode(agent);
+        let got = self
+            .ask(
+                "kv/txn",
+                &json!({
+                    "compare": [{"key": key, "target": "CREATE", "create_revision": "0"}],
+                    "success": [{"request_put": {"key": key, "value": "", "lease": lease}}],
+                }),
+            )
+            .await;
+        got["succeeded"] == true
+    }
+
+    async fn ask(&self, path: &str, body: &Value) -> Value {
+        let mut stream = TcpStream::connect((&*self.host, self.ports[0])).await.unwrap();
+        let body = body.to_string();
+        let head = format!("POST /v3/{path} HTTP/1.0\r\nContent-Length: {}\r\n\r\n", body.len());
+        stream.write_all((head + &body).as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
     }
 
     /// Waits until it answers. False if it has ended.

@@ -142,10 +142,8 @@ async fn serve(conn: &mut Conn, mut calls: mpsc::UnboundedReceiver<Call>) {
 
 /// A config by which daemons share these agents, with one server. `ttl` in seconds.
 pub(super) fn shared(endpoint: &Endpoint, agents: &[String], etcd: &str, ttl: u64) -> Value {
-    let endpoints: serde_json::Map<String, Value> = agents
-        .iter()
-        .map(|agent| (format!("of-{agent}"), json!({"url": endpoint.url(agent), "servers": ["x"]})))
-        .collect();
+    let of = |(n, agent): (usize, &String)| (format!("e{n}"), json!({"url": endpoint.url(agent), "servers": ["x"]}));
+    let endpoints: serde_json::Map<String, Value> = agents.iter().enumerate().map(of).collect();
     json!({
         "maxBackoff": "1s",
         "lease": {"etcd": etcd, "ttl": format!("{ttl}s")},

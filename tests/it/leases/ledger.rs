@@ -57,4 +57,10 @@ impl Ledger {
     pub(super) fn newest(&self, agent: &str) -> Option<Instant> {
         self.0.get(agent)?.last().map(|stay| stay.from)
     }
+
+    /// When the last connection of these agents ended that has ended since then.
+    pub(super) fn last_end(&self, agents: &[String], since: Instant) -> Option<Instant> {
+        let stays = agents.iter().filter_map(|agent| self.0.get(agent)).flatten();
+        stays.filter_map(|stay| stay.to).filter(|to| *to > since).max()
+    }
 }
