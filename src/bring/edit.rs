@@ -35,7 +35,8 @@ pub(crate) fn with(text: &str, puts: &[Put<'_>]) -> Option<String> {
     (crate::config::parsed("", &new).ok()? == wanted).then(|| format!("{mark}{new}"))
 }
 
-fn put_value(whole: &mut Value, (path, value): &Put<'_>) -> Option<()> {
+/// Puts a value into another one, as [`with`] does into a text. `None` where something else than an object is in the way.
+pub(crate) fn put_value(whole: &mut Value, (path, value): &Put<'_>) -> Option<()> {
     let (last, before) = path.split_last()?;
     let mut at = whole;
     for key in before {
