@@ -256,3 +256,37 @@ impl Told<'_> {
         })
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::config::Environment;
+    use crate::config::options::Options;
+
+    #[test]
+    fn only_what_is_a_variable_and_nothing_else_is_the_name_of_one() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("key"), " of-file-s3cret\n").unwrap();
+        let env: Environment = [("A", "one"), ("B", "two")].into_iter().collect();
+        for (written, variable, text) in [
+            (json!({"key": "${A}"}), "A", "one"),
+            (json!({"key": "${env:A}"}), "A", "one"),
+            (json!({"key": " ${A} "}), "A", "one"),
+            (json!({"key": "${K:-s3cret}"}), KEY, "s3cret"),
+            (json!({"key": "${A}-${B}"}), KEY, "one-two"),
+            (json!({"key": "s3cret"}), KEY, "s3cret"),
+            (json!({"keyFile": "key"}), KEY, "of-file-s3cret"),
+            (json!({"keyFile": "${workspaceFolder}/key "}), KEY, "of-file-s3cret"),
+        ] {
+            let file = json!({"gateway": {"apiKeys": [{"keySha256": "0"}, written]}});
+            fs::write(dir.path().join("mcp_config.json"), file.to_string()).unwrap();
+            let surroundings = Surroundings::look(&Options::default(), env.clone(), dir.path());
+            let config = Config::read(&surroundings).map_err(Failure::from).unwrap();
+            let (found, key) = key(&config, &surroundings).unwrap();
+            assert_eq!((found.as_str(), key.reveal()), (variable, text), "{written}");
+        }
+    }
+}

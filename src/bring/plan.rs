@@ -397,17 +397,20 @@ mod tests {
     }
 
     fn planned(sources: &[Source], servers: Value, both: bool, set: &[(&str, &str)]) -> Plan {
+        plan_in(sources, servers, both, set, &|_| false)
+    }
+
+    fn plan_in(
+        sources: &[Source],
+        servers: Value,
+        both: bool,
+        set: &[(&str, &str)],
+        exists: &dyn Fn(&Path) -> bool,
+    ) -> Plan {
         let env = Environment::default();
         let servers = servers.as_object().unwrap().clone();
-        let present = Present {
-            servers,
-            has_endpoints: false,
-            folder: Path::new("/c"),
-            env: &env,
-            exists: &|_| false,
-            both,
-            held: Vec::new(),
-        };
+        let folder = Path::new("/c");
+        let present = Present { servers, has_endpoints: false, folder, env: &env, exists, both, held: Vec::new() };
         let set: Vec<(String, String)> = set.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
         plan(sources, &present, &|name| set.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone()))
     }
@@ -501,6 +504,39 @@ mod tests {
             assert!(!written.contains(secret), "{secret} in {written}");
         }
         assert!(plan.steps[0].left.iter().any(|(key, _)| key == "tools"), "{:?}", plan.steps[0].left);
+    }
+
+    #[test]
+    fn a_file_of_variables_that_is_there_is_taken_over_and_of_another_it_is_said_what_is_wrong() {
+        let set = [("HOME", "/home/u"), ("workspaceFolder", "/c"), ("A_TOKEN", "")];
+        for (written, exists, why) in [
+            (json!("x.env"), "/c/x.env", None),
+            (json!("${workspaceFolder}/x.env"), "/c/x.env", None),
+            (json!("${HOME}/x.env"), "/home/u/x.env", None),
+            (json!(["x.env", "${HOME}/x.env"]), "x.env", None),
+            (json!(["x.env", "y.env"]), "/c/x.env", Some("names a file that is not there")),
+            (json!("${HOME}/x.env"), "/c/x.env", Some("names a file that is not there")),
+            (json!("${NOWHERE}/x.env"), "x.env", Some("needs NOWHERE, which nothing sets")),
+            (json!("${command:pick}"), "x.env", Some("has a ${ that only an editor replaces")),
+        ] {
+            let file = json!({"mcpServers": {"a": {"command": "x", "envFile": written}}});
+            let exists = |path: &Path| path.ends_with(exists);
+            let plan = plan_in(&[source("cursor", file)], json!({}), false, &set, &exists);
+            let (_, entry) = plan.new_servers().next().unwrap();
+            assert_eq!(entry.contains_key("envFile"), why.is_none(), "{written}");
+            assert_eq!(plan.steps[0].left.first().map(|(_, why)| &**why), why, "{written}");
+            assert!(plan.added.is_empty(), "{written} needs no variable that is to be filled in");
+        }
+    }
+
+    #[test]
+    fn what_looks_like_a_pair_is_hidden_whatever_stands_in_the_next_file() {
+        let first = json!({"mcpServers": {"a": {"command": "x", "env": {"A_TOKEN": "lang=en"}}}});
+        let second = json!({"mcpServers": {"b": {"url": "https://h/?lang=en&key=s3cret"}}});
+        let sources = [source("claude", first), source("cursor", second)];
+        let plan = planned(&sources, json!({"a": {"command": "other"}}), false, &[]);
+        assert_eq!(outcomes(&plan)[0], ("a", "taken"));
+        assert!(plan.secrets.iter().any(|secret| secret.reveal() == "lang=en"));
     }
 
     #[test]

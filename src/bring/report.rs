@@ -203,3 +203,36 @@ fn reached(entry: &Map<String, Value>) -> String {
     }
     one_line(text("url").or_else(|| text("serverUrl")).unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_added_is_shown_where_the_config_has_its_servers() {
+        let entry = json!({"command": "x"}).as_object().cloned().unwrap_or_default();
+        let (name, written) = ("a".to_owned(), "a".to_owned());
+        let step =
+            Step { source: 0, written, name, outcome: Outcome::New(entry), variables: Vec::new(), left: Vec::new() };
+        let plan = Plan { steps: vec![step], ..Plan::default() };
+        for (list, want) in [
+            (&["servers"][..], json!({"servers": {"a": {"command": "x"}}})),
+            (&["mcp", "servers"], json!({"mcp": {"servers": {"a": {"command": "x"}}}})),
+        ] {
+            let (config, dotenv, command) = (Path::new("/c.json"), Path::new("/.env"), String::new());
+            let report = Report {
+                sources: &[],
+                plan: &plan,
+                config,
+                dotenv,
+                list,
+                written: None,
+                command,
+                inheriting: Vec::new(),
+            };
+            let words = report.words();
+            let added: String = words.lines().filter_map(|line| line.strip_prefix("+ ")).collect();
+            assert_eq!(added.parse::<Value>().ok(), Some(want), "{words}");
+        }
+    }
+}
