@@ -217,18 +217,22 @@ impl Told<'_> {
             Way::Http { key: Some(key), .. } => match self.client.syntax {
                 Syntax::None => out.push_str(&self.of_key_in_file()),
                 Syntax::Around(..) => {
-                    let keys = self.config.value["gateway"]["apiKeys"].as_array();
-                    let has_keys = keys.is_some_and(|keys| !keys.is_empty());
-                    let what = if has_keys { "the gateway's key" } else { "a token that the gateway takes" };
+                    let what = self.asked_for();
                     out.push_str(&format!("{} has to hold {what} where {} runs.\n", key.variable, self.title));
                 }
                 Syntax::Question => {
-                    out.push_str(&format!("{} asks for the gateway's key once, and keeps it.\n", self.title))
+                    out.push_str(&format!("{} asks for {} once, and keeps it.\n", self.title, self.asked_for()))
                 }
             },
             Way::Stdio { .. } | Way::Http { .. } => {}
         }
         out
+    }
+
+    /// What the gateway lets in by.
+    fn asked_for(&self) -> &'static str {
+        let keys = self.config.value["gateway"]["apiKeys"].as_array();
+        if keys.is_some_and(|keys| !keys.is_empty()) { "the gateway's key" } else { "a token that the gateway takes" }
     }
 
     /// What is to be said of a key that stands in the client's file, or is to.

@@ -250,10 +250,11 @@ impl Writer {
             Err(error) => {
                 let mut what = format!("{} can't be written: {error}; it is as it was", brief_path(path));
                 for (path, done) in self.done.drain(..).rev() {
-                    let copy = done.copy().map(brief_path);
+                    let copy = done.copy().map(Path::to_path_buf);
                     if let Err(error) = done.undo() {
                         what.push_str(&format!(", but {} is not: {error}", brief_path(&path)));
-                        what.extend(copy.map(|copy| format!("; what was in it is in {copy}")));
+                        let copy = copy.filter(|copy| copy.exists());
+                        what.extend(copy.map(|copy| format!("; what was in it is in {}", brief_path(&copy))));
                     }
                 }
                 let is_barred =

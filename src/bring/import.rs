@@ -188,11 +188,7 @@ fn of_file(name: &str, surroundings: &Surroundings) -> Result<Source, Failure> {
 pub(crate) fn write(plan: &Plan, config: &Config, is_first: bool) -> Result<Vec<PathBuf>, Failure> {
     let list = config.list();
     let empty = is_first.then(|| (list.clone(), json!({})));
-    let servers = plan
-        .new_servers()
-        .map(|(name, entry)| (list.iter().copied().chain([name]).collect(), Value::Object(entry.clone())));
-    let endpoints = plan.endpoints.iter().map(|(name, value)| (vec!["endpoints", name], value.clone()));
-    let puts: Vec<Put<'_>> = empty.into_iter().chain(servers).chain(endpoints).collect();
+    let puts: Vec<Put<'_>> = empty.into_iter().chain(plan.puts(&list)).collect();
     let before = config.text.clone();
     let new = match puts.is_empty() {
         true => None,

@@ -42,7 +42,7 @@ pub(crate) fn run(yes: bool, surroundings: &Surroundings, redactor: &Redactor) -
             Err(broken) => print(&broken.passed_over().shown(redactor)),
         }
     }
-    let sources = answers.chosen(sources, &config, surroundings).map_err(unasked)?;
+    let sources = answers.chosen(sources, (&config, surroundings), endpoint.is_some()).map_err(unasked)?;
     let mut plan = planned(&sources, &config, false, surroundings, redactor);
     if plan.new_servers().next().is_none() && answers.yes("Add a first example server?").map_err(unasked)? {
         plan.steps.push(example(surroundings));
@@ -138,12 +138,18 @@ impl Answers<'_> {
         Err(failure(Exit::Usage, "no endpoint could be read", "set MCP_ENDPOINT in .env, and call init again"))
     }
 
-    /// The files whose servers are wanted.
-    fn chosen(&self, sources: Vec<Source>, config: &Config, surroundings: &Surroundings) -> io::Result<Vec<Source>> {
+    /// The files whose servers are wanted. `is_typed`: an endpoint for all was typed, which counts.
+    fn chosen(
+        &self,
+        sources: Vec<Source>,
+        (config, surroundings): (&Config, &Surroundings),
+        is_typed: bool,
+    ) -> io::Result<Vec<Source>> {
         let mut chosen = Vec::new();
         for source in sources {
             let plan = planned(std::slice::from_ref(&source), config, false, surroundings, self.redactor);
-            let endpoint = plan.has_endpoint().then(|| "its endpoint".to_owned());
+            let has_endpoint = if is_typed { !plan.endpoints.is_empty() } else { plan.has_endpoint() };
+            let endpoint = has_endpoint.then(|| "its endpoint".to_owned());
             let names: Vec<_> = plan.new_servers().map(|(name, _)| one_line(name)).chain(endpoint).collect();
             let title = programs::named(source.program).map_or("A file", |program| program.title);
             let question = format!("Import from {title} ({}): {}?", brief_path(&source.path), names.join(", "));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 
 use super::client;
-use super::edit;
+use super::edit::{self, Put};
 use super::moved::{self, Added, Variables};
 use crate::config::{self, ENDPOINT, Environment, ExpandError, Habits, List};
 use crate::disk::joined;
@@ -92,6 +92,14 @@ impl Plan {
             Outcome::New(entry) => Some((&*step.name, entry)),
             Outcome::Same | Outcome::Taken(_) | Outcome::Unusable(_) => None,
         })
+    }
+
+    /// What is put where in the config, whose servers these keys lead to.
+    pub(crate) fn puts<'a>(&'a self, list: &[&'a str]) -> Vec<Put<'a>> {
+        let at = |name| list.iter().copied().chain([name]).collect();
+        let servers = self.new_servers().map(|(name, entry)| (at(name), Value::Object(entry.clone())));
+        let endpoints = self.endpoints.iter().map(|(name, value)| (vec!["endpoints", name], value.clone()));
+        servers.chain(endpoints).collect()
     }
 
     /// Whether it brings an endpoint.

@@ -96,13 +96,8 @@ impl Report<'_> {
 
     /// What is added to which file.
     fn difference(&self, out: &mut String) {
-        let servers = self
-            .plan
-            .new_servers()
-            .map(|(name, entry)| (self.list.iter().copied().chain([name]).collect(), Value::Object(entry.clone())));
-        let endpoints = self.plan.endpoints.iter().map(|(name, value)| (vec!["endpoints", name], value.clone()));
         let mut added = json!({});
-        for put in servers.chain(endpoints) {
+        for put in self.plan.puts(self.list) {
             let _put = edit::put_value(&mut added, &put);
         }
         if added != json!({}) {

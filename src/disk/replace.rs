@@ -91,7 +91,7 @@ impl Replaced {
     /// Takes it back: the copy becomes the file again, with its rights, so that no room on the disk is needed.
     ///
     /// # Errors
-    /// It stays as it is: what the system says, or that somebody has changed it since.
+    /// What the system says, or that somebody has changed it since: then it stays as it is.
     pub(crate) fn undo(self) -> io::Result<()> {
         let Replaced { target, before, text } = self;
         if fs::read(&target)? != text.as_bytes() {
@@ -99,14 +99,14 @@ impl Replaced {
         }
         let folder = target.parent().unwrap_or(Path::new("."));
         let Some((copy, like)) = before else { return fs::remove_file(&target).inspect(|()| sync(folder)) };
-        give(&File::open(&copy)?, Some(&like), false)?;
         match fs::rename(&copy, &target) {
             // A link led to another disk.
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
                 put(&target, folder, &fs::read_to_string(&copy)?, Some(&like), false)?;
                 fs::remove_file(&copy)?;
             }
-            renamed => renamed?,
+            // As a copy it was for its owner alone.
+            renamed => renamed.and_then(|()| give(&File::open(&target)?, Some(&like), false))?,
         }
         sync(folder);
         Ok(())
