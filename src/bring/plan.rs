@@ -540,7 +540,7 @@ mod tests {
     #[test]
     fn what_looks_like_a_pair_is_hidden_whatever_stands_in_the_next_file() {
         let first = json!({"mcpServers": {"a": {"command": "x", "env": {"A_TOKEN": "lang=en"}}}});
-        let second = json!({"mcpServers": {"b": {"url": "https://h/?lang=en&key=s3cret"}}});
+        let second = json!({"mcpServers": {"b": {"url": "https://h/?q=1&key=s3cret"}}});
         let sources = [source("claude", first), source("cursor", second)];
         let plan = planned(&sources, json!({"a": {"command": "other"}}), false, &[]);
         assert_eq!(outcomes(&plan)[0], ("a", "taken"));
