@@ -189,12 +189,11 @@ fn what_can_not_be_done_is_said_and_the_file_is_as_it_was() {
     for (gateway, want) in [
         (json!({"apiKeys": [{"name": "a", "keySha256": "0".repeat(64)}]}), "as its SHA-256 only"),
         (
-            json!({"jwt": [{"name": "i", "issuer": "https://i.example", "audience": "a", "jwksFile": "jwks.json"}]}),
+            json!({"jwt": [{"name": "i", "issuer": "https://i.example", "audience": "a", "jwksUrl": "https://i.example/jwks.json"}]}),
             "has no key",
         ),
-        (json!({"apiKeys": [{"name": "a", "keyFile": "none"}]}), "names none, which can't be read"),
+        (json!({"apiKeys": [{"name": "a", "keyFile": "none"}]}), "work/none, which can't be read"),
     ] {
-        put(&machine.work("jwks.json"), r#"{"keys": []}"#);
         let text = json!({"gateway": gateway, "mcpServers": {"x": fixture_entry(&[])}});
         put(&machine.work("gateway.json"), &text.to_string());
         let output = machine.run(&["connect", "zed", "--http", "--config", "gateway.json"]);
