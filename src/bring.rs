@@ -16,6 +16,8 @@ mod report;
 use crate::config::Surroundings;
 use crate::config::options::CommandLine;
 use crate::error::{Exit, Failure};
+#[cfg(unix)]
+use crate::process::limits;
 use crate::secrecy::Redactor;
 
 /// What one of these commands is to do.
@@ -63,23 +65,15 @@ pub(crate) fn run(
     surroundings: &Surroundings,
     redactor: &Redactor,
 ) -> Result<Exit, Failure> {
-    without_death_by_size();
+    // What is written may not end halfway.
+    #[cfg(unix)]
+    if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() {
+        let _inside = runtime.enter();
+        let _as_it_was = limits::outlive_full_files();
+    }
     match errand {
         Errand::Init { yes } => init::run(*yes, surroundings, redactor),
         Errand::Import(wanted) => import::run(wanted, surroundings, redactor),
         Errand::Connect(wanted) => connect::run(wanted, line, surroundings, redactor),
     }
 }
-
-/// Where a file may not grow (`ulimit -f`) the write is to fail, as on a full disk, and not to end the program halfway.
-#[cfg(unix)]
-fn without_death_by_size() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
-    let _inside = runtime.enter();
-    // The handler stays when this has gone.
-    let _never_awaited = signal(SignalKind::from_raw(libc::SIGXFSZ));
-}
-
-#[cfg(not(unix))]
-fn without_death_by_size() {}

@@ -15,6 +15,19 @@ pub(crate) fn joined(folder: &Path, path: impl AsRef<Path>) -> PathBuf {
     folder.join(path).components().collect()
 }
 
+/// Whether nobody but its owner can read a file.
+pub(crate) fn is_closed(path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        path.metadata().is_ok_and(|file| file.permissions().mode() & 0o077 == 0)
+    }
+    #[cfg(not(unix))]
+    {
+        path.exists()
+    }
+}
+
 /// A config as a part of the name of a file about it. Where links lead changes with each release, and the config is still the same one.
 pub(crate) fn digest_of_config(config: &Path) -> String {
     digest_of(&std::path::absolute(config).unwrap_or_else(|_| config.to_path_buf()))

@@ -728,8 +728,7 @@ impl Signals {
     fn new() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         let hup = if is_ignored(libc::SIGHUP) { None } else { Some(signal(SignalKind::hangup())?) };
-        // Where a file may not grow (`ulimit -f`) the write is to fail, as on a full disk, and not to end the program.
-        let _never_awaited = signal(SignalKind::from_raw(libc::SIGXFSZ))?;
+        limits::outlive_full_files()?;
         Ok(Signals {
             int: signal(SignalKind::interrupt())?,
             term: signal(SignalKind::terminate())?,

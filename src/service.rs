@@ -85,7 +85,7 @@ impl Service<'_> {
         }
         let program = std::env::current_exe().context("this program's own file can't be found")?;
         let shell = env.get("PATH").unwrap_or_default();
-        let path = if of_shell { shell.to_owned() } else { manager.path() };
+        let path = if of_shell { shell.to_owned() } else { manager.path(env) };
         // What an earlier installation has kept counts where this shell says nothing.
         let (unit, kept) = manager.places(env)?;
         let old = variables::read(&std::fs::read_to_string(&kept).unwrap_or_default());
@@ -103,7 +103,7 @@ impl Service<'_> {
         };
         manager.reach(&described)?;
         self.check(&described, &manager, (&path, shell), &variables)?;
-        let unit = Planned { path: unit, text: manager.unit(&described)?, is_private: false };
+        let unit = Planned { path: unit, text: manager.unit(&described, env)?, is_private: false };
         let tokens = Planned { path: kept, text: variables::file(&variables), is_private: true };
         // Tokens that an earlier installation has kept, and nobody needs any more.
         let left = Some(&tokens.path).filter(|file| variables.is_empty() && files::state(file).is_some());

@@ -195,6 +195,7 @@ impl Client {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
     use crate::bring::programs;
@@ -223,12 +224,12 @@ mod tests {
 
     #[test]
     fn the_newer_form_of_opencode_is_kept_to_and_vs_code_asks_once() {
-        let Some(opencode) = named("opencode") else { return };
+        let opencode = named("opencode").unwrap();
         let way = Way::Stdio { program: "p".to_owned(), args: vec!["stdio".to_owned()] };
         let puts = opencode.puts(&way, &json!({"mcp": {"servers": {}}}));
         assert_eq!(puts[0].0, ["mcp", "servers", "mcp-pipe"]);
         assert_eq!(puts[0].1, json!({"type": "local", "command": ["p", "stdio"], "enabled": true}));
-        let Some(vscode) = named("vscode") else { return };
+        let vscode = named("vscode").unwrap();
         let key = Some(Key { variable: "K".to_owned(), text: "k".to_owned() });
         let way = Way::Http { url: "http://h/mcp".to_owned(), key };
         assert_eq!(vscode.puts(&way, &json!({})).len(), 2);

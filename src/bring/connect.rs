@@ -2,17 +2,17 @@
 
 use std::path::PathBuf;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::Connect;
 use super::client::{self, Client, ENTRY, Key, Syntax, Way};
 use super::edit;
-use super::files::{self, Config, Writer, failure};
+use super::files::{self, Config, Lock, Writer, failure};
 use super::programs::{self, System};
 use crate::config::options::{CommandLine, Target};
-use crate::config::{self, GatewaySpec, Surroundings};
-use crate::disk::joined;
+use crate::config::{self, GatewaySpec, MAX_KEY_FILE, Surroundings};
 use crate::disk::read::{Accept, whole};
+use crate::disk::{is_closed, joined};
 use crate::error::{Exit, Failure};
 use crate::process::stdout::print;
 use crate::secrecy::{Redactor, Secret};
@@ -20,8 +20,6 @@ use crate::words::{brief_path, quoted};
 
 /// The variable that is to hold the gateway's key for a client, where the config names none.
 const KEY: &str = "MCP_PIPE_KEY";
-/// Largest file with a key, in bytes.
-const MAX_KEY_FILE: u64 = 16 << 10;
 
 pub(crate) fn run(
     wanted: &Connect<'_>,
@@ -35,7 +33,7 @@ pub(crate) fn run(
     let program = programs::named(wanted.client).ok_or_else(unknown)?;
     let path = match wanted.file {
         Some(file) => joined(&surroundings.cwd, file),
-        None => program.own(System::here(), &surroundings.env).ok_or_else(|| {
+        None => program.own(System::here(), &surroundings.env, &|path| path.exists()).ok_or_else(|| {
             failure(
                 Exit::Usage,
                 format!("where {} has its file is not known: HOME is not set", program.title),
@@ -43,6 +41,7 @@ pub(crate) fn run(
             )
         })?,
     };
+    let _lock = if wanted.write { Some(Lock::wait(&path)?) } else { None };
     let config = Config::read(surroundings)?;
     let way = match wanted.http {
         false => stdio(&config, surroundings)?,
@@ -53,7 +52,10 @@ pub(crate) fn run(
     let puts = client.puts(&way, &value);
     let there = puts.first().is_some_and(|(keys, entry)| keys.iter().fold(&value, |value, key| &value[*key]) == entry);
     let changes = !(there && puts.len() == 1);
-    let snippet = puts.iter().fold(Value::Object(Map::new()), |whole, (keys, entry)| merged(whole, keys, entry));
+    let mut snippet = json!({});
+    for put in &puts {
+        let _put = edit::put_value(&mut snippet, put);
+    }
     let new = edit::with(before.as_deref().unwrap_or_default(), &puts);
     let mut copies = Vec::new();
     if wanted.write && changes {
@@ -66,22 +68,15 @@ pub(crate) fn run(
         let is_private = client.syntax == Syntax::None && matches!(way, Way::Http { key: Some(_), .. });
         let mut writer = Writer::new();
         writer.put(&path, before, new, is_private)?;
-        copies = writer.copies;
+        copies = writer.copies();
     }
-    let told =
-        Told { wanted, title: program.title, path, snippet, changes, copies, client, way: &way, config: &config };
+    let title = program.title;
+    let told = Told { wanted, title, path, snippet, changes, copies, client, way: &way, config: &config };
     print(&match wanted.json {
         true => files::shown_json(told.json(), redactor),
         false => files::shown(&told.words(), redactor),
     });
     Ok(Exit::Success)
-}
-
-/// A value with another one put inside of it.
-fn merged(mut whole: Value, keys: &[&str], entry: &Value) -> Value {
-    let at = keys.iter().fold(&mut whole, |value, key| &mut value[*key]);
-    *at = entry.clone();
-    whole
 }
 
 /// By `mcp-pipe stdio`, with this program and this config.
@@ -130,14 +125,14 @@ fn http(
     match key {
         Some((variable, key)) => Ok(Way::Http { url, key: Some(Key { variable, text: key.reveal().to_owned() }) }),
         None if client.syntax == Syntax::None => {
-            let what = format!(
-                "the config has the key of the gateway as its SHA-256 only, and {title} needs the key itself in its file"
-            );
-            Err(failure(
-                Exit::Config,
-                what,
-                "give the gateway a key of which the config has the text, by \"key\": \"${NAME}\"",
-            ))
+            // A file that can't be read has been told of by now.
+            let why = match gateway.api_keys.is_empty() {
+                true => "the gateway has no key, and lets in by tokens of others (jwt)",
+                false => "the config has the key of the gateway as its SHA-256 only",
+            };
+            let what = format!("{why}, and {title} needs a key in its file");
+            let remedy = "give the gateway a key of which the config has the text, by \"apiKeys\": [{\"name\": …, \"key\": \"${NAME}\"}]";
+            Err(failure(Exit::Config, what, remedy))
         }
         None => Ok(Way::Http { url, key: Some(Key { variable: KEY.to_owned(), text: String::new() }) }),
     }
@@ -164,13 +159,13 @@ fn address(gateway: &GatewaySpec) -> Result<String, Failure> {
 fn key(config: &Config, surroundings: &Surroundings) -> Option<(String, Secret)> {
     let keys = config.value["gateway"]["apiKeys"].as_array()?;
     let of = |key: &Value| {
-        let expanded = |text: &str| config::expand(text, |name| files::variable(surroundings, name)).ok();
-        if let Some(text) = key.as_str().or_else(|| key["key"].as_str()) {
-            let variable = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
-            let variable = variable.map(|name| name.strip_prefix("env:").unwrap_or(name));
-            return Some((variable.unwrap_or(KEY).to_owned(), Secret::new(expanded(text)?)));
+        let expanded = |text: &str| config::expand(text, |name| config.variable(surroundings, name)).ok();
+        if let Some(text) = key["key"].as_str() {
+            // Of anything else a part may be the key.
+            let variable = config::whole_variable(text.trim()).unwrap_or(KEY);
+            return Some((variable.to_owned(), Secret::new(expanded(text)?.trim())));
         }
-        let file = joined(config.folder(), expanded(key["keyFile"].as_str()?)?);
+        let file = joined(config.folder(), expanded(key["keyFile"].as_str()?)?.trim());
         let text = String::from_utf8(whole(&file, MAX_KEY_FILE, Accept::Files).ok()?).ok()?;
         Some((KEY.to_owned(), Secret::new(text.trim())))
     };
@@ -220,20 +215,36 @@ impl Told<'_> {
                 out.push_str("To have it call the gateway instead of starting a program: --http\n");
             }
             Way::Http { key: Some(key), .. } => match self.client.syntax {
-                Syntax::None => out.push_str("The gateway's key stands in that file, which is for you alone.\n"),
+                Syntax::None => out.push_str(&self.of_key_in_file()),
                 Syntax::Around(..) => {
-                    out.push_str(&format!(
-                        "{} has to hold the gateway's key where {} runs.\n",
-                        key.variable, self.title
-                    ));
+                    let what = self.asked_for();
+                    out.push_str(&format!("{} has to hold {what} where {} runs.\n", key.variable, self.title));
                 }
                 Syntax::Question => {
-                    out.push_str(&format!("{} asks for the gateway's key once, and keeps it.\n", self.title))
+                    out.push_str(&format!("{} asks for {} once, and keeps it.\n", self.title, self.asked_for()))
                 }
             },
             Way::Stdio { .. } | Way::Http { .. } => {}
         }
         out
+    }
+
+    /// What the gateway lets in by.
+    fn asked_for(&self) -> &'static str {
+        let keys = self.config.value["gateway"]["apiKeys"].as_array();
+        if keys.is_some_and(|keys| !keys.is_empty()) { "the gateway's key" } else { "a token that the gateway takes" }
+    }
+
+    /// What is to be said of a key that stands in the client's file, or is to.
+    fn of_key_in_file(&self) -> String {
+        if self.changes && !self.wanted.write {
+            return "The gateway's key will stand in that file, which will be for you alone then.\n".to_owned();
+        }
+        let said = "The gateway's key stands in that file";
+        match is_closed(&self.path) {
+            true => format!("{said}, which is for you alone.\n"),
+            false => format!("{said}, which others can read: chmod 600 {}\n", quoted(&self.path.display().to_string())),
+        }
     }
 
     fn json(&self) -> Value {
@@ -247,5 +258,39 @@ impl Told<'_> {
             "written": self.changes && self.wanted.write,
             "backups": self.copies.iter().map(|copy| copy.display().to_string()).collect::<Vec<_>>(),
         })
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::config::Environment;
+    use crate::config::options::Options;
+
+    #[test]
+    fn only_what_is_a_variable_and_nothing_else_is_the_name_of_one() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("key"), " of-file-s3cret\n").unwrap();
+        let env: Environment = [("A", "one"), ("B", "two")].into_iter().collect();
+        for (written, variable, text) in [
+            (json!({"key": "${A}"}), "A", "one"),
+            (json!({"key": "${env:A}"}), "A", "one"),
+            (json!({"key": " ${A} "}), "A", "one"),
+            (json!({"key": "${K:-s3cret}"}), KEY, "s3cret"),
+            (json!({"key": "${A}-${B}"}), KEY, "one-two"),
+            (json!({"key": "s3cret"}), KEY, "s3cret"),
+            (json!({"keyFile": "key"}), KEY, "of-file-s3cret"),
+            (json!({"keyFile": "${workspaceFolder}/key "}), KEY, "of-file-s3cret"),
+        ] {
+            let file = json!({"gateway": {"apiKeys": [{"keySha256": "0"}, written]}});
+            fs::write(dir.path().join("mcp_config.json"), file.to_string()).unwrap();
+            let surroundings = Surroundings::look(&Options::default(), env.clone(), dir.path());
+            let config = Config::read(&surroundings).map_err(Failure::from).unwrap();
+            let (found, key) = key(&config, &surroundings).unwrap();
+            assert_eq!((found.as_str(), key.reveal()), (variable, text), "{written}");
+        }
     }
 }

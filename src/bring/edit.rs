@@ -1,5 +1,7 @@
 //! Changes to the text of a file that somebody else wrote: what is not meant stays byte for byte, comments too. Pure.
 
+use std::ops::Range;
+
 use jsonc_parser::ParseOptions;
 use jsonc_parser::cst::{CstInputValue, CstObject, CstRootNode};
 use serde_json::{Map, Value};
@@ -35,7 +37,8 @@ pub(crate) fn with(text: &str, puts: &[Put<'_>]) -> Option<String> {
     (crate::config::parsed("", &new).ok()? == wanted).then(|| format!("{mark}{new}"))
 }
 
-fn put_value(whole: &mut Value, (path, value): &Put<'_>) -> Option<()> {
+/// Puts a value into another one, as [`with`] does into a text. `None` where something else than an object is in the way.
+pub(crate) fn put_value(whole: &mut Value, (path, value): &Put<'_>) -> Option<()> {
     let (last, before) = path.split_last()?;
     let mut at = whole;
     for key in before {
@@ -81,10 +84,31 @@ fn input(value: &Value) -> CstInputValue {
     }
 }
 
-/// The text of a `.env` with further lines.
+/// The text of a `.env` with further lines. One that sets what a line there leaves blank takes its place.
 pub(crate) fn with_lines(text: &str, lines: &[String]) -> String {
+    let (mut text, mut more) = (text.to_owned(), Vec::new());
+    for line in lines {
+        match line.split_once('=').and_then(|(name, _)| blank(&text, name)) {
+            Some(place) => text.replace_range(place, line),
+            None => more.push(line.as_str()),
+        }
+    }
+    if more.is_empty() {
+        return text;
+    }
     let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
-    format!("{text}{end}{}\n", lines.join("\n"))
+    format!("{text}{end}{}\n", more.join("\n"))
+}
+
+/// Where a text has a line that sets a variable to nothing.
+fn blank(text: &str, name: &str) -> Option<Range<usize>> {
+    let mut from = 0;
+    text.split_inclusive('\n').find_map(|line| {
+        let start = from;
+        from += line.len();
+        let is_blank = line.trim().strip_prefix(name) == Some("=");
+        is_blank.then(|| start..start + line.trim_end_matches(['\r', '\n']).len())
+    })
 }
 
 /// A line of `.env` that sets a variable to just this value; `None` for a value that no line can hold.
@@ -145,6 +169,8 @@ mod tests {
         let lines = ["A=1".to_owned(), "B=2".to_owned()];
         assert_eq!(with_lines("", &lines), "A=1\nB=2\n");
         assert_eq!(with_lines("X=0", &lines), "X=0\nA=1\nB=2\n");
+        assert_eq!(with_lines("#A=\nA=\r\nXA=\nA=2\n", &lines), "#A=\nA=1\r\nXA=\nA=2\nB=2\n");
+        assert_eq!(with_lines("B=\nA= ", &lines), "B=2\nA=1");
         assert_eq!(line("A", "x y").unwrap(), "A='x y'");
         assert_eq!(line("A", "it's\nso").unwrap(), "A=\"it's\\nso\"");
         assert_eq!(line("A", "a\rb"), None);

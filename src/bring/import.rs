@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Import;
 use super::edit::{self, Put};
-use super::files::{self, Config, Lock, Writer, failure, one_line};
+use super::files::{self, Broken, Config, Lock, Writer, failure, one_line};
 use super::plan::{self, Plan, Present, Source};
 use super::programs::{self, PROGRAMS, Program, System};
 use super::report::Report;
@@ -15,10 +15,11 @@ use crate::disk::joined;
 use crate::error::{Exit, Failure};
 use crate::process::stdout::print;
 use crate::secrecy::Redactor;
+use crate::tools::Glob;
 use crate::words::{brief, brief_path, closest, quoted};
 
 pub(crate) fn run(wanted: &Import<'_>, surroundings: &Surroundings, redactor: &Redactor) -> Result<Exit, Failure> {
-    let _lock = if wanted.write { Some(Lock::wait(surroundings)?) } else { None };
+    let _lock = if wanted.write { Some(Lock::wait(&surroundings.place())?) } else { None };
     let config = Config::read(surroundings)?;
     let sources = sources(wanted.from, &config.path, surroundings)?;
     let plan = planned(&sources, &config, wanted.both, surroundings, redactor);
@@ -30,15 +31,18 @@ pub(crate) fn run(wanted: &Import<'_>, surroundings: &Surroundings, redactor: &R
         ));
         return Ok(Exit::Success);
     }
-    let copies = if wanted.write { Some(write(&plan, &config)?) } else { None };
+    let copies = if wanted.write { Some(write(&plan, &config, false)?) } else { None };
+    let filled = plan.added.iter().filter(|added| !added.value.reveal().is_empty());
+    let filled: Vec<&str> = filled.map(|added| added.name.as_str()).collect();
     let report = Report {
         sources: &sources,
         plan: &plan,
         config: &config.path,
-        dotenv: &dotenv(&config),
+        list: &config.list(),
+        dotenv: &config.dotenv_path(),
         written: copies.as_deref(),
         command: command(wanted, surroundings),
-        inheriting: inheriting(&config),
+        inheriting: inheriting(&config.value, &config.servers(), &filled),
     };
     print(&match wanted.json {
         true => files::shown_json(report.json(), redactor),
@@ -62,19 +66,22 @@ fn command(wanted: &Import<'_>, surroundings: &Surroundings) -> String {
     command + " --write"
 }
 
-/// The `.env` beside a config.
-pub(crate) fn dotenv(config: &Config) -> PathBuf {
-    config.folder().join(".env")
-}
-
-/// The servers of the config that inherit all that is in `.env`.
-fn inheriting(config: &Config) -> Vec<String> {
-    let inherits = |value: &Value| value.get("inheritEnv").is_none_or(|inherit| *inherit == json!(true));
-    if !inherits(&config.value) {
-        return Vec::new();
-    }
-    let starts = |entry: &Value| entry.get("command").is_some() && inherits(entry);
-    config.servers().into_iter().filter(|(_, entry)| starts(entry)).map(|(name, _)| name).collect()
+/// The servers of a config that inherit one of these variables from `.env`.
+fn inheriting(config: &Value, servers: &Map<String, Value>, added: &[&str]) -> Vec<String> {
+    let inherits = |inherit: &Value| {
+        let patterns = match inherit {
+            Value::Array(names) => names.iter().filter_map(Value::as_str).collect(),
+            Value::String(text) if text != "true" => vec![text.as_str()],
+            Value::Bool(true) | Value::String(_) => vec!["*"],
+            Value::Bool(false) | Value::Null | Value::Number(_) | Value::Object(_) => Vec::new(),
+        };
+        let mut globs = patterns.into_iter().map(Glob::new);
+        globs.any(|glob| added.iter().any(|name| glob.matches(name)))
+    };
+    let default = config.get("inheritEnv").cloned().unwrap_or(json!(true));
+    let is_told =
+        |entry: &Value| entry.get("command").is_some() && inherits(entry.get("inheritEnv").unwrap_or(&default));
+    servers.iter().filter(|(_, entry)| is_told(entry)).map(|(name, _)| name.clone()).collect()
 }
 
 /// The plan for some files, with its secrets known to the redactor.
@@ -91,7 +98,7 @@ pub(crate) fn planned(
         folder: config.folder(),
         env: &surroundings.env,
         exists: &|path| path.is_file(),
-        held: surroundings.dotenv.vars().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        held: config.dotenv.vars().collect(),
         both,
     };
     let plan = plan::plan(sources, &present, &|name| config.variable(surroundings, name));
@@ -133,7 +140,10 @@ pub(crate) fn sources(from: &[String], config: &Path, surroundings: &Surrounding
 }
 
 /// The files of a program in which servers are.
-pub(crate) fn of_program(program: &Program, own: &Path, surroundings: &Surroundings) -> Result<Vec<Source>, Failure> {
+///
+/// # Errors
+/// One of them can't be used.
+pub(crate) fn of_program(program: &Program, own: &Path, surroundings: &Surroundings) -> Result<Vec<Source>, Broken> {
     let mut found: Vec<Source> = Vec::new();
     for place in program.places(System::here(), &surroundings.env, &surroundings.cwd) {
         let real = place.path.canonicalize().unwrap_or_else(|_| place.path.clone());
@@ -170,17 +180,15 @@ fn of_file(name: &str, surroundings: &Surroundings) -> Result<Source, Failure> {
     Ok(Source { program, habits, path, folder, value })
 }
 
-/// Writes what was planned: `.env` first, since the config names its variables. Tells where the copies are.
+/// Writes what was planned: `.env` first, since the config names its variables. Tells where the copies are. `is_first`: a config is made
+/// also where there is nothing to put into it.
 ///
 /// # Errors
 /// What could not be written; nothing of it is.
-pub(crate) fn write(plan: &Plan, config: &Config) -> Result<Vec<PathBuf>, Failure> {
+pub(crate) fn write(plan: &Plan, config: &Config, is_first: bool) -> Result<Vec<PathBuf>, Failure> {
     let list = config.list();
-    let servers = plan
-        .new_servers()
-        .map(|(name, entry)| (list.iter().copied().chain([name]).collect(), Value::Object(entry.clone())));
-    let endpoints = plan.endpoints.iter().map(|(name, value)| (vec!["endpoints", name], value.clone()));
-    let puts: Vec<Put<'_>> = servers.chain(endpoints).collect();
+    let empty = is_first.then(|| (list.clone(), json!({})));
+    let puts: Vec<Put<'_>> = empty.into_iter().chain(plan.puts(&list)).collect();
     let before = config.text.clone();
     let new = match puts.is_empty() {
         true => None,
@@ -190,8 +198,8 @@ pub(crate) fn write(plan: &Plan, config: &Config) -> Result<Vec<PathBuf>, Failur
             failure(Exit::Failed, what, "put in by hand what mcp-pipe import shows")
         })?),
     };
-    let path = dotenv(config);
-    let held = config.dotenv.clone();
+    let path = config.dotenv_path();
+    let held = config.dotenv_text.clone();
     let lines = lines(plan)?;
     let mut writer = Writer::new();
     if !lines.is_empty() {
@@ -201,7 +209,7 @@ pub(crate) fn write(plan: &Plan, config: &Config) -> Result<Vec<PathBuf>, Failur
     if let Some(new) = new {
         writer.put(&config.path, before, &new, false)?;
     }
-    Ok(writer.copies)
+    Ok(writer.copies())
 }
 
 /// The lines that `.env` gets.
@@ -220,4 +228,27 @@ fn lines(plan: &Plan) -> Result<Vec<String>, Failure> {
         })?);
     }
     Ok(lines)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_inherits_what_is_added_is_told_by_what_counts_for_it() {
+        let servers = json!({
+            "unsaid": {"command": "x"},
+            "all": {"command": "x", "inheritEnv": true},
+            "none": {"command": "x", "inheritEnv": false},
+            "some": {"command": "x", "inheritEnv": ["A_*"]},
+            "others": {"command": "x", "inheritEnv": ["B_*"]},
+            "remote": {"url": "https://h/", "inheritEnv": true},
+        });
+        let of = |top: Value, added: &[&str]| inheriting(&top, servers.as_object().unwrap(), added).join(" ");
+        assert_eq!(of(json!({}), &["A_TOKEN"]), "unsaid all some");
+        assert_eq!(of(json!({"inheritEnv": false}), &["A_TOKEN"]), "all some");
+        assert_eq!(of(json!({"inheritEnv": ["B_TOKEN"]}), &["B_TOKEN"]), "unsaid all others");
+        assert_eq!(of(json!({}), &[]), "");
+    }
 }

@@ -9,22 +9,20 @@ use super::ask;
 use super::files::{self, Config, Lock, failure, one_line};
 use super::import::{self, planned};
 use super::moved::Added;
-use super::plan::{Outcome, Plan, Source, Step};
+use super::plan::{Outcome, Source, Step};
 use super::programs::{self, PROGRAMS};
-use crate::config::{self, Surroundings};
+use crate::config::{self, ENDPOINT, Surroundings};
 use crate::endpoint::Endpoint;
 use crate::error::{Exit, Failure};
 use crate::process::stdout::print;
 use crate::secrecy::{Redactor, Secret, address, plain};
 use crate::words::{brief_path, counted, quoted};
 
-/// The variable that holds the endpoint.
-const ENDPOINT: &str = "MCP_ENDPOINT";
 /// How often an address that is none may be typed.
 const TRIES: usize = 3;
 
 pub(crate) fn run(yes: bool, surroundings: &Surroundings, redactor: &Redactor) -> Result<Exit, Failure> {
-    let _lock = Lock::wait(surroundings)?;
+    let _lock = Lock::wait(&surroundings.place())?;
     let config = Config::read(surroundings)?;
     if config.text.is_some() {
         let what = format!("{} is there already, and is not written over", brief_path(&config.path));
@@ -35,16 +33,16 @@ pub(crate) fn run(yes: bool, surroundings: &Surroundings, redactor: &Redactor) -
         return Err(failure(Exit::Usage, what, "mcp-pipe init --yes does what would be offered"));
     }
     let answers = Answers { yes, redactor };
-    let (is_set, endpoint) = answers.endpoint(surroundings)?;
+    let (is_set, endpoint) = answers.endpoint(&config, surroundings)?;
     let mut sources = Vec::new();
     for program in PROGRAMS {
         match import::of_program(program, &config.path, surroundings) {
             Ok(found) => sources.extend(found),
             // It costs only itself.
-            Err(failure) => print(&passed_over(failure).shown(redactor)),
+            Err(broken) => print(&broken.passed_over().shown(redactor)),
         }
     }
-    let sources = answers.chosen(sources, &config, surroundings).map_err(unasked)?;
+    let sources = answers.chosen(sources, (&config, surroundings), endpoint.is_some()).map_err(unasked)?;
     let mut plan = planned(&sources, &config, false, surroundings, redactor);
     if plan.new_servers().next().is_none() && answers.yes("Add a first example server?").map_err(unasked)? {
         plan.steps.push(example(surroundings));
@@ -54,23 +52,16 @@ pub(crate) fn run(yes: bool, surroundings: &Surroundings, redactor: &Redactor) -
         let (name, server) = (ENDPOINT.to_owned(), "mcp-pipe".to_owned());
         plan.added.insert(0, Added { name, value: endpoint.clone(), server });
     }
-    let has_endpoint = is_set || plan.added.iter().any(|added| added.name == ENDPOINT);
+    let has_endpoint = is_set || plan.has_endpoint();
     let mut to_set = Vec::new();
     if !plan.added.is_empty() {
         let names: Vec<&str> = plan.added.iter().map(|added| added.name.as_str()).collect();
-        let question =
-            format!("Write {} into {}, for you alone?", names.join(", "), brief_path(&import::dotenv(&config)));
+        let question = format!("Write {} into {}, for you alone?", names.join(", "), brief_path(&config.dotenv_path()));
         if !answers.yes(&question).map_err(unasked)? {
             to_set = plan.added.drain(..).map(|added| added.name).collect();
         }
     }
-    if plan.new_servers().next().is_none() {
-        // An empty list is a beginning, too.
-        files::Writer::new().put(&config.path, None, "{\n  \"mcpServers\": {}\n}\n", false)?;
-        import::write(&Plan { added: plan.added.clone(), ..Plan::default() }, &config)?;
-    } else {
-        import::write(&plan, &config)?;
-    }
+    import::write(&plan, &config, true)?;
     let mut out = format!("{}: {}\n", brief_path(&config.path), counted(plan.new_servers().count(), "server"));
     for step in &plan.steps {
         let name = one_line(&step.written);
@@ -112,18 +103,6 @@ fn unasked(error: io::Error) -> Failure {
     failure(Exit::Failed, format!("{what}; nothing was written"), "")
 }
 
-/// The same of a file that costs nothing but itself.
-fn passed_over(failure: Failure) -> Failure {
-    match failure {
-        Failure::Asking { exit, what, .. } => Failure::Asking {
-            exit,
-            what: what.replace("; nothing was written", "; it is passed over"),
-            remedy: "once it is mended: mcp-pipe import".to_owned(),
-        },
-        other @ (Failure::Usage(_) | Failure::Option(_) | Failure::Config(_) | Failure::Run(_)) => other,
-    }
-}
-
 /// Who is asked, or what is taken in their place.
 struct Answers<'a> {
     yes: bool,
@@ -136,8 +115,8 @@ impl Answers<'_> {
     }
 
     /// Whether there is an endpoint already, else the one that is typed.
-    fn endpoint(&self, surroundings: &Surroundings) -> Result<(bool, Option<Secret>), Failure> {
-        if files::variable(surroundings, ENDPOINT).is_some_and(|value| !value.trim().is_empty()) {
+    fn endpoint(&self, config: &Config, surroundings: &Surroundings) -> Result<(bool, Option<Secret>), Failure> {
+        if config.variable(surroundings, ENDPOINT).is_some() {
             return Ok((true, None));
         }
         if self.yes {
@@ -159,12 +138,19 @@ impl Answers<'_> {
         Err(failure(Exit::Usage, "no endpoint could be read", "set MCP_ENDPOINT in .env, and call init again"))
     }
 
-    /// The files whose servers are wanted.
-    fn chosen(&self, sources: Vec<Source>, config: &Config, surroundings: &Surroundings) -> io::Result<Vec<Source>> {
+    /// The files whose servers are wanted. `is_typed`: an endpoint for all was typed, which counts.
+    fn chosen(
+        &self,
+        sources: Vec<Source>,
+        (config, surroundings): (&Config, &Surroundings),
+        is_typed: bool,
+    ) -> io::Result<Vec<Source>> {
         let mut chosen = Vec::new();
         for source in sources {
             let plan = planned(std::slice::from_ref(&source), config, false, surroundings, self.redactor);
-            let names: Vec<_> = plan.new_servers().map(|(name, _)| one_line(name)).collect();
+            let has_endpoint = if is_typed { !plan.endpoints.is_empty() } else { plan.has_endpoint() };
+            let endpoint = has_endpoint.then(|| "its endpoint".to_owned());
+            let names: Vec<_> = plan.new_servers().map(|(name, _)| one_line(name)).chain(endpoint).collect();
             let title = programs::named(source.program).map_or("A file", |program| program.title);
             let question = format!("Import from {title} ({}): {}?", brief_path(&source.path), names.join(", "));
             if !names.is_empty() && self.yes(&question)? {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use serde_json::{Map, Value, json};
 
-use crate::config::{ExpandError, Replaces, each_text, expand, is_setting};
+use crate::config::{ExpandError, Replaces, each_text, expand, is_place, is_setting, literals, variables_in};
 use crate::secrecy::Secret;
 use crate::secrecy::apart::{self, Part};
 
@@ -167,7 +167,7 @@ impl Mover<'_, '_> {
             return Err("has what is a secret elsewhere as the name of a variable or a header".to_owned());
         }
         for key in keys {
-            entry.remove(&key);
+            entry.shift_remove(&key);
             left.push((key, "holds what is a secret elsewhere".to_owned()));
         }
         Ok(())
@@ -199,7 +199,7 @@ impl Mover<'_, '_> {
         }
         let parts = apart::merged(parts.into_iter().chain(self.variables.places(text, name)).collect());
         let mut out = text.to_owned();
-        let literals = literals(text, 0);
+        let literals = literals(text);
         let has_variables = text.contains("${");
         for part in parts.into_iter().rev() {
             for range in literals.iter().rev() {
@@ -233,14 +233,14 @@ impl Mover<'_, '_> {
         // What is made of variables alone says nothing.
         parts.retain(|(n, part)| {
             let within = |range: &Range<usize>| range.start.max(part.range.start) < range.end.min(part.range.end);
-            literals(texts[*n], 0).iter().any(within)
+            literals(texts[*n]).iter().any(within)
         });
         let program = entry.get("command").and_then(Value::as_str).unwrap_or_default();
         let by_environment = ByEnvironment::of(program, &texts);
         let mut env = entry.get("env").and_then(Value::as_object).cloned().unwrap_or_default();
         let is_set = |name: &str| env.contains_key(name);
         let has_variable = self.replaces != Replaces::Nothing
-            && texts.iter().any(|arg| names_in(arg).any(|name| !is_set(name) && !is_place(name)));
+            && texts.iter().any(|arg| variables_in(arg).any(|name| !is_set(name) && !is_place(name)));
         let mut new = env.clone();
         let taken = by_environment.filter(|_| !has_variable).and_then(|way| way.take(&args, &parts, &mut new));
         if let Some(taken) = taken {
@@ -286,47 +286,6 @@ impl Mover<'_, '_> {
     }
 }
 
-/// Whether a variable is one of editors, for a place.
-fn is_place(name: &str) -> bool {
-    let name = name.split(':').next().unwrap_or_default();
-    ["workspaceFolder", "workspaceRoot", "workspaceFolderBasename", "userHome", "pathSeparator", "/"].contains(&name)
-}
-
-/// The names of the variables in a text.
-fn names_in(text: &str) -> impl Iterator<Item = &str> {
-    text.split("${")
-        .skip(1)
-        .map(|rest| rest.strip_prefix("env:").unwrap_or(rest).split(['}', ':']).next().unwrap_or_default())
-}
-
-/// The ranges of a text that are no variables; the default of one is none either.
-fn literals(text: &str, from: usize) -> Vec<Range<usize>> {
-    let mut found = Vec::new();
-    let mut at = 0;
-    while let Some(start) = text[at..].find("${").map(|start| at + start) {
-        found.push(from + at..from + start);
-        let (mut open, mut end) = (0, text.len());
-        for (place, c) in text[start + 2..].char_indices().map(|(place, c)| (start + 2 + place, c)) {
-            match c {
-                '$' if text[place..].starts_with("${") => open += 1,
-                '}' if open == 0 => {
-                    end = place;
-                    break;
-                }
-                '}' => open -= 1,
-                _ => {}
-            }
-        }
-        if let Some(default) = text[start..end].find(":-").map(|default| start + default + 2) {
-            found.extend(literals(&text[default..end], from + default));
-        }
-        at = (end + 1).min(text.len());
-    }
-    found.push(from + at..from + text.len());
-    found.retain(|range| !range.is_empty());
-    found
-}
-
 /// A program that takes what stands in its arguments from its environment, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ByEnvironment {
@@ -352,7 +311,12 @@ impl ByEnvironment {
     /// The arguments with all their secrets in `env`; `None` where that is not possible.
     fn take(self, args: &[String], parts: &[(usize, Part)], env: &mut Map<String, Value>) -> Option<Vec<String>> {
         let mut args = args.to_vec();
+        let mut done = None;
         for (n, part) in parts.iter().rev() {
+            // What follows `-e NAME=` is one value, whatever parts it has.
+            if self == ByEnvironment::Docker && done.replace(*n) == Some(*n) {
+                continue;
+            }
             let before = n.checked_sub(1).and_then(|before| args.get(before)).cloned().unwrap_or_default();
             let arg = args.get(*n)?.clone();
             let (name, value, rest) = match self {
@@ -364,10 +328,12 @@ impl ByEnvironment {
                     (name.to_owned(), value.to_owned(), rest)
                 }
                 ByEnvironment::McpRemote => {
-                    let is_header = before == "--header" && part.range.end == arg.len();
+                    // The last part of a header comes first, so those before it are still where they were.
                     let name = screaming(&part.name);
-                    let begin = arg.get(..part.range.start).filter(|_| is_header)?;
-                    (name.clone(), arg[part.range.start..].to_owned(), format!("{begin}${{{name}}}"))
+                    let value = arg.get(part.range.clone()).filter(|_| before == "--header")?.to_owned();
+                    let mut rest = arg.clone();
+                    rest.replace_range(part.range.clone(), &format!("${{{name}}}"));
+                    (name, value, rest)
                 }
             };
             if env.get(&name).is_some_and(|there| there.as_str() != Some(&value)) {
@@ -449,6 +415,18 @@ mod tests {
             json!({"command": "mcp-remote", "args": ["https://h/", "--header", "X-Key:${K}"], "env": {"K": "s3cret"}});
         let (made, added) = moved(own, Replaces::Nothing);
         assert_eq!((&made["args"][2], &*added[0].1, made.get("expandArgs")), (&json!("X-Key:${K}"), "s3cret", None));
+        // Of several parts in one argument none stays, and none has all be replaced in the command line.
+        let several =
+            json!({"command": "docker", "args": ["run", "-e", "DSN=postgres://u:s3cretA1@h/?key=s3cretB2", "mcp/x"]});
+        let (made, _) = moved(several, Replaces::Nothing);
+        let want = json!({"command": "docker", "args": ["run", "-e", "DSN", "mcp/x"],
+            "env": {"DSN": "postgres://u:${MY_DB_PASSWORD}@h/?key=${MY_DB_KEY}"}});
+        assert_eq!(made, want);
+        let args = ["--header".to_owned(), "A: one two".to_owned()];
+        let part = |range, name: &str| (1, Part { range, name: name.to_owned() });
+        let mut env = Map::new();
+        let taken = ByEnvironment::McpRemote.take(&args, &[part(3..6, "x"), part(7..10, "y")], &mut env).unwrap();
+        assert_eq!((&*taken[1], Value::Object(env)), ("A: ${X} ${Y}", json!({"Y": "two", "X": "one"})));
         let (made, _) = moved(remote, Replaces::Nothing);
         assert_eq!(made["args"][3], "Authorization: Bearer ${AUTHORIZATION}");
         assert_eq!((&made["env"], made.get("expandArgs")), (&json!({"AUTHORIZATION": "${MY_DB_AUTHORIZATION}"}), None));
@@ -466,6 +444,10 @@ mod tests {
             moved(json!({"command": "x", "args": ["${userHome}/a", "--key", "${KEY}"]}), Replaces::Braces);
         assert_eq!(made, json!({"command": "x", "args": ["${userHome}/a", "--key", "${KEY}"], "expandArgs": true}));
         assert_eq!(added, [("KEY".to_owned(), String::new())]);
+        // However deep its defaults are.
+        let deep = "${B:-".repeat(100_000);
+        let (made, added) = moved(json!({"command": "x", "args": ["--key", deep]}), Replaces::Braces);
+        assert_eq!((&made["args"][1], added.len()), (&json!("${MY_DB_ARG}"), 1));
     }
 
     #[test]

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 
 use super::client;
-use super::edit;
+use super::edit::{self, Put};
 use super::moved::{self, Added, Variables};
-use crate::config::{self, Environment, Habits, List};
+use crate::config::{self, ENDPOINT, Environment, ExpandError, Habits, List};
+use crate::disk::joined;
 use crate::endpoint::{is_placeholder, looks_like_endpoint};
 use crate::secrecy::{Secret, address, apart};
 
@@ -33,7 +34,7 @@ pub(crate) struct Present<'a> {
     pub(crate) folder: &'a Path,
     pub(crate) env: &'a Environment,
     /// The variables of `.env`.
-    pub(crate) held: Vec<(String, String)>,
+    pub(crate) held: Vec<(&'a str, &'a str)>,
     /// Whether a file is there.
     pub(crate) exists: &'a dyn Fn(&Path) -> bool,
     /// Whether a server is taken over under another name where its own is taken.
@@ -93,6 +94,19 @@ impl Plan {
         })
     }
 
+    /// What is put where in the config, whose servers these keys lead to.
+    pub(crate) fn puts<'a>(&'a self, list: &[&'a str]) -> Vec<Put<'a>> {
+        let at = |name| list.iter().copied().chain([name]).collect();
+        let servers = self.new_servers().map(|(name, entry)| (at(name), Value::Object(entry.clone())));
+        let endpoints = self.endpoints.iter().map(|(name, value)| (vec!["endpoints", name], value.clone()));
+        servers.chain(endpoints).collect()
+    }
+
+    /// Whether it brings an endpoint.
+    pub(crate) fn has_endpoint(&self) -> bool {
+        !self.endpoints.is_empty() || self.added.iter().any(|added| added.name == ENDPOINT)
+    }
+
     /// Whether there is anything to write.
     pub(crate) fn changes(&self) -> bool {
         self.new_servers().next().is_some() || !self.added.is_empty() || !self.endpoints.is_empty()
@@ -101,7 +115,7 @@ impl Plan {
 
 /// Plans how the servers of some files are taken over. `known`: what variables hold that are set.
 pub(crate) fn plan(sources: &[Source], present: &Present<'_>, known: &dyn Fn(&str) -> Option<String>) -> Plan {
-    let of = |(name, value): &(String, String)| {
+    let of = |(name, value): &(&str, &str)| {
         let parts = apart::of_variable(name, value).into_iter();
         parts.filter_map(|part| value.get(part.range).map(Secret::new)).collect::<Vec<_>>()
     };
@@ -124,10 +138,10 @@ fn knowing(
     let mut variables = Variables::new(known, secrets);
     let mut servers = present.servers.clone();
     for (n, source) in sources.iter().enumerate() {
-        plan.secrets.extend(texts(&source.value).into_iter().flat_map(|text| address::in_text(&text)));
         // What stays in a query, since it is plainly no secret, may be seen.
         let stays = |text: &str| text.contains('=') && apart::of_address(&format!("x://h/?{text}")).is_empty();
-        plan.secrets.retain(|secret| !stays(secret.reveal()));
+        let secrets = texts(&source.value).into_iter().flat_map(|text| address::in_text(&text));
+        plan.secrets.extend(secrets.filter(|secret| !stays(secret.reveal())));
         let (lists, others) = config::lists(&source.value);
         let settings = source.value.get("mcpServerConfig");
         for List { folder, servers: found } in lists {
@@ -147,8 +161,11 @@ fn knowing(
                     Ok(entry) => place(&written, source.program, entry, &servers, present.both, variables),
                     Err(why) => (written.clone(), Outcome::Unusable(why)),
                 };
-                let (mut name, mut outcome) = taken(true, &mut variables, &mut left);
-                if outcome != Outcome::Same {
+                // Another run may have taken it over: then it has its variable.
+                let there = [&written, &format!("{written}-{}", source.program)];
+                let again = there.iter().any(|name| present.servers.contains_key(*name));
+                let (mut name, mut outcome) = taken(again, &mut variables, &mut left);
+                if again && outcome != Outcome::Same {
                     variables.added.truncate(before);
                     left.clear();
                     (name, outcome) = taken(false, &mut variables, &mut left);
@@ -204,24 +221,32 @@ fn take(
     let made = config::foreign_entry(value, source.habits, elsewhere, present.env)?;
     let mut entry = made.entry;
     left.extend(made.left);
-    // Another run may have taken it over: then it has its variable.
     let there = [name.to_owned(), format!("{name}-{}", source.program)].map(|name| present.servers.get(&name));
     let there: Vec<String> = there.into_iter().flatten().flat_map(texts).filter(|_| again).collect();
     let own = |name: &str| there.iter().any(|text| text.contains(&format!("${{{name}}}")));
     for value in entry.values_mut() {
         config::each_text(value, &mut |text| *text = asked(text, &source.value, variables, (name, &own), left));
     }
+    // A file that is named and is not there would keep all servers from starting.
+    if let Some(why) = entry.get("envFile").and_then(|files| not_there(files, present, variables)) {
+        entry.shift_remove("envFile");
+        left.push(("envFile".to_owned(), why));
+    }
     moved::secrets(name, &mut entry, source.habits.replaces, variables, left)?;
     let odd = config::judge(name, &entry)?;
     config::usable(&variables.expanded(&Value::Object(entry.clone())))?;
-    // A file that is named and is not there would keep all servers from starting.
-    let file = entry.get("envFile").and_then(Value::as_str).map(|file| present.folder.join(file));
-    if file.as_ref().is_some_and(|file| !(present.exists)(file)) {
-        entry.remove("envFile");
-        left.push(("envFile".to_owned(), "names a file that is not there".to_owned()));
-    }
     left.extend(odd.into_iter().map(|what| (String::new(), what)));
     Ok(entry)
+}
+
+/// Why an `envFile`, or one of several, can't be read.
+fn not_there(files: &Value, present: &Present<'_>, variables: &Variables<'_>) -> Option<String> {
+    texts(files).iter().find_map(|file| match config::expand(file, |name| variables.get(name)) {
+        Ok(path) if (present.exists)(&joined(present.folder, path.trim())) => None,
+        Ok(_) => Some("names a file that is not there".to_owned()),
+        Err(ExpandError::Unset(names)) => Some(format!("needs {}, which nothing sets", names.join(", "))),
+        Err(_) => Some("has a ${ that only an editor replaces".to_owned()),
+    })
 }
 
 /// Whether an entry has its program use mcp-pipe, as `mcp-pipe connect` writes it: it would start itself without end.
@@ -318,13 +343,11 @@ fn endpoints(n: usize, source: &Source, present: &Present<'_>, plan: &mut Plan, 
     let mut note = |what: &str| plan.notes.push((n, format!("mcpEndpoint: {what}")));
     match addresses.as_slice() {
         [] => note("holds no address, so it is not taken over"),
-        [one] => match variables.get("MCP_ENDPOINT") {
+        [one] => match variables.get(ENDPOINT) {
             Some(there) if there == **one => note("is the endpoint already (MCP_ENDPOINT)"),
-            Some(there) if !there.trim().is_empty() => {
-                note("is not taken over: MCP_ENDPOINT is set to another one");
-            }
-            Some(_) | None => {
-                variables.set("MCP_ENDPOINT", one, source.program);
+            Some(_) => note("is not taken over: MCP_ENDPOINT is set to another one"),
+            None => {
+                variables.set(ENDPOINT, one, source.program);
                 note("goes into .env as MCP_ENDPOINT");
             }
         },
@@ -382,17 +405,20 @@ mod tests {
     }
 
     fn planned(sources: &[Source], servers: Value, both: bool, set: &[(&str, &str)]) -> Plan {
+        plan_in(sources, servers, both, set, &|_| false)
+    }
+
+    fn plan_in(
+        sources: &[Source],
+        servers: Value,
+        both: bool,
+        set: &[(&str, &str)],
+        exists: &dyn Fn(&Path) -> bool,
+    ) -> Plan {
         let env = Environment::default();
         let servers = servers.as_object().unwrap().clone();
-        let present = Present {
-            servers,
-            has_endpoints: false,
-            folder: Path::new("/c"),
-            env: &env,
-            exists: &|_| false,
-            both,
-            held: Vec::new(),
-        };
+        let folder = Path::new("/c");
+        let present = Present { servers, has_endpoints: false, folder, env: &env, exists, both, held: Vec::new() };
         let set: Vec<(String, String)> = set.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
         plan(sources, &present, &|name| set.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone()))
     }
@@ -476,7 +502,7 @@ mod tests {
             env: &env,
             exists: &|_| false,
             both: false,
-            held: vec![("O_TOKEN".to_owned(), "heldByEnv9".to_owned()), ("LEVEL".to_owned(), "verbose".to_owned())],
+            held: vec![("O_TOKEN", "heldByEnv9"), ("LEVEL", "verbose")],
         };
         let plan =
             plan(&[source("claude", file)], &present, &|name| (name == "O_TOKEN").then(|| "heldByEnv9".to_owned()));
@@ -486,6 +512,39 @@ mod tests {
             assert!(!written.contains(secret), "{secret} in {written}");
         }
         assert!(plan.steps[0].left.iter().any(|(key, _)| key == "tools"), "{:?}", plan.steps[0].left);
+    }
+
+    #[test]
+    fn a_file_of_variables_that_is_there_is_taken_over_and_of_another_it_is_said_what_is_wrong() {
+        let set = [("HOME", "/home/u"), ("workspaceFolder", "/c"), ("A_TOKEN", "")];
+        for (written, exists, why) in [
+            (json!("x.env"), "/c/x.env", None),
+            (json!("${workspaceFolder}/x.env"), "/c/x.env", None),
+            (json!("${HOME}/x.env"), "/home/u/x.env", None),
+            (json!(["x.env", "${HOME}/x.env"]), "x.env", None),
+            (json!(["x.env", "y.env"]), "/c/x.env", Some("names a file that is not there")),
+            (json!("${HOME}/x.env"), "/c/x.env", Some("names a file that is not there")),
+            (json!("${NOWHERE}/x.env"), "x.env", Some("needs NOWHERE, which nothing sets")),
+            (json!("${command:pick}"), "x.env", Some("has a ${ that only an editor replaces")),
+        ] {
+            let file = json!({"mcpServers": {"a": {"command": "x", "envFile": written}}});
+            let exists = |path: &Path| path.ends_with(exists);
+            let plan = plan_in(&[source("cursor", file)], json!({}), false, &set, &exists);
+            let (_, entry) = plan.new_servers().next().unwrap();
+            assert_eq!(entry.contains_key("envFile"), why.is_none(), "{written}");
+            assert_eq!(plan.steps[0].left.first().map(|(_, why)| &**why), why, "{written}");
+            assert!(plan.added.is_empty(), "{written} needs no variable that is to be filled in");
+        }
+    }
+
+    #[test]
+    fn what_looks_like_a_pair_is_hidden_whatever_stands_in_the_next_file() {
+        let first = json!({"mcpServers": {"a": {"command": "x", "env": {"A_TOKEN": "lang=en"}}}});
+        let second = json!({"mcpServers": {"b": {"url": "https://h/?q=1&key=s3cret"}}});
+        let sources = [source("claude", first), source("cursor", second)];
+        let plan = planned(&sources, json!({"a": {"command": "other"}}), false, &[]);
+        assert_eq!(outcomes(&plan)[0], ("a", "taken"));
+        assert!(plan.secrets.iter().any(|secret| secret.reveal() == "lang=en"));
     }
 
     #[test]

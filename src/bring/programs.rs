@@ -192,8 +192,7 @@ impl Program {
     pub(crate) fn places(&self, system: System, env: &Environment, cwd: &Path) -> Vec<Place> {
         let mut places: Vec<Place> = Vec::new();
         for (root, path) in self.files {
-            let Some(folder) = root.folder(system, env, cwd) else { continue };
-            let path = if path.is_empty() { folder } else { folder.join(path) };
+            let Some(path) = root.path(path, system, env, cwd) else { continue };
             if !places.iter().any(|place| place.path == path) {
                 places.push(Place { path, folder: (*root == Project).then(|| cwd.to_path_buf()) });
             }
@@ -201,21 +200,28 @@ impl Program {
         places
     }
 
-    /// Its own file, where it is to be written.
-    pub(crate) fn own(&self, system: System, env: &Environment) -> Option<PathBuf> {
+    /// Its own file, where it is to be written: where a variable says, else of several the one that is there.
+    pub(crate) fn own(&self, system: System, env: &Environment, exists: &dyn Fn(&Path) -> bool) -> Option<PathBuf> {
+        let mut paths = Vec::new();
         // Into its settings VS Code puts servers no more.
-        let is_own = |root: &Root, path: &str| {
-            !matches!(root, Project | Folder(_) | File(_)) && !path.ends_with("User/settings.json")
-        };
-        let own = self.files.iter().filter(|(root, path)| is_own(root, path));
-        let paths = own.filter_map(|(root, path)| Some(root.folder(system, env, Path::new(""))?.join(path)));
-        let paths: Vec<PathBuf> = paths.collect();
-        // Of several the one that is there.
-        paths.iter().find(|path| path.exists()).or(paths.first()).cloned()
+        for (root, path) in self.files.iter().filter(|(_, path)| !path.ends_with("User/settings.json")) {
+            let path = root.path(path, system, env, Path::new("")).filter(|_| *root != Project);
+            if matches!(root, Folder(_) | File(_)) && path.is_some() {
+                return path;
+            }
+            paths.extend(path);
+        }
+        paths.iter().find(|path| exists(path)).or(paths.first()).cloned()
     }
 }
 
 impl Root {
+    /// Where a file is whose path starts here.
+    fn path(self, path: &str, system: System, env: &Environment, cwd: &Path) -> Option<PathBuf> {
+        let folder = self.folder(system, env, cwd)?;
+        Some(if path.is_empty() { folder } else { folder.join(path) })
+    }
+
     fn folder(self, system: System, env: &Environment, cwd: &Path) -> Option<PathBuf> {
         let home = || {
             let names = if system == System::Windows { ["USERPROFILE", "HOME"] } else { ["HOME", "USERPROFILE"] };
@@ -291,6 +297,27 @@ mod tests {
             ("mcphub", System::Linux, &[("MCPHUB_SETTING_PATH", "/m.json")], "/m.json"),
         ] {
             assert_eq!(paths(name, system, variables).first().map(String::as_str), Some(want), "{name} {system:?}");
+        }
+    }
+
+    #[test]
+    fn its_own_file_is_where_a_variable_says_else_the_one_that_is_there() {
+        let env: Environment = [("HOME", "/home/u"), ("CLAUDE_CONFIG_DIR", "/c")].into_iter().collect();
+        let home: Environment = [("HOME", "/home/u")].into_iter().collect();
+        let none: &dyn Fn(&Path) -> bool = &|_| false;
+        let second: &dyn Fn(&Path) -> bool = &|path| path.ends_with(".cline/data/settings/cline_mcp_settings.json");
+        for (name, env, exists, want) in [
+            ("claude-code", &env, none, Some("/c/.claude.json")),
+            // It reads no other one then, whichever is there.
+            ("claude-code", &env, &|path: &Path| path.starts_with("/home/u"), Some("/c/.claude.json")),
+            ("claude-code", &home, none, Some("/home/u/.claude.json")),
+            ("cline", &home, second, Some("/home/u/.cline/data/settings/cline_mcp_settings.json")),
+            ("vscode", &home, &|path| path.ends_with("User/settings.json"), Some("/home/u/.config/Code/User/mcp.json")),
+            ("cursor", &home, none, Some("/home/u/.cursor/mcp.json")),
+            ("cursor", &Environment::default(), none, None),
+        ] {
+            let own = named(name).and_then(|program| program.own(System::Linux, env, exists));
+            assert_eq!(own.as_deref(), want.map(Path::new), "{name}");
         }
     }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
+use super::edit;
 use super::files::one_line;
 use super::plan::{Outcome, Plan, Source, Step};
 use super::programs;
@@ -24,11 +25,13 @@ pub(crate) struct Report<'a> {
     /// The config, and `.env` beside it.
     pub(crate) config: &'a Path,
     pub(crate) dotenv: &'a Path,
+    /// The keys that lead to the servers of the config.
+    pub(crate) list: &'a [&'a str],
     /// The copies of what was there, where it was written; `None` where nothing was.
     pub(crate) written: Option<&'a [PathBuf]>,
     /// How the same is written, as a command.
     pub(crate) command: String,
-    /// Servers of the config that get all that is in `.env`.
+    /// Servers of the config that inherit what is added.
     pub(crate) inheriting: Vec<String>,
 }
 
@@ -93,18 +96,13 @@ impl Report<'_> {
 
     /// What is added to which file.
     fn difference(&self, out: &mut String) {
-        let entries: Map<String, Value> =
-            self.plan.new_servers().map(|(name, entry)| (name.to_owned(), Value::Object(entry.clone()))).collect();
-        let endpoints: Map<String, Value> = self.plan.endpoints.iter().cloned().collect();
-        let mut added = Map::new();
-        for (key, members) in [("mcpServers", entries), ("endpoints", endpoints)] {
-            if !members.is_empty() {
-                added.insert(key.to_owned(), Value::Object(members));
-            }
+        let mut added = json!({});
+        for put in self.plan.puts(self.list) {
+            let _put = edit::put_value(&mut added, &put);
         }
-        if !added.is_empty() {
+        if added != json!({}) {
             let _ = writeln!(out, "{}", brief_path(self.config));
-            for line in format!("{:#}", Value::Object(added)).lines() {
+            for line in format!("{added:#}").lines() {
                 let _ = writeln!(out, "+ {line}");
             }
             out.push('\n');
@@ -130,12 +128,12 @@ impl Report<'_> {
             .collect();
         let all = counted(self.plan.steps.len(), "server");
         let _ = writeln!(out, "{all}: {}.", if parts.is_empty() { "none".to_owned() } else { parts.join(", ") });
-        if !self.inheriting.is_empty() && self.plan.added.iter().any(|added| !added.value.reveal().is_empty()) {
+        if !self.inheriting.is_empty() {
             let names: Vec<_> = self.inheriting.iter().take(5).map(|name| one_line(name)).collect();
             let more = if self.inheriting.len() > names.len() { " and others" } else { "" };
             let _ = writeln!(
                 out,
-                "{}{more} of the config inherit all of .env, so these tokens too; \"inheritEnv\": false keeps them away.",
+                "{}{more} of the config inherit from .env, these tokens too; \"inheritEnv\": false keeps them away.",
                 names.join(", ")
             );
         }
@@ -199,4 +197,37 @@ fn reached(entry: &Map<String, Value>) -> String {
         return one_line(&line.join(" "));
     }
     one_line(text("url").or_else(|| text("serverUrl")).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_added_is_shown_where_the_config_has_its_servers() {
+        let entry = json!({"command": "x"}).as_object().cloned().unwrap_or_default();
+        let (name, written) = ("a".to_owned(), "a".to_owned());
+        let step =
+            Step { source: 0, written, name, outcome: Outcome::New(entry), variables: Vec::new(), left: Vec::new() };
+        let plan = Plan { steps: vec![step], ..Plan::default() };
+        for (list, want) in [
+            (&["servers"][..], json!({"servers": {"a": {"command": "x"}}})),
+            (&["mcp", "servers"], json!({"mcp": {"servers": {"a": {"command": "x"}}}})),
+        ] {
+            let (config, dotenv, command) = (Path::new("/c.json"), Path::new("/.env"), String::new());
+            let report = Report {
+                sources: &[],
+                plan: &plan,
+                config,
+                dotenv,
+                list,
+                written: None,
+                command,
+                inheriting: Vec::new(),
+            };
+            let words = report.words();
+            let added: String = words.lines().filter_map(|line| line.strip_prefix("+ ")).collect();
+            assert_eq!(added.parse::<Value>().ok(), Some(want), "{words}");
+        }
+    }
 }

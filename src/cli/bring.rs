@@ -121,3 +121,24 @@ impl BringCommand {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bring::programs::PROGRAMS;
+
+    /// The names that a help has behind a word, to the end of the sentence.
+    fn listed(help: &str, word: &str) -> Vec<String> {
+        let list = help.split_once(word).and_then(|(_, rest)| rest.split_once('.')).map_or("", |(list, _)| list);
+        let name = |item: &str| item.split_whitespace().next().unwrap_or_default().to_owned();
+        list.split(',').map(name).collect()
+    }
+
+    #[test]
+    fn help_names_each_program_and_each_client() {
+        let programs: Vec<&str> = PROGRAMS.iter().map(|program| program.name).collect();
+        let clients: Vec<&str> = CLIENTS.iter().map(|client| client.name).collect();
+        assert_eq!(listed(IMPORT_EXAMPLES, "\nPrograms:"), programs);
+        assert_eq!(listed(CONNECT_EXAMPLES, "\nClients:"), clients);
+    }
+}

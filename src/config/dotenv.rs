@@ -110,6 +110,19 @@ impl DotEnv {
         }
     }
 
+    /// The same files, where one of them has this text now, or is there no more.
+    pub(crate) fn with(&self, path: PathBuf, text: Option<&str>) -> Self {
+        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+        let at = self.files.iter().position(|file| !file.is_credential && real(&file.path) == real(&path));
+        let now = text.map(|text| DotFile { path, vars: parse(text, |_, _| {}), spoilt: None, is_credential: false });
+        let mut new = self.clone();
+        match at {
+            Some(at) => drop(new.files.splice(at..=at, now)),
+            None => new.files.extend(now),
+        }
+        new
+    }
+
     /// What a variable holds.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.files.iter().find_map(|file| file.get(name))
@@ -400,6 +413,31 @@ mod tests {
                 let (env, _) = read(&format!("\u{feff}{line}{end}"));
                 assert_eq!(env.get("A").unwrap_or_default(), want, "{line:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_changed_or_came_later_or_went_counts_as_it_is_now() {
+        let dir = tempfile::tempdir().unwrap();
+        let (first, second) = (dir.path().join("first"), dir.path().join("second"));
+        let mut dotenv = DotEnv::default();
+        for folder in [&first, &second] {
+            std::fs::create_dir(folder).unwrap();
+            std::fs::write(folder.join(".env"), "A=old\nB=old\n").unwrap();
+            dotenv.add(folder, &mut Vec::new());
+        }
+        let of = |dotenv: &DotEnv| [dotenv.get("A").map(str::to_owned), dotenv.get("B").map(str::to_owned)];
+        let new = |text: &str| Some(text.to_owned());
+        assert_eq!(of(&dotenv.with(first.join(".env"), Some("A=new"))), [new("new"), new("old")]);
+        assert_eq!(of(&dotenv.with(second.join(".env"), Some("A=new"))), [new("old"), new("old")]);
+        assert_eq!(of(&dotenv.with(first.join(".env"), None)), [new("old"), new("old")]);
+        assert_eq!(of(&DotEnv::default().with(first.join(".env"), Some("A=1"))), [new("1"), None]);
+        // A folder may have two names.
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink(&first, dir.path().join("link")).unwrap();
+            let by_link = dotenv.with(dir.path().join("link/.env"), Some("A=new"));
+            assert_eq!((of(&by_link), by_link.files.len()), ([new("new"), new("old")], 2));
         }
     }
 

@@ -33,6 +33,11 @@ pub(crate) fn value(name: &str, base: &Path, env: &Environment) -> Option<String
     }
 }
 
+/// Whether a variable is one of editors, wherever the config is.
+pub(crate) fn is_place(name: &str) -> bool {
+    value(name, Path::new("/project"), &[("HOME", "/home")].into_iter().collect()).is_some()
+}
+
 /// A text of a command line, in which only the variables of editors are replaced: any other may hold a secret.
 pub(crate) fn fill(text: &str, base: &Path, env: &Environment) -> String {
     let mut out = String::with_capacity(text.len());
@@ -73,6 +78,7 @@ mod tests {
             ("/home/u/p", "TOKEN", None),
         ] {
             assert_eq!(value(name, Path::new(base), &env).as_deref(), want, "{base} {name}");
+            assert_eq!(is_place(name), want.is_some(), "{name}");
         }
     }
 

@@ -1,5 +1,7 @@
 //! `${VAR}` in texts of the config. The variables of editors are in [`super::editor`].
 
+use std::ops::Range;
+
 /// Why a text could not be expanded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ExpandError {
@@ -90,6 +92,40 @@ pub(crate) fn names(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// The name of the variable that a text is: nothing stands around it, and it has no default.
+pub(crate) fn whole(text: &str) -> Option<&str> {
+    let inner = text.strip_prefix("${")?.strip_suffix('}')?;
+    Some(inner.strip_prefix("env:").unwrap_or(inner)).filter(|name| is_name(name))
+}
+
+/// The ranges of a text that are no variables, in their order; the default of one is none either.
+pub(crate) fn literals(text: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    add_literals(text, 0, DEEPEST, &mut found);
+    found.retain(|range| !range.is_empty());
+    found
+}
+
+fn add_literals(text: &str, from: usize, deepest: usize, found: &mut Vec<Range<usize>>) {
+    let mut at = 0;
+    while let Some(start) = text[at..].find("${").map(|start| at + start) {
+        found.push(from + at..from + start);
+        let behind = start + 2;
+        // One without an end goes on to that of the text.
+        let inner = up_to_its_brace(&text[behind..]).map_or(&text[behind..], |(inner, _)| inner);
+        if let Some((name, default)) = inner.split_once(":-") {
+            let place = from + behind + name.len() + 2;
+            match deepest.checked_sub(1) {
+                Some(deepest) => add_literals(default, place, deepest, found),
+                // So deep nothing is replaced.
+                None => found.push(place..place + default.len()),
+            }
+        }
+        at = (behind + inner.len() + 1).min(text.len());
+    }
+    found.push(from + at..from + text.len());
+}
+
 /// The text before the `}` that closes a reference, and the text behind.
 fn up_to_its_brace(text: &str) -> Option<(&str, &str)> {
     let mut open = 0;
@@ -163,7 +199,43 @@ mod tests {
         assert_eq!(go("${command:pick}"), Err(ExpandError::Editor("command:")));
     }
 
+    #[test]
+    fn a_variable_that_is_all_of_a_text_is_told_from_others() {
+        for (text, want) in [
+            ("${A}", Some("A")),
+            ("${env:A_1}", Some("A_1")),
+            ("${A:-s3cret}", None),
+            ("${A}-${B}", None),
+            ("x${A}", None),
+            ("${A} ", None),
+            ("${}", None),
+            ("${workspaceFolder:x}", None),
+            ("$A", None),
+        ] {
+            assert_eq!(whole(text), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_variable_in_a_text_is_found_at_any_depth() {
+        let of = |text: &str| literals(text).into_iter().map(|range| text[range].to_owned()).collect::<Vec<_>>();
+        assert_eq!(of("a${B}c${D:-e${F:-g}h}i"), ["a", "c", "e", "g", "h", "i"]);
+        assert_eq!((of("${A}"), of("${A:-é"), of("${A} ${")), (vec![], vec!["é".to_owned()], vec![" ".to_owned()]));
+        // So deep it would end the program, were each level one of the stack.
+        let deep = format!("{}s3cret{}", "${B:-".repeat(100_000), "}".repeat(100_000));
+        let found = of(&deep);
+        assert!(found.len() == 1 && found[0].contains("s3cret"), "{}", found.len());
+        assert_eq!(of(&"${B:-".repeat(100_000)).len(), 1);
+    }
+
     proptest! {
+        #[test]
+        fn literals_are_in_order_and_within_the_text(text in r"(\$\{|\}|:-|A|é| )*") {
+            let found = literals(&text);
+            prop_assert!(found.windows(2).all(|pair| pair[0].end <= pair[1].start), "{found:?}");
+            prop_assert!(found.iter().all(|range| text.get(range.clone()).is_some()), "{found:?}");
+        }
+
         #[test]
         fn a_text_without_references_stays_as_it_is(text in "[^{]*") {
             prop_assert_eq!(go(&text), Ok(text.clone()));

@@ -177,18 +177,11 @@ impl Entry {
                 let mut line = line.iter().cloned();
                 if let Some(program) = line.next() {
                     self.put(key, "command", program);
-                    let rest: Vec<Value> = line.chain(self.entry.remove("args").into_iter().flat_map(items)).collect();
-                    if !rest.is_empty() {
-                        self.put(key, "args", Value::Array(rest));
-                    }
+                    // What the line has comes before `args`, wherever those stand.
+                    self.arguments(line, true);
                 }
             }
-            (Taken::As("args"), _) if self.entry.contains_key("args") => {
-                let before = self.entry.remove("args").into_iter().flat_map(items);
-                let args = before.chain(items(value.clone())).collect();
-                self.put(key, "args", Value::Array(args));
-            }
-            (Taken::As("args"), _) => self.put(key, "args", items(value.clone()).into_iter().map(as_text).collect()),
+            (Taken::As("args"), _) => self.arguments(items(value.clone()), false),
             (Taken::As(ours @ ("env" | "headers")), Value::Object(members)) => {
                 let mut texts = Map::new();
                 for (name, value) in members {
@@ -212,6 +205,19 @@ impl Entry {
         self.left.push((key.to_owned(), why));
     }
 
+    /// Adds arguments, before or behind those that there are.
+    fn arguments(&mut self, more: impl IntoIterator<Item = Value>, are_first: bool) {
+        let mut more = more.into_iter().map(as_text).peekable();
+        if are_first && more.peek().is_none() {
+            return;
+        }
+        let args = self.entry.entry("args").or_insert_with(|| json!([]));
+        if let Some(args) = args.as_array_mut() {
+            let at = if are_first { 0 } else { args.len() };
+            drop(args.splice(at..at, more));
+        }
+    }
+
     /// Has a key of ours hold a value, for another program's `key`.
     fn put(&mut self, key: &str, ours: &str, value: Value) {
         if let Some((outer, inner)) = ours.split_once('.') {
@@ -225,7 +231,7 @@ impl Entry {
                 let both = items(all.take()).into_iter().chain(items(value)).collect();
                 *all = Value::Array(both);
             }
-        } else if self.entry.contains_key(ours) && ours != "args" {
+        } else if self.entry.contains_key(ours) {
             self.leave(key, format!("says the same as {ours} beside it"));
         } else {
             self.entry.insert(ours.to_owned(), value);
@@ -240,13 +246,14 @@ impl Entry {
             if command.contains(['/', '\\']) && Path::new(&command).is_relative() {
                 self.entry.insert("command".to_owned(), absolute(&command));
             }
+            self.entry.entry("cwd").or_insert_with(|| json!(""));
             for key in ["cwd", "envFile"] {
-                let written = self.entry.get(key).and_then(Value::as_str).map(str::to_owned);
-                match written {
-                    Some(text) if !text.starts_with("${") => drop(self.entry.insert(key.to_owned(), absolute(&text))),
-                    None if key == "cwd" => drop(self.entry.insert(key.to_owned(), absolute(""))),
-                    Some(_) | None => {}
-                }
+                let mut start = |text: &mut String| {
+                    if !text.starts_with("${") {
+                        *text = joined(folder, &*text).display().to_string();
+                    }
+                };
+                self.entry.get_mut(key).into_iter().for_each(|value| each_text(value, &mut start));
             }
         }
         // Nothing replaces a variable in the name of a program here.
@@ -474,8 +481,24 @@ mod tests {
             let want: Option<Vec<String>> = want.map(|words| words.into_iter().map(str::to_owned).collect());
             assert_eq!(words(line), want, "{line}");
         }
-        let (entry, _) = made(&json!({"args": ["z"], "command": "npx -y"}), PLAIN, None);
-        assert_eq!(entry, json!({"command": "npx", "args": ["-y", "z"], "inheritEnv": false}));
+        // The order of keys changes nothing, nor does a number, and keys stay in their order.
+        for (written, keys) in [
+            (json!({"args": ["z", 5], "env": {}, "cwd": "/", "command": "npx -y"}), ["args", "cwd", "command"]),
+            (json!({"command": "npx -y", "env": {}, "cwd": "/", "args": ["z", 5]}), ["command", "args", "cwd"]),
+            (json!({"command": ["npx", "-y"], "args": ["z", 5], "cwd": "/"}), ["command", "args", "cwd"]),
+            (
+                json!({"command": {"path": "npx", "args": ["-y"]}, "cwd": "/", "args": ["z", 5]}),
+                ["command", "args", "cwd"],
+            ),
+        ] {
+            let (entry, _) = made(&written, PLAIN, None);
+            let want = json!({"command": "npx", "args": ["-y", "z", "5"], "cwd": "/", "inheritEnv": false});
+            assert_eq!(entry, want, "{written}");
+            let first: Vec<&str> = entry.as_object().unwrap().keys().take(3).map(String::as_str).collect();
+            assert_eq!(first, keys, "{written}");
+        }
+        let (entry, _) = made(&json!({"command": ["x", 1, true]}), PLAIN, None);
+        assert_eq!(entry, json!({"command": "x", "args": ["1", "true"], "inheritEnv": false}));
     }
 
     #[test]
@@ -486,6 +509,8 @@ mod tests {
             "command": "/p/bin/x", "args": ["/p/a", "${KEY}"], "envFile": "/p/.env", "cwd": "/p", "inheritEnv": false
         });
         assert_eq!(made(&written, editor, Some("/p")).0, want);
+        let written = json!({"command": "x", "cwd": "/", "envFile": ["a", "${userHome}/b", "${K}/c"]});
+        assert_eq!(made(&written, editor, Some("/p")).0["envFile"], json!(["/p/a", "/home/u/b", "${K}/c"]));
         let written = json!({"command": "${HOME}/x", "cwd": "sub"});
         let want = json!({"command": "/home/u/x", "cwd": "/p/sub", "inheritEnv": false});
         assert_eq!(made(&written, editor, Some("/p")).0, want);

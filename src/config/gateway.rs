@@ -38,7 +38,7 @@ pub(crate) const LISTEN: &str = "MCP_GATEWAY_LISTEN";
 /// Shortest key, in characters: a shorter one may be guessed.
 const SHORTEST_KEY: usize = 16;
 /// Largest file with a key, in bytes: servers take heads of 8 KiB to 64 KiB, and a key has to fit.
-const MAX_KEY_FILE: u64 = 16 * 1024;
+pub(crate) const MAX_KEY_FILE: u64 = 16 * 1024;
 /// What stands around a key that was made up for whoever has none, and what says so.
 const BEFORE_KEY: &str = "\"apiKeys\": [{\"name\": \"me\", \"key\": \"";
 const BEHIND_KEY: &str = "\"}]";

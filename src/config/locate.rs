@@ -19,7 +19,7 @@ use crate::words::{character, closest, is_unseen, quoted};
 pub(crate) const CONFIG: &str = "MCP_CONFIG";
 
 /// Largest config that is read, in bytes: a thousand servers take a quarter of that.
-const MAX_CONFIG: u64 = 4 << 20;
+pub(crate) const MAX_CONFIG: u64 = 4 << 20;
 /// Longest wait for a config that comes from a command, as with `--config <(pass show mcp)`: a person may be typing a
 /// passphrase.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -54,19 +54,20 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry, asked_for: bool) ->
         }
     };
     let env = variables::of_entry(ctx, entry);
-    let args = entry.args.iter().map(|arg| argument(ctx, arg, entry.expand_args, &env)).collect::<Option<_>>()?;
+    // Each is looked at before the first that can't be had ends it: all mistakes are told at once.
+    let args: Vec<_> = entry.args.iter().map(|arg| argument(ctx, arg, entry.expand_args, &env)).collect();
     let written = program_of(ctx, program);
     let cwd = match &entry.cwd {
-        None => ctx.base.clone(),
-        Some(text) => {
-            let written = ctx.expand(text)?;
+        None => Some(ctx.base.clone()),
+        Some(text) => ctx.expand(text).map(|written| {
             let cwd = joined(&ctx.base, &written);
             if !ctx.is_mangled(text, &written) && !cwd.is_dir() {
                 no_folder(ctx, text, &cwd, &written, &entry.name);
             }
             cwd
-        }
+        }),
     };
+    let (args, cwd) = (args.into_iter().collect::<Option<Vec<_>>>()?, cwd?);
     let path = env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.reveal().to_owned());
     let path = path.or_else(|| ctx.lookup("PATH")).unwrap_or_default();
     let written = written.trim();

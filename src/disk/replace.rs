@@ -16,12 +16,22 @@ pub(crate) struct Before {
     pub(crate) is_private: bool,
 }
 
+/// A file that holds another text now. Has no `Debug`: that may hold tokens.
+pub(crate) struct Replaced {
+    /// The file itself, where links lead.
+    target: PathBuf,
+    /// Where the copy is of what was there, and what was known of that beside its text; `None` if there was nothing.
+    before: Option<(PathBuf, fs::Metadata)>,
+    /// What it holds.
+    text: String,
+}
+
 /// Puts a text into a file. What was there is copied to `FILE.backup-STAMP`, beside it. A link is followed, and stays; the file keeps
-/// its mode and owner, and the copy is for that owner alone. Tells where the copy is, if there was something to copy.
+/// its mode and owner, and the copy is for that owner alone.
 ///
 /// # Errors
 /// Nothing was changed: what the system says, or that the file has changed meanwhile.
-pub(crate) fn replace(path: &Path, before: &Before, text: &str, stamp: &str) -> io::Result<Option<PathBuf>> {
+pub(crate) fn replace(path: &Path, before: &Before, text: &str, stamp: &str) -> io::Result<Replaced> {
     let real = match path.canonicalize() {
         Ok(real) => Some(real),
         Err(error) if error.kind() == io::ErrorKind::NotFound && path.symlink_metadata().is_err() => None,
@@ -38,17 +48,21 @@ pub(crate) fn replace(path: &Path, before: &Before, text: &str, stamp: &str) -> 
     let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
     let like = real.as_deref().map(fs::metadata).transpose()?;
-    let copy = match &found {
-        Some(bytes) => Some(copy(path, bytes, like.as_ref(), stamp)?),
+    let copy = match found.as_deref().zip(like.clone()) {
+        Some((bytes, like)) => Some((copy(path, bytes, &like, stamp)?, like)),
         None => None,
     };
     put(target, folder, text, like.as_ref(), before.is_private).inspect_err(|_| {
         // Of what has not changed no copy is needed.
-        let _gone = copy.as_ref().map(fs::remove_file);
+        let _gone = copy.as_ref().map(|(copy, _)| fs::remove_file(copy));
     })?;
-    // The name, too, is to last; where a folder can't be opened for that, it does mostly.
+    sync(folder);
+    Ok(Replaced { target: target.to_path_buf(), before: copy, text: text.to_owned() })
+}
+
+/// Has names last, too; where a folder can't be opened for that, they do mostly.
+fn sync(folder: &Path) {
     let _synced = File::open(folder).and_then(|folder| folder.sync_all());
-    Ok(copy)
 }
 
 /// Puts a text in the place of a file, or of none.
@@ -68,25 +82,39 @@ fn put(target: &Path, folder: &Path, text: &str, like: Option<&fs::Metadata>, is
     Ok(())
 }
 
-/// Takes back what [`replace`] has done, as far as nobody has changed it since.
-pub(crate) fn undo(path: &Path, before: &Before, text: &str, copy: Option<&Path>) {
-    if !fs::read(path).is_ok_and(|now| now == text.as_bytes()) {
-        return;
+impl Replaced {
+    /// Where the copy is of what was there.
+    pub(crate) fn copy(&self) -> Option<&Path> {
+        self.before.as_ref().map(|(copy, _)| copy.as_path())
     }
-    let undone = match &before.text {
-        Some(old) => path.canonicalize().and_then(|target| {
-            let folder = target.parent().unwrap_or(Path::new("."));
-            put(&target, folder, old, Some(&fs::metadata(&target)?), before.is_private)
-        }),
-        None => fs::remove_file(path),
-    };
-    if undone.is_ok() {
-        let _gone = copy.map(fs::remove_file);
+
+    /// Takes it back: the copy becomes the file again, with its rights, so that no room on the disk is needed.
+    ///
+    /// # Errors
+    /// What the system says, or that somebody has changed it since: then it stays as it is.
+    pub(crate) fn undo(self) -> io::Result<()> {
+        let Replaced { target, before, text } = self;
+        if fs::read(&target)? != text.as_bytes() {
+            return Err(io::Error::other("it has changed meanwhile"));
+        }
+        let folder = target.parent().unwrap_or(Path::new("."));
+        let Some((copy, like)) = before else { return fs::remove_file(&target).inspect(|()| sync(folder)) };
+        match fs::rename(&copy, &target) {
+            // A link led to another disk.
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                put(&target, folder, &fs::read_to_string(&copy)?, Some(&like), false)?;
+                fs::remove_file(&copy)?;
+            }
+            // As a copy it was for its owner alone.
+            renamed => renamed.and_then(|()| give(&File::open(&target)?, Some(&like), false))?,
+        }
+        sync(folder);
+        Ok(())
     }
 }
 
 /// A copy beside a file, under a name that nothing has.
-fn copy(path: &Path, bytes: &[u8], like: Option<&fs::Metadata>, stamp: &str) -> io::Result<PathBuf> {
+fn copy(path: &Path, bytes: &[u8], like: &fs::Metadata, stamp: &str) -> io::Result<PathBuf> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -100,7 +128,7 @@ fn copy(path: &Path, bytes: &[u8], like: Option<&fs::Metadata>, stamp: &str) -> 
         match options.open(&name) {
             Ok(mut file) => {
                 let written =
-                    file.write_all(bytes).and_then(|()| give(&file, like, true)).and_then(|()| file.sync_all());
+                    file.write_all(bytes).and_then(|()| give(&file, Some(like), true)).and_then(|()| file.sync_all());
                 if written.is_err() {
                     let _gone = fs::remove_file(&name);
                 }
@@ -135,7 +163,7 @@ fn give(_file: &File, _like: Option<&fs::Metadata>, _is_private: bool) -> io::Re
 #[cfg(all(test, unix))]
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 
     use super::*;
 
@@ -144,7 +172,8 @@ mod tests {
     }
 
     fn put(path: &Path, before: Option<&str>, is_private: bool) -> io::Result<Option<PathBuf>> {
-        replace(path, &Before { text: before.map(str::to_owned), is_private }, "new", "20261129-120000")
+        let before = Before { text: before.map(str::to_owned), is_private };
+        Ok(replace(path, &before, "new", "20261129-120000")?.copy().map(Path::to_path_buf))
     }
 
     #[test]
@@ -189,19 +218,56 @@ mod tests {
     }
 
     #[test]
-    fn what_was_done_is_taken_back_unless_somebody_has_changed_it() {
+    fn what_was_done_is_taken_back_without_writing_anew_and_with_its_rights() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
         for before in [Some("old"), None] {
+            if let Some(text) = before {
+                fs::write(&path, text).unwrap();
+                fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+            }
             let before = Before { text: before.map(str::to_owned), is_private: true };
-            before.text.as_ref().inspect(|text| fs::write(&path, text).unwrap());
-            let copy = replace(&path, &before, "new", "x").unwrap();
-            undo(&path, &before, "other", copy.as_deref());
-            assert_eq!(fs::read_to_string(&path).unwrap(), "new");
-            undo(&path, &before, "new", copy.as_deref());
+            let replaced = replace(&path, &before, "new", "x").unwrap();
+            assert_eq!(mode(&path), 0o600);
+            let inode = replaced.copy().map(|copy| copy.metadata().unwrap().ino());
+            replaced.undo().unwrap();
             assert_eq!(fs::read_to_string(&path).ok(), before.text);
-            assert!(copy.is_none_or(|copy| !copy.exists()));
+            // The copy itself is the file again: a full disk is in nobody's way.
+            assert_eq!(path.metadata().ok().map(|found| found.ino()), inode);
+            assert!(inode.is_none() || mode(&path) == 0o644);
+            assert_eq!(dir.path().read_dir().unwrap().count(), usize::from(inode.is_some()));
             let _gone = fs::remove_file(&path);
+        }
+    }
+
+    #[test]
+    fn by_a_link_the_file_itself_is_what_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let (real, link) = (dir.path().join("real"), dir.path().join("link"));
+        fs::write(&real, "old").unwrap();
+        symlink(&real, &link).unwrap();
+        let before = Before { text: Some("old".to_owned()), is_private: false };
+        replace(&link, &before, "new", "x").unwrap().undo().unwrap();
+        assert!(link.symlink_metadata().unwrap().is_symlink() && fs::read_to_string(&real).unwrap() == "old");
+        assert_eq!(dir.path().read_dir().unwrap().count(), 2, "no copy is left");
+    }
+
+    #[test]
+    fn what_can_not_be_taken_back_is_told_and_left_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        for (now, without_copy, want) in [("other", false, "changed"), ("new", true, "No such file")] {
+            fs::write(&path, "old").unwrap();
+            let before = Before { text: Some("old".to_owned()), is_private: false };
+            let replaced = replace(&path, &before, "new", "x").unwrap();
+            let copy = replaced.copy().unwrap().to_path_buf();
+            fs::write(&path, now).unwrap();
+            if without_copy {
+                fs::remove_file(&copy).unwrap();
+            }
+            let error = replaced.undo().unwrap_err().to_string();
+            assert!(error.contains(want), "{error}");
+            assert_eq!((fs::read_to_string(&path).unwrap().as_str(), copy.exists()), (now, !without_copy));
         }
     }
 

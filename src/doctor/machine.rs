@@ -9,7 +9,7 @@ use super::check::{Check, Fault, Found, Key};
 use super::code::Code;
 use super::facts::Facts;
 use super::{CONFIG, DAEMON};
-use crate::config::{Config, Surroundings, sha256};
+use crate::config::{Config, MAX_CONFIG, Surroundings, sha256};
 use crate::disk::read::{Accept, whole};
 use crate::last_run::{self, Fate};
 use crate::logging::utc;
@@ -138,9 +138,6 @@ pub(super) fn facts(config: Option<&Path>, surroundings: &Surroundings) -> Facts
         ..Facts::default()
     }
 }
-
-/// Largest config whose hash is told, in bytes.
-const MAX_CONFIG: u64 = 16 << 20;
 
 /// The newest of the files that this machine itself has written: its clock was there at least once.
 pub(super) fn newest(config: Option<&Path>) -> Option<(String, SystemTime)> {

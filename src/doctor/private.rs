@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::config::{AuthSpec, CommandSpec, Config, Findings, LAUNCHERS, LinkSpec, Reach, Surroundings};
+use crate::config::{AuthSpec, CommandSpec, Config, Findings, LAUNCHERS, LinkSpec, MAX_CONFIG, Reach, Surroundings};
 use crate::disk::read::{Accept, whole};
 use crate::endpoint::Secret;
 use crate::secrecy::Redactor;
@@ -46,8 +46,6 @@ const TELLING: &[&str] = &[
     "KEY", "TOKEN", "SECRET", "PASS", "PWD", "AUTH", "CRED", "COOKIE", "PRIVATE", "SIGN", "DSN", "JWT", "SESSION",
     "BEARER", "PSK", "PIN", "PW", "URL", "URI",
 ];
-/// Largest config whose texts are looked for, in bytes.
-const MAX_CONFIG: u64 = 4 << 20;
 
 /// Knows all of that. `file`: the config as it is written, of which some may not count just now, and all where it has mistakes.
 pub(super) fn of(

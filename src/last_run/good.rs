@@ -8,14 +8,12 @@ use std::time::SystemTime;
 
 use httpdate::fmt_http_date;
 
+use crate::config::MAX_CONFIG;
 use crate::disk::digest_of_config;
 use crate::disk::folder::{Folder, Purpose};
 use crate::disk::read::{Accept, whole};
 use crate::secrecy::Secret;
 use crate::words::quoted;
-
-/// Largest copy that is read, in bytes: no config is larger.
-const MAX_FILE: u64 = 4 << 20;
 
 /// What is kept of a config.
 #[derive(Debug)]
@@ -35,7 +33,7 @@ pub(crate) struct Good {
 /// Whatever the file system says.
 pub(crate) fn keep(parent: &Path, config: &Path, text: &str) -> io::Result<()> {
     let (folder, name) = (Folder::make_for(Purpose::State, parent)?, name(config));
-    if folder.peek(&name, MAX_FILE).is_ok_and(|kept| kept == text.as_bytes()) {
+    if folder.peek(&name, MAX_CONFIG).is_ok_and(|kept| kept == text.as_bytes()) {
         return Ok(());
     }
     folder.put(&name, text.as_bytes())
@@ -44,7 +42,7 @@ pub(crate) fn keep(parent: &Path, config: &Path, text: &str) -> io::Result<()> {
 /// What is kept of `config` in the state folder `parent`; `None`: nothing that could be used.
 pub(crate) fn good(parent: &Path, config: &Path) -> Option<Good> {
     let (folder, name) = (Folder::find_for(Purpose::State, parent).ok()??, name(config));
-    let text = Secret::new(String::from_utf8(folder.peek(&name, MAX_FILE).ok()?).ok()?);
+    let text = Secret::new(String::from_utf8(folder.peek(&name, MAX_CONFIG).ok()?).ok()?);
     Some(Good { text, since: folder.time(&name)?, file: folder.path().join(name) })
 }
 
@@ -52,7 +50,7 @@ impl Good {
     /// What to tell of it beside the mistakes of what is in `config` now. Reads that.
     pub(crate) fn told(&self, config: &Path) -> String {
         let since = fmt_http_date(self.since);
-        if whole(config, MAX_FILE, Accept::Files).is_ok_and(|now| now == self.text.reveal().as_bytes()) {
+        if whole(config, MAX_CONFIG, Accept::Files).is_ok_and(|now| now == self.text.reveal().as_bytes()) {
             return format!(
                 "this config has run as it is, since {since}: what has changed is around it (.env, the environment, the files that it names)"
             );

@@ -28,6 +28,17 @@ pub(crate) fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
+/// Where a file may not grow (`ulimit -f`) a write is to fail, as on a full disk, and not to end the program. To be called within a runtime;
+/// it holds on when that has gone.
+///
+/// # Errors
+/// What the system says.
+#[cfg(unix)]
+pub(crate) fn outlive_full_files() -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    signal(SignalKind::from_raw(libc::SIGXFSZ)).map(drop)
+}
+
 /// An error in words, with what to do where a limit is the reason.
 pub(crate) fn told(error: &io::Error) -> String {
     match remedy(error) {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::seal;
 use super::variables;
+use crate::disk::is_closed;
 
 /// A file that is to be there.
 pub(super) struct Planned {
@@ -74,19 +75,6 @@ impl Planned {
             file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
         }
         file.persist(&self.path).map(drop).map_err(|error| error.error)
-    }
-}
-
-/// Whether nobody but its owner can read a file.
-fn is_closed(path: &Path) -> bool {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o077 == 0)
-    }
-    #[cfg(not(unix))]
-    {
-        path.exists()
     }
 }
 

@@ -47,6 +47,17 @@ fn words(line: &str) -> Vec<String> {
     line.split(' ').map(str::to_owned).collect()
 }
 
+/// The folder that a variable names.
+fn folder(env: &Environment, name: &str) -> Option<PathBuf> {
+    env.filled(name).map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
+/// The user's folder.
+fn home(env: &Environment) -> Result<PathBuf, Failure> {
+    let lost = || refused("there is no HOME, so there is no place for a service of this user", "set HOME");
+    folder(env, "HOME").ok_or_else(lost)
+}
+
 impl Manager {
     /// That of this system, for a `user` or for the machine.
     ///
@@ -91,9 +102,8 @@ impl Manager {
     /// # Errors
     /// There is no home.
     pub(super) fn places(self, env: &Environment) -> Result<(PathBuf, PathBuf), Failure> {
-        let folder = |name: &str| env.filled(name).map(PathBuf::from).filter(|path| path.is_absolute());
-        let lost = || refused("there is no HOME, so there is no place for a service of this user", "set HOME");
-        let home = || folder("HOME").ok_or_else(lost);
+        let folder = |name: &str| folder(env, name);
+        let home = || home(env);
         let variables = "mcp-pipe/service.env";
         Ok(match self {
             Manager::Systemd { user: false } => {
@@ -122,13 +132,13 @@ impl Manager {
     ///
     /// # Errors
     /// A path can't stand in it.
-    pub(super) fn unit(self, described: &Described) -> Result<String, Failure> {
+    pub(super) fn unit(self, described: &Described, env: &Environment) -> Result<String, Failure> {
         match self {
             Manager::Systemd { user } => unit::unit(described, user),
             Manager::Launchd { user: false } => launchd::plist(described, "/Library/Logs/mcp-pipe.log"),
             Manager::Launchd { user: true } => {
-                let home = std::env::var("HOME").unwrap_or_default();
-                launchd::plist(described, &format!("{home}/Library/Logs/mcp-pipe.log"))
+                let log = home(env)?.join("Library/Logs/mcp-pipe.log");
+                launchd::plist(described, &log.display().to_string())
             }
             Manager::Windows => windows::task(described),
         }
@@ -140,7 +150,7 @@ impl Manager {
     }
 
     /// The `PATH` of what it starts: that of a user's manager depends on the session, so it is asked; else what is usual.
-    pub(super) fn path(self) -> String {
+    pub(super) fn path(self, env: &Environment) -> String {
         match self {
             Manager::Systemd { user } => {
                 let told =
@@ -149,7 +159,7 @@ impl Manager {
                 told.unwrap_or(unit::of_machine("PATH")).to_owned()
             }
             Manager::Launchd { .. } => OF_LAUNCHD.to_owned(),
-            Manager::Windows => std::env::var("PATH").unwrap_or_default(),
+            Manager::Windows => env.get("PATH").unwrap_or_default().to_owned(),
         }
     }
 
@@ -346,4 +356,24 @@ fn is_open(file: &Path) -> bool {
 #[cfg(not(unix))]
 fn is_open(file: &Path) -> bool {
     file.exists()
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_of_a_user_is_in_the_home_that_is_given() {
+        let env: Environment = [("HOME", "/Users/made-up"), ("PATH", "/made/up")].into_iter().collect();
+        let described =
+            Described { program: "/bin/mcp-pipe".into(), config: "/c.json".into(), variables: None, path: None };
+        let launchd = Manager::Launchd { user: true };
+        let plist = launchd.unit(&described, &env).unwrap();
+        assert!(plist.contains("<string>/Users/made-up/Library/Logs/mcp-pipe.log</string>"), "{plist}");
+        assert!(launchd.places(&env).unwrap().0.starts_with("/Users/made-up/Library"));
+        assert_eq!(Manager::Windows.path(&env), "/made/up");
+        let none = Environment::default();
+        assert!(launchd.unit(&described, &none).is_err() && launchd.places(&none).is_err());
+    }
 }

@@ -2,7 +2,6 @@
 //! broken for real, beside one that is well; on a connection of its own and on one with the others.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -121,11 +120,7 @@ impl Running {
     /// Has another config count.
     async fn reload(&mut self, change: impl FnOnce(&mut Value)) -> String {
         change(&mut self.file);
-        let file = self.daemon.path().join("mcp_config.json");
-        let new = file.with_extension("new");
-        fs::write(&new, self.file.to_string()).unwrap();
-        fs::rename(new, file).unwrap();
-        self.runtime.done(&["reload"]).await
+        self.runtime.reload(&self.daemon, &self.file).await
     }
 
     async fn stop(mut self) {

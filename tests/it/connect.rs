@@ -1,6 +1,7 @@
 //! `mcp-pipe connect`: the entry that a client gets is really used, and nothing else in its file changes.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use rmcp::ServiceExt as _;
@@ -9,6 +10,7 @@ use rmcp::transport::TokioChildProcess;
 use serde_json::{Value, json};
 
 use crate::control::Runtime;
+use crate::gateway::url;
 use crate::harness::{McpHttp, config, fixture_entry, within};
 use crate::import::{Machine, contents, jsonc, mode, put};
 
@@ -103,45 +105,54 @@ async fn each_client_gets_an_entry_that_works_and_keeps_whatever_else_is_in_its_
 async fn by_http_a_client_gets_the_gateways_address_and_its_key_is_shown_to_nobody() {
     const SECRET: &str = "the-key-of-ann-Zq77-0123";
     let runtime = Runtime::new();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let gateway = json!({"listen": format!("127.0.0.1:{port}"), "apiKeys": [{"name": "ann", "key": "${ANN_KEY}"}]});
-    let text = json!({"gateway": gateway, "mcpServers": {"x": fixture_entry(&[])}});
-    let daemon = runtime.setup().config(&text).env("ANN_KEY", SECRET).start("info");
+    let config = |listen: &str| {
+        let gateway = json!({"listen": listen, "apiKeys": [{"name": "ann", "key": "${ANN_KEY}"}]});
+        json!({"gateway": gateway, "mcpServers": {"x": fixture_entry(&[])}})
+    };
+    let daemon = runtime.setup().config(&config("127.0.0.1:0")).env("ANN_KEY", SECRET).start("info");
     daemon.wait_for_event("ALL_UP").await;
+    // Only the daemon knows which port is free.
+    let served = url(&daemon).await;
+    let listen = served.split('/').nth(2).unwrap();
     let machine = Machine::new();
-    put(&machine.work("mcp_config.json"), &text.to_string());
+    put(&machine.work("mcp_config.json"), &config(listen).to_string());
     put(&machine.work(".env"), &format!("ANN_KEY={SECRET}\n"));
     for (client, path, list) in CLIENTS.iter().filter(|(client, ..)| *client != "claude") {
         // For everybody, until there is a key in it.
         put(&machine.home(path), "{}");
         assert_ne!(mode(&machine.home(path)), 0o600);
-        for args in [
-            &["connect", client, "--http"][..],
-            &["connect", client, "--http", "--json"],
-            &["connect", client, "--http", "--write"],
-        ] {
-            let said = machine.says(args);
+        let told = |more: &[&str]| {
+            let said = machine.says(&[&["connect", client, "--http"], more].concat());
             assert!(!said.contains("Zq77"), "{said}");
-        }
+            said
+        };
+        let (before, _, after) = (told(&[]), told(&["--json"]), told(&["--write"]));
         let entry = entry(&machine, path, list);
-        let (_, url) = entry.as_object().unwrap().iter().find(|(key, _)| key.to_lowercase().ends_with("url")).unwrap();
-        let url = url.as_str().unwrap();
-        assert_eq!(url, format!("http://127.0.0.1:{port}/mcp"), "{client}");
+        let (_, address) =
+            entry.as_object().unwrap().iter().find(|(key, _)| key.to_lowercase().ends_with("url")).unwrap();
+        let address = address.as_str().unwrap();
+        assert_eq!(address, format!("http://{listen}/mcp"), "{client}");
         let header = entry["headers"]["Authorization"].as_str().unwrap().strip_prefix("Bearer ").unwrap();
         let key = match header {
             SECRET => {
                 assert_eq!(mode(&machine.home(path)), 0o600, "{client}");
+                assert!(before.contains("will stand in that file, which will be for you alone"), "{before}");
+                assert!(after.contains("stands in that file, which is for you alone"), "{after}");
                 SECRET
             }
             // What the client puts in its place.
             "${ANN_KEY}" | "${env:ANN_KEY}" | "{env:ANN_KEY}" | "${input:mcp-pipe-key}" => SECRET,
             other => panic!("{client}: {other}"),
         };
-        let mut peer = McpHttp::at(url).path("/mcp").key(key);
+        let mut peer = McpHttp::at(address).path("/mcp").key(key);
         peer.begin().await;
         assert_eq!(peer.call("add", json!({"a": 2, "b": 3})).await, "5", "{client}");
         let before = contents(&machine.home(""));
-        assert!(machine.says(&["connect", client, "--http", "--write"]).contains("It is there already."));
+        // Somebody may have opened it since.
+        fs::set_permissions(machine.home(path), fs::Permissions::from_mode(0o644)).unwrap();
+        let again = told(&["--write"]);
+        assert!(again.contains("It is there already.") && !again.contains("for you alone"), "{again}");
+        assert_eq!(again.contains("others can read: chmod 600"), header == SECRET, "{again}");
         assert_eq!(contents(&machine.home("")), before);
     }
     let with_key = CLIENTS.iter().filter(|(client, path, _)| {
@@ -174,6 +185,21 @@ fn what_can_not_be_done_is_said_and_the_file_is_as_it_was() {
     let output = machine.run(&["connect", "vscode", "--http"]);
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(78) && said.contains("has no gateway"), "{said}");
+    // A key of which nobody here knows the text, and none at all.
+    for (gateway, want) in [
+        (json!({"apiKeys": [{"name": "a", "keySha256": "0".repeat(64)}]}), "as its SHA-256 only"),
+        (
+            json!({"jwt": [{"name": "i", "issuer": "https://i.example", "audience": "a", "jwksUrl": "https://i.example/jwks.json"}]}),
+            "has no key",
+        ),
+        (json!({"apiKeys": [{"name": "a", "keyFile": "none"}]}), "work/none, which can't be read"),
+    ] {
+        let text = json!({"gateway": gateway, "mcpServers": {"x": fixture_entry(&[])}});
+        put(&machine.work("gateway.json"), &text.to_string());
+        let output = machine.run(&["connect", "zed", "--http", "--config", "gateway.json"]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(78) && said.contains(want), "{said}");
+    }
     // VS Code has servers in a file of their own.
     put(&machine.home(".config/Code/User/settings.json"), "{}");
     assert!(machine.says(&["connect", "vscode"]).contains("Code/User/mcp.json"));
@@ -185,4 +211,23 @@ fn what_can_not_be_done_is_said_and_the_file_is_as_it_was() {
     machine.says(&["connect", "vscode", "--file", ".vscode/mcp.json", "--write"]);
     let value = jsonc(&fs::read_to_string(machine.work(".vscode/mcp.json")).unwrap());
     assert_eq!(value["servers"]["mcp-pipe"]["type"], "stdio");
+}
+
+#[test]
+fn two_at_once_wait_for_each_other_and_both_are_in_the_file() {
+    let machine = machine();
+    // Each has its servers under another key, so each changes the file.
+    let clients = ["cursor", "vscode", "opencode", "zed"];
+    let start = |client| machine.command(&["connect", client, "--file", "all.json", "--write"]).output().unwrap();
+    std::thread::scope(|scope| {
+        let runs: Vec<_> = clients.into_iter().map(|client| scope.spawn(move || start(client))).collect();
+        for run in runs {
+            let output = run.join().unwrap();
+            assert!(output.status.success(), "{output:?}");
+        }
+    });
+    let value = jsonc(&fs::read_to_string(machine.work("all.json")).unwrap());
+    for list in ["mcpServers", "servers", "mcp", "context_servers"] {
+        assert!(value[list]["mcp-pipe"].is_object(), "{list}: {value}");
+    }
 }

@@ -64,6 +64,49 @@ impl Runtime {
     pub(crate) async fn ask(&self, args: &[&str]) -> Asked {
         Asked::of(self.setup().args(args.iter().copied()).output().await)
     }
+
+    /// Has another config count, put in the place of the one that there is, as editors do. Returns what is told.
+    pub(crate) async fn reload(&self, daemon: &Daemon, config: &Value) -> String {
+        put_in_place(&daemon.path().join("mcp_config.json"), &config.to_string());
+        let said = self.ask(&["reload"]).await;
+        assert_eq!((said.code, said.err.as_str()), (0, ""), "{said:?}");
+        said.out
+    }
+}
+
+/// Puts another file in the place of one, as editors do.
+pub(crate) fn put_in_place(file: &Path, text: &str) {
+    let new = file.with_extension("new");
+    fs::write(&new, text).unwrap();
+    fs::rename(new, file).unwrap();
+}
+
+/// Where daemons of one user have their configs and one state folder, one after the other.
+pub(crate) struct Home {
+    pub(crate) runtime: Runtime,
+    pub(crate) dir: TempDir,
+}
+
+impl Home {
+    pub(crate) fn new() -> Self {
+        Home { runtime: Runtime::new(), dir: TempDir::new().unwrap() }
+    }
+
+    /// A daemon with a config in a file of this name, once its servers are up.
+    pub(crate) async fn start(&self, file: &str, config: &Value, level: &str) -> Daemon {
+        let path = self.dir.path().join(file);
+        fs::write(&path, config.to_string()).unwrap();
+        let setup = self.runtime.setup().env("XDG_STATE_HOME", self.dir.path().to_str().unwrap());
+        let daemon = setup.args(["--config", path.to_str().unwrap()]).start(level);
+        daemon.wait_for_event("ALL_UP").await;
+        daemon
+    }
+
+    /// The file in the state folder that is such.
+    pub(crate) fn state(&self, is: impl Fn(&Path) -> bool) -> PathBuf {
+        let all = fs::read_dir(self.dir.path().join("mcp-pipe/mcp-pipe-state")).unwrap();
+        all.map(|entry| entry.unwrap().path()).find(|path| is(path)).unwrap()
+    }
 }
 
 /// What came of a command.

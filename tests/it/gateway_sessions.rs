@@ -8,43 +8,23 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use http_body_util::BodyExt as _;
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::control::Runtime;
+use crate::control::Home;
 use crate::gateway::url;
 use crate::harness::{Daemon, McpHttp, body_of, fixture_entry, within};
 
-/// Where daemons of one user have their config and their state, one after the other.
-struct Home {
-    runtime: Runtime,
-    dir: TempDir,
+/// A daemon with the config of this name, once its servers are up.
+async fn start(home: &Home, config: &str) -> Daemon {
+    let servers = json!({"one": fixture_entry(&["--name", "one"]), "two": fixture_entry(&["--name", "two"])});
+    let gateway = json!({"listen": "127.0.0.1:0", "sse": true});
+    home.start(config, &json!({"gateway": gateway, "mcpServers": servers}), "debug").await
 }
 
-impl Home {
-    fn new() -> Self {
-        Home { runtime: Runtime::new(), dir: TempDir::new().unwrap() }
-    }
-
-    /// A daemon with the config of this name, once its servers are up.
-    async fn start(&self, config: &str) -> Daemon {
-        let path = self.dir.path().join(config);
-        let servers = json!({"one": fixture_entry(&["--name", "one"]), "two": fixture_entry(&["--name", "two"])});
-        let gateway = json!({"listen": "127.0.0.1:0", "sse": true});
-        fs::write(&path, json!({"gateway": gateway, "mcpServers": servers}).to_string()).unwrap();
-        let setup = self.runtime.setup().env("XDG_STATE_HOME", self.dir.path().to_str().unwrap());
-        let daemon = setup.args(["--config", path.to_str().unwrap()]).start("debug");
-        daemon.wait_for_event("ALL_UP").await;
-        daemon
-    }
-
-    /// The file in the state folder with this ending.
-    fn state(&self, ending: &str) -> PathBuf {
-        let all =
-            fs::read_dir(self.dir.path().join("mcp-pipe/mcp-pipe-state")).unwrap().map(|entry| entry.unwrap().path());
-        all.into_iter().find(|path| path.extension().is_some_and(|end| end == ending)).unwrap()
-    }
+/// The file in the state folder with this ending.
+fn state(home: &Home, ending: &str) -> PathBuf {
+    home.state(|path| path.extension().is_some_and(|end| end == ending))
 }
 
 /// The same client at another daemon.
@@ -61,7 +41,7 @@ fn ping() -> Value {
 #[tokio::test]
 async fn clients_go_on_with_their_sessions_after_a_restart_however_it_came() {
     let home = Home::new();
-    let mut daemon = home.start("mcp_config.json").await;
+    let mut daemon = start(&home, "mcp_config.json").await;
     let gateway = McpHttp::at(&url(&daemon).await);
     let (mut all, mut one, mut ended) = (gateway.clone(), gateway.path("/mcp/one"), gateway.clone());
     for client in [&mut all, &mut one, &mut ended] {
@@ -76,7 +56,7 @@ async fn clients_go_on_with_their_sessions_after_a_restart_however_it_came() {
         for client in [&all, &one, &ended] {
             assert!(!text.contains(client.session.as_deref().unwrap()), "an id is in the log");
         }
-        daemon = home.start("mcp_config.json").await;
+        daemon = start(&home, "mcp_config.json").await;
         (all, one, ended) = (moved(&all, &daemon).await, moved(&one, &daemon).await, moved(&ended, &daemon).await);
         // Two requests at once, of which each is the first.
         let (mut twin, other) = (one.clone(), json!({"jsonrpc": "2.0", "id": "twin", "method": "ping"}));
@@ -113,10 +93,10 @@ async fn clients_go_on_with_their_sessions_after_a_restart_however_it_came() {
 #[tokio::test]
 async fn an_id_is_good_for_daemons_of_its_config_and_as_long_as_the_key_is_there() {
     let home = Home::new();
-    let daemon = home.start("mcp_config.json").await;
+    let daemon = start(&home, "mcp_config.json").await;
     let mut client = McpHttp::at(&url(&daemon).await);
     client.begin().await;
-    let other = home.start("other.json").await;
+    let other = start(&home, "other.json").await;
     assert_eq!(moved(&client, &other).await.status("POST", &ping()).await, 404);
     other.stop().await;
     assert_eq!(client.status("DELETE", &Value::Null).await, 200);
@@ -137,14 +117,14 @@ async fn an_id_is_good_for_daemons_of_its_config_and_as_long_as_the_key_is_there
             fs::remove_file(path).unwrap();
         }
     });
-    let daemon = home.start("mcp_config.json").await;
+    let daemon = start(&home, "mcp_config.json").await;
     client = moved(&client, &daemon).await;
     assert_eq!(client.status("POST", &ping()).await, 404);
     client.begin().await;
     daemon.stop().await;
     // A key that is none is left where it is, and told.
-    fs::write(home.state("key"), "nonsense").unwrap();
-    let daemon = home.start("mcp_config.json").await;
+    fs::write(state(&home, "key"), "nonsense").unwrap();
+    let daemon = start(&home, "mcp_config.json").await;
     let told = daemon.wait_for_event("SESSIONS_NOT_KEPT").await.to_string();
     assert!(told.contains(".key is no key") && told.contains("remove it"), "{told}");
     client = moved(&client, &daemon).await;
@@ -157,7 +137,7 @@ async fn an_id_is_good_for_daemons_of_its_config_and_as_long_as_the_key_is_there
 #[tokio::test]
 async fn sessions_are_listed_by_names_that_let_nobody_in_and_end_by_these() {
     let home = Home::new();
-    let daemon = home.start("mcp_config.json").await;
+    let daemon = start(&home, "mcp_config.json").await;
     let gateway = McpHttp::at(&url(&daemon).await);
     assert_eq!(home.runtime.ask(&["sessions"]).await.out, "no client has a session\n");
     let (mut all, mut one) = (gateway.clone(), gateway.path("/mcp/one"));
@@ -201,7 +181,7 @@ async fn sessions_are_listed_by_names_that_let_nobody_in_and_end_by_these() {
     let mut daemon = daemon;
     daemon.signal(Signal::KILL);
     daemon.exit().await;
-    let daemon = home.start("mcp_config.json").await;
+    let daemon = start(&home, "mcp_config.json").await;
     for client in [&all, &one] {
         assert_eq!(moved(client, &daemon).await.status("POST", &ping()).await, 404, "also after a restart");
     }

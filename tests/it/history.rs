@@ -6,38 +6,22 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use crate::control::Runtime;
+use crate::control::Home;
 use crate::harness::{Daemon, field, fixture_entry, within};
 
-/// Where daemons have one config and one state folder, one after the other.
-struct Home {
-    runtime: Runtime,
-    dir: TempDir,
+/// A daemon with these servers, once they are up.
+async fn start(home: &Home, servers: Value) -> Daemon {
+    let config = json!({"gateway": {"listen": "127.0.0.1:0"}, "mcpServers": servers});
+    home.start("c.json", &config, "info").await
+}
+
+/// The file with the histories.
+fn file(home: &Home) -> PathBuf {
+    home.state(|path| path.to_str().unwrap().contains("/history-") && path.extension().unwrap() == "json")
 }
 
 impl Home {
-    fn new() -> Self {
-        Home { runtime: Runtime::new(), dir: TempDir::new().unwrap() }
-    }
-
-    /// A daemon with these servers, once they are up.
-    async fn start(&self, servers: Value) -> Daemon {
-        let path = self.dir.path().join("c.json");
-        fs::write(&path, json!({"gateway": {"listen": "127.0.0.1:0"}, "mcpServers": servers}).to_string()).unwrap();
-        let setup = self.runtime.setup().env("XDG_STATE_HOME", self.dir.path().to_str().unwrap());
-        let daemon = setup.args(["--config", path.to_str().unwrap()]).start("info");
-        daemon.wait_for_event("ALL_UP").await;
-        daemon
-    }
-
-    fn file(&self) -> PathBuf {
-        let all = fs::read_dir(self.dir.path().join("mcp-pipe/mcp-pipe-state")).unwrap();
-        let mut all = all.map(|entry| entry.unwrap().path());
-        all.find(|path| path.to_str().unwrap().contains("/history-") && path.extension().unwrap() == "json").unwrap()
-    }
-
     /// What is told of a server, as JSON that is as its schema says.
     async fn told(&self, name: &str) -> Value {
         let said = self.runtime.ask(&["status", name, "--history", "--json"]).await;
@@ -60,7 +44,7 @@ impl Home {
 #[tokio::test]
 async fn what_a_server_did_is_told_also_after_a_restart_of_mcp_pipe() {
     let home = Home::new();
-    let daemon = home.start(json!({"x": fixture_entry(&[]), "y": fixture_entry(&[])})).await;
+    let daemon = start(&home, json!({"x": fixture_entry(&[]), "y": fixture_entry(&[])})).await;
     for command in ["pause", "resume", "stop", "start", "restart"] {
         let said = home.runtime.ask(&[command, "x"]).await;
         assert_eq!(said.code, 0, "{said:?}");
@@ -74,7 +58,7 @@ async fn what_a_server_did_is_told_also_after_a_restart_of_mcp_pipe() {
     assert!(none.code == 2 && none.err.contains("no server here is called \"z\""), "{none:?}");
     daemon.stop().await;
     // Without y, which is told of for a day.
-    let daemon = home.start(json!({"x": fixture_entry(&[])})).await;
+    let daemon = start(&home, json!({"x": fixture_entry(&[])})).await;
     assert_eq!(home.states("x").await, [&did[..], &["away", "starting", "serving"]].concat());
     assert_eq!(home.states("y").await, ["starting", "serving", "away"]);
     let x = home.told("x").await;
@@ -140,16 +124,16 @@ async fn a_damaged_file_costs_a_line_of_the_log_and_is_made_anew() {
     use std::os::unix::fs::PermissionsExt as _;
     let home = Home::new();
     let servers = || json!({"x": fixture_entry(&[])});
-    home.start(servers()).await.stop().await;
-    assert_eq!(fs::metadata(home.file()).unwrap().permissions().mode() & 0o777, 0o600);
-    fs::write(home.file(), "{\"saved\": 7, ").unwrap();
-    let daemon = home.start(servers()).await;
+    start(&home, servers()).await.stop().await;
+    assert_eq!(fs::metadata(file(&home)).unwrap().permissions().mode() & 0o777, 0o600);
+    fs::write(file(&home), "{\"saved\": 7, ").unwrap();
+    let daemon = start(&home, servers()).await;
     let lines = daemon.log_lines();
     let told: Vec<_> = lines.iter().filter(|line| field(line, "event") == Some("HISTORY")).collect();
     assert!(matches!(told[..], [line] if line.to_string().contains("is begun anew")), "{told:?}");
     assert_eq!(home.states("x").await, ["starting", "serving"]);
     daemon.stop().await;
-    let daemon = home.start(servers()).await;
+    let daemon = start(&home, servers()).await;
     assert_eq!(home.states("x").await, ["starting", "serving", "away", "starting", "serving"]);
     daemon.stop().await;
 }

@@ -229,6 +229,9 @@ const FILES: &[(&str, usize, &str)] = &[
     ),
 ];
 
+/// What `.env` has before: of an endpoint only the name.
+const DOTENV: &str = "MY_TOKEN=mine\nMCP_ENDPOINT=\n";
+
 /// A machine with all of them, and the servers in each, as written.
 fn machine() -> (Machine, BTreeSet<(String, String)>) {
     let machine = Machine::new();
@@ -304,7 +307,7 @@ fn each_server_of_fifteen_programs_is_told_taken_over_without_its_secrets_and_fo
     let (machine, servers) = machine();
     let present = "// mine\n{\n  \"pingInterval\": \"30s\", // kept\n  \"mcpServers\": {\n    \"mine\": {\"command\": \"srv\"},\n  },\n}\n";
     put(&machine.work("mcp_config.json"), present);
-    put(&machine.work(".env"), "MY_TOKEN=mine\n");
+    put(&machine.work(".env"), DOTENV);
     fs::set_permissions(machine.work(".env"), fs::Permissions::from_mode(0o644)).unwrap();
     let before = contents(machine.root.path());
 
@@ -351,7 +354,9 @@ fn each_server_of_fifteen_programs_is_told_taken_over_without_its_secrets_and_fo
         assert_eq!(is_held, is_taken(n) && n != 41, "secret {n}: {env}");
     }
     assert!(
-        env.starts_with("MY_TOKEN=mine\n") && env.contains("\nASKED_KEY=\n") && env.contains("\nUNSET_KEY=\n"),
+        env.starts_with("MY_TOKEN=mine\nMCP_ENDPOINT=wss://")
+            && env.contains("\nASKED_KEY=\n")
+            && env.contains("\nUNSET_KEY=\n"),
         "{env}"
     );
     // What was there is beside it.
@@ -361,7 +366,7 @@ fn each_server_of_fifteen_programs_is_told_taken_over_without_its_secrets_and_fo
         .collect();
     assert_eq!(copies.len(), 2, "{copies:?}");
     for (path, copy) in &copies {
-        assert!([present, "MY_TOKEN=mine\n"].contains(&copy.as_str()), "{}", path.display());
+        assert!([present, DOTENV].contains(&copy.as_str()), "{}", path.display());
         assert!(written.contains(path.file_name().unwrap().to_str().unwrap()), "{written}");
     }
 
@@ -595,6 +600,18 @@ fn at_a_terminal_it_asks_and_a_token_is_not_shown_while_it_is_typed() {
     );
     let seen = asked(&machine, &["", "", "n"]);
     assert!(seen.contains("To be set where mcp-pipe runs: B_TOKEN") && !machine.work(".env").exists(), "{seen}");
+
+    // Endpoints come along where there is no server to take over.
+    let machine = Machine::new();
+    let file = json!({"mcpEndpoint": ["wss://h.example/?token=Zq79s3cret", "wss://h.example/?token=Zq80s3cret"],
+        "mcpServers": {"s": {"url": "wss://h.example/"}}});
+    put(&machine.work("xiaozhi.config.json"), &file.to_string());
+    let seen = asked(&machine, &["", "", "n", ""]);
+    assert!(seen.contains("its endpoint") && seen.trim_end().ends_with("Next: mcp-pipe"), "{seen}");
+    let config = jsonc(&fs::read_to_string(machine.work("mcp_config.json")).unwrap());
+    assert_eq!((&config["mcpServers"], config["endpoints"].as_object().unwrap().len()), (&json!({}), 2));
+    let held = variables(&fs::read_to_string(machine.work(".env")).unwrap());
+    assert_eq!(held["XIAOZHI_CLIENT_1_ENDPOINT"], "wss://h.example/?token=Zq79s3cret");
 }
 
 #[test]

@@ -66,13 +66,7 @@ impl Running {
 
     async fn reload(&mut self, change: impl FnOnce(&mut Value)) -> String {
         change(&mut self.config);
-        let file = self.daemon.path().join("mcp_config.json");
-        let new = file.with_extension("new");
-        fs::write(&new, self.config.to_string()).unwrap();
-        fs::rename(new, file).unwrap();
-        let said = self.runtime.ask(&["reload"]).await;
-        assert_eq!((said.code, said.err.as_str()), (0, ""), "{said:?}");
-        said.out
+        self.runtime.reload(&self.daemon, &self.config).await
     }
 }
 

@@ -1,13 +1,12 @@
 //! A config that is changed while mcp-pipe runs: only what changed is touched.
 
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::control::Runtime;
+use crate::control::{Runtime, put_in_place};
 use crate::escapes::terminal;
 use crate::harness::{Conn, Daemon, FakeEndpoint, Setup, field, fixture_entry, names, rounds, text_of, within};
 
@@ -45,16 +44,13 @@ impl Running {
     }
 
     fn write(&self) {
-        write(&self.file(), &self.config.to_string());
+        put_in_place(&self.file(), &self.config.to_string());
     }
 
     /// Changes the config, and has it read. Returns what is told.
     async fn reload(&mut self, change: impl FnOnce(&mut Value)) -> String {
         change(&mut self.config);
-        self.write();
-        let said = self.runtime.ask(&["reload"]).await;
-        assert_eq!((said.code, said.err.as_str()), (0, ""), "{said:?}");
-        said.out
+        self.runtime.reload(&self.daemon, &self.config).await
     }
 
     /// The same where endpoints are dialled anew, which is waited for: also what comes of `accepted`.
@@ -72,13 +68,6 @@ impl Running {
             |line: &&Value| field(line, "event") == Some("SERVER_STARTED") && field(line, "server") == Some(server);
         self.daemon.log_lines().iter().filter(is_it).count()
     }
-}
-
-/// Puts another file in the place of one, as editors do.
-fn write(file: &Path, text: &str) {
-    let new = file.with_extension("new");
-    fs::write(&new, text).unwrap();
-    fs::rename(new, file).unwrap();
 }
 
 /// How many files the daemon has open, where that can be told.
@@ -225,7 +214,7 @@ async fn a_bad_file_changes_nothing_and_is_told_with_its_places() {
         (r#"{"mcpServers": {}}"#, "names no server"),
         (" \n", "is empty"),
     ] {
-        write(&run.file(), text);
+        put_in_place(&run.file(), text);
         let said = run.runtime.ask(&["reload"]).await;
         assert!(said.code == 78 && said.err.contains(told) && said.err.contains("the old one runs on"), "{said:?}");
         assert!(!said.err.contains("nothing was started") && !said.err.contains("-- CMD"), "{said:?}");
@@ -253,7 +242,7 @@ async fn whatever_becomes_of_the_file_is_told_until_it_is_mended_and_disturbs_no
     let half = &good[..good.len() / 2];
     let faults: [(&str, &dyn Fn(), &str); 5] = [
         ("removed", &|| fs::remove_file(&file).unwrap(), "is gone"),
-        ("half-written", &|| write(&file, half), "mcp_config.json:1:"),
+        ("half-written", &|| put_in_place(&file, half), "mcp_config.json:1:"),
         ("a folder", &|| fs::create_dir(&file).unwrap(), "mcp_config.json"),
         ("huge", &|| fs::File::create(&file).unwrap().set_len(100 << 20).unwrap(), "larger than"),
         (
@@ -264,7 +253,7 @@ async fn whatever_becomes_of_the_file_is_told_until_it_is_mended_and_disturbs_no
                     // Root may read whatever there is, but for this.
                     symlink("/proc/self/mem", &file).unwrap();
                 } else {
-                    write(&file, &good);
+                    put_in_place(&file, &good);
                     fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).unwrap();
                 }
             },
@@ -301,7 +290,7 @@ async fn whatever_becomes_of_the_file_is_told_until_it_is_mended_and_disturbs_no
         if file.is_dir() {
             fs::remove_dir(&file).unwrap()
         }
-        write(&file, &good);
+        put_in_place(&file, &good);
         within("its end", async {
             while logged("CONFIG_RELOADED") == mended {
                 tokio::time::sleep(Duration::from_millis(20)).await
@@ -480,7 +469,7 @@ async fn many_reloads_under_load_cost_an_untouched_endpoint_nothing() {
                 run.reload(|config| drop(config["mcpServers"].as_object_mut().unwrap().remove("n"))).await;
             }
             _ => {
-                write(&run.file(), "{");
+                put_in_place(&run.file(), "{");
                 assert_eq!(run.runtime.ask(&["reload"]).await.code, 78);
             }
         }
@@ -545,7 +534,7 @@ async fn what_a_reload_cannot_read_is_told_with_what_helps_while_it_runs() {
         ("MCP_ENDPOINT=\n", "write MCP_ENDPOINT=wss://… in .env, or \"endpoint\" in the config"),
         (&*format!("MCP_ENDPOINT={}\n", endpoint.url()), "set it in .env, or give a default"),
     ] {
-        write(&daemon.path().join(".env"), dotenv);
+        put_in_place(&daemon.path().join(".env"), dotenv);
         let said = runtime.ask(&["reload"]).await;
         assert!(said.code == 78 && said.err.contains(want), "{said:?}");
         for useless in ["--endpoint", "--local", "in the environment or"] {

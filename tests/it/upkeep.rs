@@ -48,13 +48,14 @@ impl Home {
     fn remembered(&self) -> Vec<String> {
         let folder = self.dir.path().join("cache/mcp-pipe/mcp-pipe-cache");
         let files = fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
+        // One that is being written has another name the next moment.
         let name = |path: PathBuf| {
-            let text = fs::read_to_string(&path).unwrap();
+            let text = fs::read_to_string(&path).ok()?;
             let server =
                 serde_json::from_str::<Value>(&text).ok().and_then(|it| Some(it["server"].as_str()?.to_owned()));
-            server.unwrap_or_else(|| path.file_name().unwrap().to_str().unwrap().to_owned())
+            Some(server.unwrap_or_else(|| path.file_name().unwrap().to_str().unwrap().to_owned()))
         };
-        let mut names: Vec<String> = files.map(name).filter(|name| name != "CACHEDIR.TAG").collect();
+        let mut names: Vec<String> = files.filter_map(name).filter(|name| name != "CACHEDIR.TAG").collect();
         names.sort();
         names
     }
@@ -149,7 +150,7 @@ async fn after_a_mistake_the_last_config_that_ran_is_named_and_shown_without_its
     let daemon = start();
     let is_kept = async |text: &str| {
         within("the config to be kept", async {
-            while kept().is_none_or(|path| fs::read_to_string(path).unwrap() != text) {
+            while kept().is_none_or(|path| fs::read_to_string(path).map_or(true, |kept| kept != text)) {
                 tokio::task::yield_now().await;
             }
         })

@@ -205,3 +205,13 @@ fn an_endpoint_in_an_env_file_is_its_servers_and_no_child_sees_it() {
     let wrong = Case::server(r#""envFile": "e""#).file("e", "\nMCP_ENDPOINT=https://h/?token=s3cret\n").mistakes(&[]);
     assert!(wrong[0].starts_with("MCP_ENDPOINT (DIR/e:2): has the scheme"), "{wrong:?}");
 }
+
+#[test]
+fn each_argument_that_lacks_a_variable_is_told_and_what_stands_beside_it() {
+    let case = Case::server(r#""args": ["${ONE}", "x", "${TWO}"], "expandArgs": true, "cwd": "${THREE}""#);
+    let mistakes = case.mistakes(&[]).join("\n");
+    for (place, name) in [("args[0]", "ONE"), ("args[2]", "TWO"), ("cwd", "THREE")] {
+        let told = |line: &str| line.contains(place) && line.contains(&format!("needs {name}"));
+        assert!(mistakes.lines().any(told), "{name} in {mistakes}");
+    }
+}
