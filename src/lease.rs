@@ -90,6 +90,12 @@ impl Leases {
         };
         tracing::info!(event = "LEASE_NODE", "shares its endpoints with others by leases, as {node}");
         status.set_lease_node(&node);
+        if let Err(why) = guard.can_kill() {
+            tracing::warn!(
+                event = "LEASE_UNGUARDED",
+                "{why}, so nothing would end this daemon if it were stopped while it holds a lease, and another one could connect beside it"
+            );
+        }
         let (asks, asked) = mpsc::unbounded_channel();
         let keeper = Keeper::new(Etcd::of(spec, node), spec.ttl, guard, status);
         tokio::spawn(keeper.run(asked, stop.drain().clone()));

@@ -179,7 +179,8 @@ pub(crate) async fn serve(
     let helm = Helm::new(roster.clone(), hub.clone(), left_out);
     let common = Common { run, status, roster, hub, entries, locks, state, leases, config, place };
     let wanted = Wanted { groups: groups(&servers, &endpoints), servers, gateway, admin, limits, log_file, fixed };
-    let (counts, good) = good::counting(written.filter(|_| reread.is_some()).map(|text| (text, Vec::new())));
+    let (counts, good) =
+        good::counting(written.filter(|_| reread.is_some()).map(|text| (text, Vec::new(), Instant::now())));
     let (crews, front, guests) = (Vec::new(), Front::default(), Guests::of(reread.is_some()));
     let (Audience { systemd, opened }, has_gateway, told) = (audience, listener.is_some(), common.hub.clone());
     let admin = AdminFront::of(metrics);

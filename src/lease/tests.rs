@@ -264,9 +264,10 @@ async fn play(faults: Vec<(Fault, usize, u64)>, closing: u64) {
             Fault::Slow(ms) => set(daemon, Way { cut: false, deaf: false, takes: Duration::from_millis(ms.into()) }),
             Fault::Heal => set(daemon, Way { cut: false, deaf: false, takes: usual }),
             Fault::Kill | Fault::Stop => {
-                match fault {
-                    Fault::Kill => daemon.kill(),
-                    _ => daemon.stop().await,
+                if matches!(fault, Fault::Kill) {
+                    daemon.kill();
+                } else {
+                    daemon.stop().await;
                 }
                 *daemon = start(number);
                 number += 1;

@@ -73,6 +73,24 @@ impl Guard {
         let _nobody_watches = moment;
     }
 
+    /// Whether [`Guard::kill_at`] does anything; why not, as the beginning of a sentence.
+    ///
+    /// # Errors
+    /// There is no watcher, or it could not kill this process.
+    pub(crate) fn can_kill(&self) -> Result<(), &'static str> {
+        #[cfg(target_os = "linux")]
+        match (&self.watcher, std::process::id()) {
+            (None, _) => Err("there is no watcher process"),
+            // A signal from inside its own namespace does not end it (pid_namespaces(7)).
+            (Some(_), 1) => Err(
+                "mcp-pipe is process 1, which its watcher can't kill (docker run --init, or shareProcessNamespace in Kubernetes, puts an init in its place)",
+            ),
+            (Some(_), _) => Ok(()),
+        }
+        #[cfg(not(target_os = "linux"))]
+        Err("there is no watcher process that could, on this system")
+    }
+
     #[cfg(unix)]
     fn send(&self, record: unix::Record) {
         let Some(watcher) = &self.watcher else { return };

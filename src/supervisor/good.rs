@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tracing::debug;
 
 use crate::control::status::{Overview, ServerState, Status};
@@ -13,8 +14,8 @@ use crate::last_run;
 use crate::process::aside::aside;
 use crate::secrecy::Secret;
 
-/// The config as it is written, where it is read from a file; and the servers that it has begun anew.
-pub(super) type Written = Option<(Secret, Vec<Arc<str>>)>;
+/// The config as it is written, where it is read from a file; the servers that it has begun anew; and since when it counts.
+pub(super) type Written = Option<(Secret, Vec<Arc<str>>, Instant)>;
 
 /// Where it is said which one counts.
 pub(super) type Counts = watch::Sender<Written>;
@@ -24,11 +25,14 @@ pub(super) fn counting(written: Written) -> (Counts, watch::Receiver<Written>) {
     watch::channel(written)
 }
 
-/// Whether a server serves, and each of those that were begun anew.
-fn has_run(all: &Overview, begun: &[Arc<str>]) -> bool {
-    let serves = |name: &Arc<str>| match all.server(name).map(|server| &server.state) {
-        Some(ServerState::Serving | ServerState::Stopped) | None => true,
-        Some(ServerState::Starting | ServerState::Silent | ServerState::Refusing(_) | ServerState::Down(_)) => false,
+/// Whether a server serves, and each of those that were begun anew. What one of these was before that says nothing.
+fn has_run(all: &Overview, begun: &[Arc<str>], from: Instant) -> bool {
+    let serves = |name: &Arc<str>| match all.server(name).map(|server| (&server.state, server.since)) {
+        Some((ServerState::Serving, since)) => since >= from,
+        Some((ServerState::Stopped, _)) | None => true,
+        Some((ServerState::Starting | ServerState::Silent | ServerState::Refusing(_) | ServerState::Down(_), _)) => {
+            false
+        }
     };
     all.servers.iter().any(|server| server.state == ServerState::Serving) && begun.iter().all(serves)
 }
@@ -43,10 +47,10 @@ pub(super) async fn keep(
     let Some(parent) = parent else { return pending().await };
     loop {
         let written = counts.borrow_and_update().clone();
-        if let Some((text, begun)) = written {
+        if let Some((text, begun, from)) = written {
             let mut changes = status.changes();
             tokio::select! {
-                ready = changes.wait_for(|all| has_run(all, &begun)) => drop(ready),
+                ready = changes.wait_for(|all| has_run(all, &begun, from)) => drop(ready),
                 Ok(()) = counts.changed() => continue,
             }
             let (parent, config) = (parent.clone(), config.to_path_buf());

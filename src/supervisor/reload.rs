@@ -184,7 +184,7 @@ impl Supervisor {
             plan.move_admin(new.admin.as_ref());
         }
         if plan.is_empty() {
-            let _unheard = self.counts.send(written.map(|text| (text, Vec::new())));
+            let _unheard = self.counts.send(written.map(|text| (text, Vec::new(), Instant::now())));
             let undone = self.note_undone(None).await;
             let just_now = self.applied.take().filter(|applied| applied.at.elapsed() <= JUST_NOW);
             let (told, awaited, within) = match just_now {
@@ -201,9 +201,10 @@ impl Supervisor {
         let links = Some(self.common.status.mark());
         let awaited = Awaited { servers, links, endpoints: plan.begun() };
         let within = starting + plan.connecting() + ENDING;
+        let from = Instant::now();
         let wrong = self.apply(plan, &new).await;
         // Only now: what serves before that is the old one.
-        let _unheard = self.counts.send(written.map(|text| (text, awaited.servers.clone())));
+        let _unheard = self.counts.send(written.map(|text| (text, awaited.servers.clone(), from)));
         let undone = self.note_undone(wrong).await;
         // Which server an address means.
         new.servers.iter().for_each(|server| self.helm.change(server, false));

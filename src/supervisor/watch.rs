@@ -13,13 +13,12 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tracing::warn;
 
+use crate::config::MAX_CONFIG;
 use crate::disk::read::{Accept, whole};
 use crate::process::aside::aside;
 
 /// Time between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Largest file that is compared by what is in it, in bytes. Larger ones are no config.
-const LARGEST: u64 = 4 << 20;
 /// Bytes of the thread's stack: it calls nothing deep.
 const STACK: usize = 128 << 10;
 
@@ -130,7 +129,7 @@ impl Seen {
 impl Sight {
     fn of(path: &Path) -> Sight {
         let stamp = stamp(path);
-        let print = whole(path, LARGEST, Accept::Files).ok().map(|bytes| {
+        let print = whole(path, MAX_CONFIG, Accept::Files).ok().map(|bytes| {
             let mut hasher = DefaultHasher::new();
             bytes.hash(&mut hasher);
             hasher.finish()

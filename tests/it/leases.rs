@@ -176,7 +176,6 @@ impl Fleet {
             Some(place) => place.within(|| daemon(&self.config, node)),
             None => daemon(&self.config, node),
         };
-        drop(place);
         self.daemons.insert(node.to_owned(), started);
     }
 
