@@ -281,21 +281,15 @@ mod tests {
 
     #[test]
     fn the_tables_of_leases_tell_their_keys_and_defaults() {
-        let (source, docs) = (include_str!("lease.rs"), include_str!("../../docs/LEASES.md"));
-        for (text, begin) in [(source, "//! | `"), (docs, "| `")] {
-            let lines = text.lines().filter(|line| line.starts_with(begin));
-            let rows = lines
-                .map(|line| line.split(" | ").map(|cell| cell.trim_matches(['|', ' ', '/', '!'])).collect::<Vec<_>>());
+        for text in [include_str!("lease.rs"), include_str!("../../docs/LEASES.md")] {
+            let lines = text.lines().filter_map(|line| line.trim_start_matches("//! ").strip_prefix("| `"));
+            let rows = lines.map(|line| line.trim_end_matches(" |").split(" | ").collect::<Vec<_>>());
             let keys_of = |cell: &str| cell.split(", ").map(|key| key.trim_matches('`').to_owned()).collect::<Vec<_>>();
-            let rows: Vec<_> = rows.map(|cells| (keys_of(cells[0]), cells)).collect();
-            let rows: Vec<_> = rows.iter().filter(|(keys, _)| keys::LEASE.contains(&&*keys[0])).collect();
-            let told: Vec<&str> = rows.iter().flat_map(|(keys, _)| keys.iter().map(String::as_str)).collect();
-            assert_eq!(told, keys::LEASE);
+            let rows = rows.map(|cells| (keys_of(cells[0]), cells));
+            let rows: Vec<_> = rows.filter(|(keys, _)| keys::LEASE.contains(&&*keys[0])).collect();
+            assert_eq!(rows.iter().flat_map(|(keys, _)| keys).collect::<Vec<_>>(), keys::LEASE);
             for (key, default) in of_lease() {
-                let told = rows
-                    .iter()
-                    .find(|(keys, _)| keys[0] == key)
-                    .map(|(_, cells)| cells[cells.len() - 2].trim_matches('`'));
+                let told = rows.iter().find(|(keys, _)| keys[0] == key).map(|(_, cells)| cells[2].trim_matches('`'));
                 assert!(told.is_some_and(|told| default.is(told)), "{key}: {told:?}");
             }
         }
@@ -404,6 +398,7 @@ mod tests {
             let known = match key.split_once('.') {
                 Some(("gateway", key)) => of_gateway().iter().any(|(of, _)| *of == key),
                 Some(("healthCheck", key)) => of_health_check().iter().any(|(of, _)| *of == key),
+                Some(("lease", key)) => of_lease().iter().any(|(of, _)| *of == key),
                 Some(("logFile", key)) => of_log_file().iter().any(|(of, _)| *of == key),
                 Some(_) | None => all().iter().chain(&of_bounds()).any(|(of, _)| *of == key),
             };

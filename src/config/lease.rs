@@ -21,7 +21,7 @@ use super::keys::{self, Place as Where};
 use super::reader::{Located, Reader};
 use super::{TlsSpec, defaults, remote, units};
 use crate::endpoint::RemoteUrl;
-use crate::error::{Code, Place};
+use crate::error::Code;
 use crate::secrecy::Secret;
 
 /// Longest name of a daemon, in characters: it stands in each line about its leases.
@@ -59,7 +59,6 @@ pub enum Standby {
 /// The value of `lease`.
 #[derive(Debug)]
 pub(crate) struct LeaseEntry {
-    place: Place,
     etcd: Vec<Located<String>>,
     ttl: Option<Duration>,
     prefix: Option<Located<String>>,
@@ -85,8 +84,8 @@ pub(crate) fn read(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Option<
             return None;
         }
     }
+    let before = r.mistakes.len();
     let mut entry = LeaseEntry {
-        place: r.place(value, path),
         etcd: Vec::new(),
         ttl: None,
         prefix: None,
@@ -114,6 +113,9 @@ pub(crate) fn read(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Option<
             _ => keys::foreign(r, &key, prop, &path, Where::Lease),
         }
     }
+    if entry.etcd.is_empty() && r.mistakes.len() == before {
+        r.mistake(value, path, Code::MissingKey.says("names no etcd"), EXAMPLE);
+    }
     Some(entry)
 }
 
@@ -129,9 +131,6 @@ pub(crate) fn of(ctx: &mut Context<'_>, entry: Option<&LeaseEntry>) -> Option<Le
     // Nobody else can serve what mcp-pipe runs on an endpoint of its own.
     let entry = entry.filter(|_| !ctx.local)?;
     let etcd: Vec<Option<RemoteUrl>> = entry.etcd.iter().map(|text| member(ctx, text)).collect();
-    if etcd.is_empty() {
-        ctx.mistake(&entry.place, Code::MissingKey.says("names no etcd"), EXAMPLE);
-    }
     let prefix = prefix(ctx, entry.prefix.as_ref());
     let node = entry.node.as_ref().map(|text| name(ctx, text));
     let login = login(ctx, entry);

@@ -24,6 +24,7 @@ mod gateway;
 mod hints;
 mod instances;
 mod jwt;
+mod lease;
 mod misplaced;
 mod policy;
 mod sharing;
