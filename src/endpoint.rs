@@ -18,6 +18,10 @@ pub(crate) use crate::secrecy::Secret;
 use crate::secrecy::address::{self, TOKEN_LENGTH};
 use crate::words::{a_character, character, is_unseen, meant};
 
+/// The header by which whoever dials an endpoint says how new the lease is that lets it: a decimal number, which is higher for a later
+/// lease. Our own endpoint refuses a lower one than it has seen; others pass it over.
+pub(crate) const EPOCH_HEADER: &str = "Mcp-Pipe-Epoch";
+
 /// A WebSocket endpoint, kept byte for byte as it was given, so that the token arrives unchanged.
 ///
 /// `Display` and `Debug` show scheme, host, port and path; the query, any user name or
