@@ -15,6 +15,7 @@ mod ended;
 mod endpoint;
 mod era;
 mod events;
+mod fence;
 mod guard;
 mod issuers;
 mod kept;
