@@ -186,6 +186,7 @@ impl Gateway {
             let mut now = self.terms.write().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *now, terms.clone())
         };
+        self.survival.kept.seal_with(spec.session_key.as_ref()).await;
         self.held.limit(limits_of(spec), Instant::now());
         if !spec.sse {
             self.sse.end_all();
