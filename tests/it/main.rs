@@ -49,6 +49,7 @@ mod history;
 mod house;
 mod import;
 mod instances;
+mod kubernetes;
 mod last_run;
 mod limits;
 mod local;
