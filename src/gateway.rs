@@ -186,7 +186,6 @@ impl Gateway {
             let mut now = self.terms.write().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *now, terms.clone())
         };
-        self.survival.kept.seal_with(spec.session_key.as_ref()).await;
         self.held.limit(limits_of(spec), Instant::now());
         if !spec.sse {
             self.sse.end_all();
@@ -202,6 +201,8 @@ impl Gateway {
             self.reception.show(gate.shown.clone(), after.map(|gate| gate.shown.clone())).await;
         }
         self.change_tokens(&before.tokens, &terms.tokens).await;
+        // Last, as it may have to read a file: who is not let in any more is out by now.
+        self.survival.kept.seal_with(spec.session_key.as_ref()).await;
     }
 
     /// Answers one request.

@@ -36,12 +36,12 @@ const MAX_TOOLS: usize = 32;
 
 /// How a connection ends whose token is not known, as clients of the field expect.
 const UNKNOWN: (CloseCode, &str) = (CloseCode::Policy, "this token is not known here");
-/// The same where it is known no more.
-const REMOVED: (CloseCode, &str) = (CloseCode::Policy, "this token is not known here any more");
-/// How tools are closed whose lease has passed to others. A mcp-pipe that reads of a newer connection knows that another has its place.
-const OUTDONE: (CloseCode, &str) = (CloseCode::Policy, "a newer connection has shown a higher Mcp-Pipe-Epoch");
 /// The same where no token is shown.
 const MISSING: (CloseCode, &str) = (CloseCode::Policy, "a token is missing: the address has to end with ?token=TOKEN");
+/// How it ends when its token is known no more.
+const REMOVED: (CloseCode, &str) = (CloseCode::Policy, "this token is not known here any more");
+/// How that of tools ends whose lease has passed to others. A mcp-pipe that reads of a newer connection knows that another has its place.
+const OUTDONE: (CloseCode, &str) = (CloseCode::Policy, "a newer connection has shown a higher Mcp-Pipe-Epoch");
 
 impl Gateway {
     /// Has other tokens count from now on.

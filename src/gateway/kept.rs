@@ -188,6 +188,9 @@ impl Kept {
 
     /// Notes that all sessions have ended, whoever knows of them.
     pub(super) fn end_all(&self) {
+        if self.key().is_none() {
+            return;
+        }
         let mut known = self.0.known();
         known.ended.end_all(now());
         known.is_behind = true;

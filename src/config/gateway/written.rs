@@ -11,7 +11,7 @@
 //! | `endpointServers` | names | none | servers of ours that all robots see there, too |
 //! | `sse` | `true`/`false` | false | whether the transport of MCP 2024-11-05 (HTTP+SSE) is offered, too |
 //! | `sessionIdle` | time | `30m` | how long a session lives without a request or an open stream |
-//! | `sessionKeyFile` | path `$` | one in the state folder | a file with the key by which sessions are good at each replica that has it: 64 hexadecimal digits |
+//! | `sessionKeyFile` | path `$` | none | a file with the key by which sessions are good at each replica that has it: 64 hexadecimal digits |
 //! | `maxSessions` | number | 1000 | the most sessions at a time |
 //! | `maxStreams` | number | 16 | the most open streams of a session |
 //! | `maxHeld` | number | 8 | the most calls of a key that are held until their client has answered a server's question |
