@@ -40,8 +40,9 @@ const UNKNOWN: (CloseCode, &str) = (CloseCode::Policy, "this token is not known 
 const MISSING: (CloseCode, &str) = (CloseCode::Policy, "a token is missing: the address has to end with ?token=TOKEN");
 /// How it ends when its token is known no more.
 const REMOVED: (CloseCode, &str) = (CloseCode::Policy, "this token is not known here any more");
-/// How that of tools ends whose lease has passed to others. A mcp-pipe that reads of a newer connection knows that another has its place.
-const OUTDONE: (CloseCode, &str) = (CloseCode::Policy, "a newer connection has shown a higher Mcp-Pipe-Epoch");
+/// How that of tools ends whose lease has passed to others: as the self-hosted endpoint server has it, and in words by which a mcp-pipe knows
+/// that another one has its place.
+const OUTDONE: (CloseCode, &str) = (CloseCode::Normal, "a newer connection has shown a higher Mcp-Pipe-Epoch");
 
 impl Gateway {
     /// Has other tokens count from now on.

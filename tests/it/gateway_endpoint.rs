@@ -286,7 +286,7 @@ async fn tools_of_an_older_lease_are_let_in_no_more_and_those_that_are_in_are_cl
         let frame = outdone.closed().await;
         assert_eq!(
             (u16::from(frame.code), &*frame.reason),
-            (1008, "a newer connection has shown a higher Mcp-Pipe-Epoch")
+            (1000, "a newer connection has shown a higher Mcp-Pipe-Epoch")
         );
     }
     within("the end of the older one", old).await.unwrap();
