@@ -76,7 +76,9 @@ pub use environment::Environment;
 pub(crate) use environment::proxies;
 pub(crate) use expand::{ExpandError, expand, literals, names as variables_in, whole as whole_variable};
 pub(crate) use foreign::{Habits, List, Replaces, each_text, entry as foreign_entry, judge, lists, parsed, usable};
-pub use gateway::{ApiKeySpec, EndpointTokenSpec, GatewaySpec, GatewayTls, HostName, JwksSource, JwtSpec, Room};
+pub use gateway::{
+    ApiKeySpec, EndpointTokenSpec, GatewaySpec, GatewayTls, HostName, JwksSource, JwtSpec, Room, SessionKey,
+};
 pub(crate) use gateway::{MAX_KEY_FILE, sha256, without_made_up_key};
 pub use health::HealthCheck;
 pub use instances::{Instances, PerPeer, Replicas};

@@ -15,6 +15,7 @@ mod ended;
 mod endpoint;
 mod era;
 mod events;
+mod fence;
 mod guard;
 mod issuers;
 mod kept;
@@ -200,6 +201,8 @@ impl Gateway {
             self.reception.show(gate.shown.clone(), after.map(|gate| gate.shown.clone())).await;
         }
         self.change_tokens(&before.tokens, &terms.tokens).await;
+        // Last, as it may have to read a file: who is not let in any more is out by now.
+        self.survival.kept.seal_with(spec.session_key.as_ref()).await;
     }
 
     /// Answers one request.

@@ -34,8 +34,9 @@ pub(crate) enum Common {
 /// The variable that names the endpoint; the `env` of an entry may have it, too.
 pub(crate) const ENDPOINT: &str = "MCP_ENDPOINT";
 
-/// Headers that the config may not set, nor any `sec-websocket-…`: the upgrade sets them itself (RFC 6455 section 4.1).
-const RESERVED: &[&str] = &["host", "connection", "upgrade", "content-length", "transfer-encoding"];
+/// Headers that the config may not set, nor any `sec-websocket-…`: the upgrade sets them itself (RFC 6455 section 4.1), and the last one is a
+/// lease's ([`crate::endpoint::EPOCH_HEADER`]).
+const RESERVED: &[&str] = &["host", "connection", "upgrade", "content-length", "transfer-encoding", "mcp-pipe-epoch"];
 
 /// An address and the place where it was found.
 struct Found {

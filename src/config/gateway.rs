@@ -3,12 +3,13 @@
 //! A key's text goes to the redactor, and nowhere else: what is kept of a key is its SHA-256.
 
 mod jwt;
+mod session_key;
 mod tokens;
 mod written;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,8 +28,9 @@ use crate::error::{Code, Place, What};
 use crate::jwt::Keys;
 use crate::secrecy::Secret;
 use crate::tools::ToolPolicy;
-use crate::words::{brief, brief_path, closest, listed};
+use crate::words::{brief, brief_path, closest, listed, quoted};
 
+pub use session_key::SessionKey;
 pub use tokens::{EndpointTokenSpec, Room};
 pub(crate) use written::{ApiKeyEntry, GatewayEntry, Jwks, Source, TlsEntry, read};
 
@@ -39,6 +41,8 @@ pub(crate) const LISTEN: &str = "MCP_GATEWAY_LISTEN";
 const SHORTEST_KEY: usize = 16;
 /// Largest file with a key, in bytes: servers take heads of 8 KiB to 64 KiB, and a key has to fit.
 pub(crate) const MAX_KEY_FILE: u64 = 16 * 1024;
+/// Largest file with the key of sessions, in bytes: its digits, with blanks and line breaks around them.
+const MAX_SESSION_KEY_FILE: u64 = 1024;
 /// What stands around a key that was made up for whoever has none, and what says so.
 const BEFORE_KEY: &str = "\"apiKeys\": [{\"name\": \"me\", \"key\": \"";
 const BEHIND_KEY: &str = "\"}]";
@@ -70,6 +74,8 @@ pub struct GatewaySpec {
     pub sse: bool,
     /// Longest life of a session without a request or an open stream.
     pub session_idle: Duration,
+    /// With what ids of sessions are sealed, here and wherever else the same key is; a key of our own if `None`.
+    pub session_key: Option<SessionKey>,
     /// Most sessions at a time.
     pub max_sessions: usize,
     /// Most open streams of a session.
@@ -227,7 +233,8 @@ pub(crate) fn inputs(ctx: &Context<'_>, entry: &GatewayEntry, spec: &GatewaySpec
         let GatewayTls { cert_file, key_file, client_ca_file } = tls.clone();
         [Some(cert_file), Some(key_file), client_ca_file].into_iter().flatten()
     });
-    of_keys.chain(of_issuers).chain(of_tls).collect()
+    let of_sessions = entry.session_key_file.iter().filter_map(path);
+    of_keys.chain(of_issuers).chain(of_tls).chain(of_sessions).collect()
 }
 
 fn of_file(ctx: &mut Context<'_>, text: &Located<String>) -> Option<Secret> {
@@ -247,17 +254,50 @@ fn made_of_file<T>(
     make: impl FnOnce(Vec<u8>) -> Result<T, (Code, String, &'static str)>,
 ) -> Option<T> {
     let path = path(ctx, text)?;
-    let (code, what, remedy) = match whole(&path, limit, Accept::Files).map(make) {
+    made_of(ctx, (&text.place, &path), limit, create, make)
+}
+
+/// The same of a file that is named at a place.
+fn made_of<T>(
+    ctx: &mut Context<'_>,
+    (place, path): (&Place, &Path),
+    limit: u64,
+    create: &str,
+    make: impl FnOnce(Vec<u8>) -> Result<T, (Code, String, &'static str)>,
+) -> Option<T> {
+    let (code, what, remedy) = match whole(path, limit, Accept::Files).map(make) {
         Ok(Ok(made)) => return Some(made),
         Ok(Err((code, what, remedy))) => (code, what, remedy.to_owned()),
         Err(error) => {
-            let (what, remedy) = obstacle::on_the_way(&path)
+            let (what, remedy) = obstacle::on_the_way(path)
                 .map_or_else(|| (format!("can't be read: {error}"), create.to_owned()), |obstacle| obstacle.told());
             (Code::FileUnreadable, what, remedy)
         }
     };
-    ctx.mistake(&text.place, code.says(format!("names {}, which {what}", brief_path(&path))), remedy);
+    ctx.mistake(place, code.says(format!("names {}, which {what}", brief_path(path))), remedy);
     None
+}
+
+/// The key of sessions that several replicas have.
+fn session_key(ctx: &mut Context<'_>, text: &Located<String>) -> Option<SessionKey> {
+    let path = path(ctx, text)?;
+    let create = format!("make one: (umask 077; openssl rand -hex 32 > {})", quoted(&path.display().to_string()));
+    let key = |bytes: Vec<u8>| {
+        SessionKey::read(&bytes).ok_or_else(|| {
+            let what =
+                format!("has no key in it, which is {} hexadecimal digits and nothing else", 2 * SessionKey::LENGTH);
+            (Code::WrongValue, what, "write into it what this prints: openssl rand -hex 32")
+        })
+    };
+    let key = made_of(ctx, (&text.place, &path), MAX_SESSION_KEY_FILE, &create, key)?;
+    // A group may: that is how an orchestrator hands a secret to whoever is not root.
+    #[cfg(unix)]
+    if path.metadata().is_ok_and(|file| std::os::unix::fs::MetadataExt::mode(&file) & 0o006 != 0) {
+        let what = "which everybody on this machine can read or change; whoever knows the key can make ids of sessions";
+        let what = Code::Exposed.says(format!("names {}, {what}", brief_path(&path)));
+        ctx.warning(&text.place, what, format!("chmod o-rw {}", quoted(&path.display().to_string())));
+    }
+    Some(key)
 }
 
 /// The path that a text names.
@@ -298,6 +338,7 @@ pub(crate) fn of(
         ctx.warning(&first.place, Code::NoEffect.says(what), "add \"endpointTokens\", or remove this");
     }
     let tls = entry.and_then(|entry| entry.tls.as_ref()).and_then(|tls| of_tls(ctx, tls));
+    let session_key = entry.and_then(|entry| entry.session_key_file.as_ref()).and_then(|file| session_key(ctx, file));
     let asks = entry.is_some_and(|entry| {
         entry.has_api_keys || entry.has_jwt || entry.tls.as_ref().is_some_and(|tls| tls.client_ca_file.is_some())
     });
@@ -331,6 +372,7 @@ pub(crate) fn of(
         max_frame,
         sse: entry.and_then(|entry| entry.sse).unwrap_or(defaults::SSE),
         session_idle: entry.and_then(|entry| entry.session_idle).unwrap_or(defaults::SESSION_IDLE),
+        session_key,
         max_sessions: said(|entry| entry.max_sessions).unwrap_or(defaults::MAX_SESSIONS),
         max_streams: said(|entry| entry.max_streams).unwrap_or(defaults::MAX_STREAMS),
         max_held: said(|entry| entry.max_held).unwrap_or(defaults::MAX_HELD),

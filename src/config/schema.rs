@@ -144,7 +144,7 @@ fn closed(keys: &[&str], table: &str, of: impl Fn(&str) -> Value) -> Value {
 
 fn of_gateway(key: &str) -> Value {
     match key {
-        "listen" => text(),
+        "listen" | "sessionKeyFile" => text(),
         "cors" | "hosts" => json!({ "anyOf": [text(), defined("texts")] }),
         "apiKeys" => json!({ "type": ["array", "null"], "items": defined("apiKey") }),
         "jwt" => json!({ "type": ["array", "null"], "items": defined("jwt") }),

@@ -245,6 +245,7 @@ impl Table<'_> {
             gateway::Source::Hash(_) => json!({ "name": &*token.name, "tokenSha256": "…" }),
             gateway::Source::Text(_) => json!({ "name": &*token.name, "token": "…" }),
         });
+        let session_key = file.gateway.as_ref().and_then(|entry| Some(&entry.session_key_file.as_ref()?.value));
         let tls = spec.tls.as_ref().map(|tls| {
             let shown = |path: &std::path::Path| path.display().to_string();
             json!({
@@ -262,6 +263,7 @@ impl Table<'_> {
             row("endpointServers", spec.endpoint_servers.iter().map(|name| json!(&**name)).collect()),
             row("sse", json!(spec.sse)),
             row("sessionIdle", time(spec.session_idle)),
+            row("sessionKeyFile", json!(session_key)),
             row("maxSessions", json!(spec.max_sessions)),
             row("maxStreams", json!(spec.max_streams)),
             row("maxHeld", json!(spec.max_held)),

@@ -523,6 +523,8 @@ pub(crate) enum Refusal {
     Token,
     /// There is no token in the address of the endpoint (close code 1008).
     NoToken,
+    /// Others have come to the endpoint with the same token and a newer lease (409).
+    Epoch,
     /// The client asks more often than it may (429).
     Rate,
     /// There is no room for it, or nobody to serve it (503).
@@ -537,12 +539,13 @@ pub(crate) enum Refusal {
 
 impl Refusal {
     /// All of them, each at the place that its number names.
-    pub(crate) const ALL: [Refusal; 10] = [
+    pub(crate) const ALL: [Refusal; 11] = [
         Refusal::Key,
         Refusal::Host,
         Refusal::Origin,
         Refusal::Token,
         Refusal::NoToken,
+        Refusal::Epoch,
         Refusal::Rate,
         Refusal::Room,
         Refusal::Size,
@@ -558,6 +561,7 @@ impl Refusal {
             Refusal::Origin => "origin",
             Refusal::Token => "token",
             Refusal::NoToken => "no_token",
+            Refusal::Epoch => "epoch",
             Refusal::Rate => "rate",
             Refusal::Room => "room",
             Refusal::Size => "size",

@@ -80,6 +80,8 @@ codes! {
     TokenExpired = "token-expired",
     /// The token is a word that stands elsewhere, too, so that it can't be kept out of sight.
     TokenWeak = "token-weak",
+    /// A file with a secret can be read or changed by everybody on this machine.
+    Exposed = "exposed",
     /// A folder or file that is named is not there.
     PathMissing = "path-missing",
     /// The placeholder text of an example was left in.

@@ -8,20 +8,25 @@
 //! router. What is here is who is let in, and what ends a connection that was: the end of the gateway or of its token.
 //!
 //! A connection that has died without a word is noticed by its silence. Where other tools come with the same token, it most likely is the
-//! same machine, which has dialled again: all others are asked for a sign at once.
+//! same machine, which has dialled again: all others are asked for a sign at once. Tools that say how new the lease is by which they dial
+//! ([`EPOCH_HEADER`]) end those of older leases, and are turned away where there was a newer one.
 
 pub(super) mod query;
 
+use http::StatusCode;
 use http::request::Parts;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tracing::warn;
 
 use super::Gateway;
+use super::fence::{self, Pass};
 use super::refusal::{closed, full, full_of_tools, nowhere};
-use super::reply::Answer;
+use super::reply::{self, Answer};
 use super::socket::{Ends, Side, Talk, accept};
 use super::tokens::{Meeting, Token};
 use super::turned_away::{self, Refusal};
 use crate::control::status::Caller;
+use crate::endpoint::EPOCH_HEADER;
 use crate::mcp::era::Era;
 use crate::pipe::membership::NewGuest;
 
@@ -33,6 +38,11 @@ const MAX_TOOLS: usize = 32;
 const UNKNOWN: (CloseCode, &str) = (CloseCode::Policy, "this token is not known here");
 /// The same where no token is shown.
 const MISSING: (CloseCode, &str) = (CloseCode::Policy, "a token is missing: the address has to end with ?token=TOKEN");
+/// How it ends when its token is known no more.
+const REMOVED: (CloseCode, &str) = (CloseCode::Policy, "this token is not known here any more");
+/// How that of tools ends whose lease has passed to others: as the self-hosted endpoint server has it, and in words by which a mcp-pipe knows
+/// that another one has its place.
+const OUTDONE: (CloseCode, &str) = (CloseCode::Normal, "a newer connection has shown a higher Mcp-Pipe-Epoch");
 
 impl Gateway {
     /// Has other tokens count from now on.
@@ -66,7 +76,14 @@ impl Gateway {
             turned_away::note(refusal, &self.status);
             return accepted;
         };
-        let Meeting { room, count, over, came } = &token.meeting;
+        let Meeting { room, count, over, came, fence: _ } = &token.meeting;
+        let pass = match caller {
+            Caller::Tools => match self.fenced(token, &head) {
+                Ok(pass) => Some(pass),
+                Err(refused) => return *refused,
+            },
+            Caller::Robot => None,
+        };
         let (most, client) = match caller {
             Caller::Tools => (MAX_TOOLS, None),
             // No more than there may be clients of any kind.
@@ -89,10 +106,41 @@ impl Gateway {
             }
         };
         let Some(lines) = lines else { return closed(None) };
-        let ends = Some(Ends { when: over.clone(), code: UNKNOWN.0, why: "this token is not known here any more" });
+        let over = over.clone();
+        let ends = Some(Ends::when(async move {
+            tokio::select! {
+                () = over.cancelled() => REMOVED,
+                () = outdone(pass) => OUTDONE,
+            }
+        }));
         let max_message = room.max_frame();
         let talk = Talk { lines, max_message, side, ends, until: None, bucket: None, connection: None };
         self.sockets.open(head, talk, (counted, client));
         accepted
+    }
+
+    /// Lets tools in whose lease is as new as any that was shown with their token, or who show none.
+    fn fenced(&self, token: &Token, head: &Parts) -> Result<Pass, Box<Answer>> {
+        let fence = &token.meeting.fence;
+        let shown = fence::shown(&head.headers).map_err(|why| Box::new(reply::text(StatusCode::BAD_REQUEST, why)))?;
+        if fence.is_first_without(shown) {
+            warn!(
+                event = "EPOCH_MISSING",
+                "tools have come with the token of {}, without {EPOCH_HEADER}, which others show with it; they are let in, beside the others: if they are of a mcp-pipe with the same servers, its config lacks the `lease`",
+                token.spec.name
+            );
+        }
+        fence.pass(shown).map_err(|higher| {
+            turned_away::note(Refusal::Epoch, &self.status);
+            let why = format!("{EPOCH_HEADER} is too low: others have come with this token and {higher}, so its lease has passed to them");
+            Box::new(reply::text(StatusCode::CONFLICT, why))
+        })
+    }
+}
+
+async fn outdone(pass: Option<Pass>) {
+    match pass {
+        Some(pass) => pass.outdone().await,
+        None => std::future::pending().await,
     }
 }

@@ -8,6 +8,9 @@
 //! no disk holds up a message.
 //!
 //! Without a folder, or where its files can't be used, ids are random and don't survive the process.
+//!
+//! A key that the config names is that of several daemons on several machines, as behind a load balancer. It is read with the config and kept
+//! nowhere here. What has ended is known to those that share a folder, and to nobody without one but this process.
 
 use std::fmt::Display;
 use std::fs::{File, TryLockError};
@@ -24,7 +27,8 @@ use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::ended::{End, Ended, Hash, MAX_FILE, lines};
-use super::seal::{KEY, SealKey, Sealed};
+use super::seal::{SealKey, Sealed};
+use crate::config::SessionKey;
 use crate::disk::digest_of_config;
 use crate::disk::folder::{Folder, Purpose};
 use crate::disk::read::{Accept, read};
@@ -38,7 +42,7 @@ const LOOK: Duration = Duration::from_millis(5);
 /// Most ends that wait to be written: beyond that the file is written anew, with all of them.
 const UNWRITTEN: usize = 1000;
 /// Largest file with a key, in bytes: its digits, and a line break or two.
-const MAX_KEY: u64 = 2 * KEY as u64 + 2;
+const MAX_KEY: u64 = 2 * SessionKey::LENGTH as u64 + 2;
 
 /// The time, in seconds since 1970.
 pub(super) fn now() -> u64 {
@@ -47,12 +51,13 @@ pub(super) fn now() -> u64 {
 
 /// See the module's documentation. A clone is the same.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Kept(Option<Arc<Shared>>);
+pub(crate) struct Kept(Arc<Shared>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Shared {
-    key: SealKey,
-    files: Files,
+    sealing: Mutex<Sealing>,
+    /// `None`: what ends is known as long as the process is there.
+    files: Option<Files>,
     known: Mutex<Known>,
     /// Whether the thread is at work.
     busy: watch::Sender<bool>,
@@ -60,6 +65,15 @@ struct Shared {
     looks: AtomicU64,
     /// Held by whoever looks: the number of the last look that is over, and what has failed. One that began after somebody came serves them.
     looking: tokio::sync::Mutex<(u64, Option<String>)>,
+}
+
+/// With what ids are sealed.
+#[derive(Debug, Clone, Default)]
+struct Sealing {
+    /// `None`: with nothing, they are random.
+    key: Option<SealKey>,
+    /// Whether other machines have the key as well.
+    is_of_config: bool,
 }
 
 /// Where the files are.
@@ -86,36 +100,57 @@ struct Known {
 type Mark = (u64, SystemTime);
 
 impl Kept {
-    /// What is kept in this folder for a config. Where nothing can be, that is told in the log.
-    pub(crate) async fn open(parent: Option<PathBuf>, config: &Path) -> Self {
-        let Some(parent) = parent else { return Kept::default() };
-        let config = config.to_path_buf();
-        let opened = aside(move || {
-            let files = Files::of(parent, &config);
-            let key = files.key()?;
-            Ok::<_, io::Error>((key, files))
-        });
-        match opened.await.and_then(|opened| opened) {
-            Ok((key, files)) => {
-                let (known, busy) = (Mutex::default(), watch::Sender::new(false));
-                let (looks, looking) = (AtomicU64::default(), tokio::sync::Mutex::default());
-                Kept(Some(Arc::new(Shared { key, files, known, busy, looks, looking })))
-            }
-            Err(error) => {
-                warn!(
-                    event = "SESSIONS_NOT_KEPT",
-                    "sessions of MCP clients will not survive a restart of mcp-pipe: {error}; once that is mended, restart it"
-                );
-                Kept::default()
-            }
+    /// What is kept in this folder for a config, which may name a key. Where nothing can be, that is told in the log.
+    pub(crate) async fn open(parent: Option<PathBuf>, config: &Path, key: Option<&SessionKey>) -> Self {
+        let mut files = parent.map(|parent| Files::of(parent, config));
+        if let (Some(there), Some(_)) = (&files, key)
+            && let Err(error) = there.is_there().await
+        {
+            warn!(
+                event = "SESSIONS_NOT_KEPT",
+                "which sessions of MCP clients have ended will be forgotten when mcp-pipe ends: {error}; once that is mended, restart it"
+            );
+            files = None;
         }
+        let kept = Kept(Arc::new(Shared { files, ..Shared::default() }));
+        kept.seal_with(key).await;
+        kept
+    }
+
+    /// Has ids sealed with the key that the config names, or with our own. Those that were sealed with another one begin nothing anew.
+    pub(super) async fn seal_with(&self, key: Option<&SessionKey>) {
+        if let Some(key) = key {
+            *self.0.sealing() = Sealing { key: Some(SealKey::new(key.clone())), is_of_config: true };
+            return;
+        }
+        let before = self.0.sealing().clone();
+        if before.key.is_some() && !before.is_of_config {
+            return;
+        }
+        let own = match self.0.files.clone() {
+            Some(files) => aside(move || files.key()).await.and_then(|key| key).map(Some),
+            None => Ok(None),
+        };
+        let key = own.unwrap_or_else(|error| {
+            warn!(
+                event = "SESSIONS_NOT_KEPT",
+                "sessions of MCP clients will not survive a restart of mcp-pipe: {error}; once that is mended, restart it"
+            );
+            None
+        });
+        *self.0.sealing() = Sealing { key, is_of_config: false };
+    }
+
+    /// Whether a session that nobody uses here may go on elsewhere.
+    pub(super) fn is_shared(&self) -> bool {
+        self.0.sealing().is_of_config
     }
 
     /// An id for a session. `None`: it would not survive the process.
     pub(super) fn seal(&self, of: &Sealed, bound: &[u8]) -> Option<Box<str>> {
         let mut random = [0; super::seal::RANDOM];
         rand::rng().fill_bytes(&mut random);
-        let sealed = self.0.as_ref()?.key.seal(of, bound, random);
+        let sealed = self.key()?.seal(of, bound, random);
         if sealed.is_none() {
             debug!(event = "GATEWAY", "a client says so much of itself that its session won't survive a restart");
         }
@@ -124,14 +159,16 @@ impl Kept {
 
     /// What an id tells that is good for `bound`, unless its time is over.
     pub(super) fn open_id(&self, id: &str, bound: &[u8]) -> Option<Sealed> {
-        self.0.as_ref()?.key.open(id, bound).filter(|sealed| sealed.is_good(now()))
+        self.key()?.open(id, bound).filter(|sealed| sealed.is_good(now()))
     }
 
     /// Whether a session has ended before its time. Where nobody can tell, it has.
     pub(super) async fn has_ended(&self, hash: &Hash, issued: u64) -> bool {
-        let Some(shared) = &self.0 else { return true };
-        if let Err(why) = shared.look().await {
-            shared.known().complain(&why);
+        if self.key().is_none() {
+            return true;
+        }
+        if let Err(why) = self.0.look().await {
+            self.0.known().complain(&why);
             return true;
         }
         self.is_known_to_have_ended(hash, issued)
@@ -139,31 +176,35 @@ impl Kept {
 
     /// The same, as far as it is known without a look at what others have written.
     pub(super) fn is_known_to_have_ended(&self, hash: &Hash, issued: u64) -> bool {
-        self.0.as_ref().is_none_or(|shared| shared.known().ended.has(hash, issued))
+        self.0.known().ended.has(hash, issued)
     }
 
     /// Notes that a session has ended, by the hash of its id. `until`: when it would have ended anyway.
     pub(super) fn end(&self, hash: Hash, until: u64) {
-        let Some(shared) = &self.0 else { return };
-        if until > now() {
-            shared.note((hash, until));
+        if until > now() && self.key().is_some() {
+            self.0.note((hash, until));
         }
     }
 
     /// Notes that all sessions have ended, whoever knows of them.
     pub(super) fn end_all(&self) {
-        let Some(shared) = &self.0 else { return };
-        let mut known = shared.known();
+        if self.key().is_none() {
+            return;
+        }
+        let mut known = self.0.known();
         known.ended.end_all(now());
         known.is_behind = true;
-        shared.work(known);
+        self.0.work(known);
     }
 
     /// Waits until what has ended is written, but not for long.
     pub(super) async fn written(&self) {
-        let Some(shared) = &self.0 else { return };
-        let mut busy = shared.busy.subscribe();
+        let mut busy = self.0.busy.subscribe();
         let _late = timeout(PATIENCE, busy.wait_for(|busy| !busy)).await;
+    }
+
+    fn key(&self) -> Option<SealKey> {
+        self.0.sealing().key.clone()
     }
 }
 
@@ -171,6 +212,10 @@ impl Shared {
     fn known(&self) -> MutexGuard<'_, Known> {
         // Nothing panics while it is held.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sealing(&self) -> MutexGuard<'_, Sealing> {
+        self.sealing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Has an end written.
@@ -191,11 +236,15 @@ impl Shared {
 
     /// Has the thread at work.
     fn work(self: &Arc<Self>, mut known: MutexGuard<'_, Known>) {
+        let Some(files) = self.files.clone() else {
+            (known.unwritten, known.is_behind) = (Vec::new(), false);
+            return;
+        };
         // The flag is set while the list is locked: a thread that saw the list empty has cleared the flag by then.
         if !self.busy.send_replace(true) {
             let shared = self.clone();
             if let Err(error) =
-                thread::Builder::new().name("mcp-pipe-sessions".to_owned()).spawn(move || shared.write())
+                thread::Builder::new().name("mcp-pipe-sessions".to_owned()).spawn(move || shared.write(&files))
             {
                 self.busy.send_replace(false);
                 known.complain(&error);
@@ -205,13 +254,14 @@ impl Shared {
 
     /// Reads what another process has written since.
     async fn look(self: &Arc<Self>) -> Result<(), String> {
+        let Some(files) = &self.files else { return Ok(()) };
         let before = self.looks.load(Ordering::Relaxed);
         let mut last = self.looking.lock().await;
         if last.0 <= before {
             let number = self.looks.fetch_add(1, Ordering::Relaxed) + 1;
-            let shared = self.clone();
+            let (shared, files) = (self.clone(), files.clone());
             let looked = aside(move || {
-                let mut file = shared.files.open_ended(&shared.files.folder()?)?;
+                let mut file = files.open_ended(&files.folder()?)?;
                 shared.read(&mut file)
             });
             let looked = timeout(PATIENCE, looked).await.map_err(io::Error::from).and_then(|looked| looked);
@@ -235,9 +285,9 @@ impl Shared {
     }
 
     /// The work of the thread: until nothing waits any more.
-    fn write(&self) {
+    fn write(&self, files: &Files) {
         loop {
-            let written = self.write_once();
+            let written = self.write_once(files);
             let mut known = self.known();
             match written {
                 Ok(()) if !known.unwritten.is_empty() || known.is_behind => continue,
@@ -253,10 +303,10 @@ impl Shared {
         }
     }
 
-    fn write_once(&self) -> io::Result<()> {
-        let folder = self.files.folder()?;
-        let _lock = self.files.lock(&folder)?;
-        let mut file = self.files.open_ended(&folder)?;
+    fn write_once(&self, files: &Files) -> io::Result<()> {
+        let folder = files.folder()?;
+        let _lock = files.lock(&folder)?;
+        let mut file = files.open_ended(&folder)?;
         self.read(&mut file)?;
         let mut known = self.known();
         let ends = std::mem::take(&mut known.unwritten);
@@ -264,8 +314,8 @@ impl Shared {
             known.is_behind = false;
             let text = known.ended.rewrite(now());
             drop(known);
-            folder.put(&self.files.ended(), text.as_bytes())?;
-            file = self.files.open_ended(&folder)?;
+            folder.put(&files.ended(), text.as_bytes())?;
+            file = files.open_ended(&folder)?;
         } else {
             known.ended.append(ends.len());
             drop(known);
@@ -315,6 +365,12 @@ impl Files {
         Folder::make_for(Purpose::State, &self.parent)
     }
 
+    /// Whether they can be had.
+    async fn is_there(&self) -> io::Result<()> {
+        let files = self.clone();
+        aside(move || files.folder().map(drop)).await?
+    }
+
     fn ended(&self) -> String {
         format!("sessions-{}.ended", self.of)
     }
@@ -345,8 +401,8 @@ impl Files {
         let _lock = self.lock(&folder)?;
         let shown = || folder.path().join(&name).display().to_string();
         match folder.read(&name, MAX_KEY) {
-            Ok(text) => SealKey::read(&text).ok_or_else(|| {
-                let digits = 2 * KEY;
+            Ok(text) => SessionKey::read(&text).map(SealKey::new).ok_or_else(|| {
+                let digits = 2 * SessionKey::LENGTH;
                 let why = format!(
                     "{} is no key: it has to have {digits} hexadecimal digits; remove it, and another is made",
                     shown()
@@ -354,11 +410,11 @@ impl Files {
                 io::Error::other(why)
             }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let mut random = [0; KEY];
+                let mut random = [0; SessionKey::LENGTH];
                 rand::rng().fill_bytes(&mut random);
-                let key = SealKey::new(random);
+                let key = SessionKey(random);
                 folder.put(&name, key.write().as_bytes())?;
-                Ok(key)
+                Ok(SealKey::new(key))
             }
             Err(error) => Err(io::Error::new(
                 error.kind(),
@@ -380,7 +436,12 @@ mod tests {
 
     /// What is kept in a folder for a config of this name.
     async fn kept(dir: &Path, config: &str) -> Kept {
-        Kept::open(Some(dir.to_path_buf()), Path::new(config)).await
+        Kept::open(Some(dir.to_path_buf()), Path::new(config), None).await
+    }
+
+    /// The same where the config names a key.
+    async fn kept_with(dir: Option<&Path>, of: u8) -> Kept {
+        Kept::open(dir.map(Path::to_path_buf), Path::new("/a.json"), Some(&SessionKey([of; SessionKey::LENGTH]))).await
     }
 
     fn sealed() -> Sealed {
@@ -403,7 +464,7 @@ mod tests {
         let ended = join_all(ids.iter().map(|id| kept.has_ended(id, now()))).await;
         assert!(ended.iter().all(|ended| !ended));
         // Two, where all have come before the first look is over.
-        let looks = kept.0.unwrap().looks.load(Ordering::Relaxed);
+        let looks = kept.0.looks.load(Ordering::Relaxed);
         assert!(looks < 50, "{looks}");
     }
 
@@ -500,14 +561,66 @@ mod tests {
             std::os::unix::fs::symlink(&outside, &path).unwrap();
             assert!(kept(dir.path(), "/a.json").await.seal(&sealed(), b"").is_none());
         }
-        assert!(Kept::open(None, Path::new("/a.json")).await.seal(&sealed(), b"").is_none());
+        assert!(Kept::open(None, Path::new("/a.json"), None).await.seal(&sealed(), b"").is_none());
+    }
+
+    #[tokio::test]
+    async fn with_a_key_of_the_config_ids_are_good_wherever_it_is_and_each_folder_knows_what_has_ended_there() {
+        let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let (one, other) = (kept_with(Some(dirs[0].path()), 1).await, kept_with(Some(dirs[1].path()), 1).await);
+        let (nowhere, stranger) = (kept_with(None, 1).await, kept_with(Some(dirs[0].path()), 2).await);
+        let id = one.seal(&sealed(), b"x").unwrap();
+        let hash = hash_of(&id);
+        for (kept, is_good) in [(&one, true), (&other, true), (&nowhere, true), (&stranger, false)] {
+            assert_eq!((kept.is_shared(), kept.open_id(&id, b"x").is_some()), (true, is_good));
+            assert!(kept.open_id(&id, b"y").is_none() && !kept.has_ended(&hash, now()).await);
+        }
+        for ending in [&one, &nowhere] {
+            ending.end(hash, now() + 100);
+            ending.written().await;
+        }
+        for (kept, has_ended) in [(&one, true), (&nowhere, true), (&other, false)] {
+            assert_eq!(kept.has_ended(&hash, now()).await, has_ended);
+        }
+        nowhere.end_all();
+        nowhere.written().await;
+        assert!(nowhere.has_ended(&hash_of("another"), now() - 5).await);
+        // The key itself lies in no folder, and a process without a folder knows only of itself.
+        for dir in &dirs {
+            let names = fs::read_dir(dir.path().join("mcp-pipe-state")).unwrap().map(|it| it.unwrap().path());
+            assert!(names.into_iter().all(|path| path.extension().is_none_or(|end| end != "key")));
+        }
+        assert!(kept_with(Some(dirs[0].path()), 1).await.has_ended(&hash, now()).await);
+        assert!(!kept_with(None, 1).await.has_ended(&hash, now()).await);
+        // Where the folder can't be had, that costs no id its session.
+        let file = dirs[0].path().join("file");
+        fs::write(&file, "").unwrap();
+        let without = kept_with(Some(&file), 1).await;
+        assert!(without.open_id(&id, b"x").is_some() && !without.has_ended(&hash, now()).await);
+    }
+
+    #[tokio::test]
+    async fn another_key_counts_from_when_the_config_names_it_and_our_own_where_it_names_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = kept(dir.path(), "/a.json").await;
+        let own = kept.seal(&sealed(), b"").unwrap();
+        kept.seal_with(Some(&SessionKey([1; SessionKey::LENGTH]))).await;
+        let first = kept.seal(&sealed(), b"").unwrap();
+        kept.seal_with(Some(&SessionKey([2; SessionKey::LENGTH]))).await;
+        let second = kept.seal(&sealed(), b"").unwrap();
+        let good = || [&own, &first, &second].map(|id| kept.open_id(id, b"").is_some());
+        assert_eq!((good(), kept.is_shared()), ([false, false, true], true));
+        kept.seal_with(None).await;
+        assert_eq!((good(), kept.is_shared()), ([true, false, false], false));
+        kept.seal_with(None).await;
+        assert_eq!(good(), [true, false, false]);
     }
 
     #[tokio::test]
     async fn what_can_not_be_written_at_first_is_written_later() {
         let dir = tempfile::tempdir().unwrap();
         let one = kept(dir.path(), "/a.json").await;
-        let name = dir.path().join("mcp-pipe-state").join(one.0.as_ref().unwrap().files.ended());
+        let name = dir.path().join("mcp-pipe-state").join(one.0.files.as_ref().unwrap().ended());
         fs::create_dir(&name).unwrap();
         one.end(hash_of("first"), now() + 100);
         one.written().await;

@@ -6,7 +6,6 @@
 //! Each id is encrypted with a key of its own, which follows from ours and the id's random bytes (HKDF, RFC 5869). So no nonce is ever
 //! used twice, however many ids there are and however many processes share our key, and nobody has to count them.
 
-use std::fmt;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -16,6 +15,8 @@ use ring::hkdf::{HKDF_SHA256, Salt};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+
+use crate::config::SessionKey;
 
 /// Longest life of a session, whatever it does.
 pub(super) const LIFE: Duration = Duration::from_hours(24);
@@ -30,20 +31,12 @@ const AHEAD: u64 = 300;
 const FORM: u8 = 1;
 /// How many random bytes an id has.
 pub(super) const RANDOM: usize = 16;
-/// How long our key is, in bytes.
-pub(super) const KEY: usize = 32;
 /// What the keys of ids are for, so that our key could serve for something else besides.
 const PURPOSE: &[u8] = b"mcp-pipe gateway session 1";
 
 /// The key with which ids are sealed.
-#[derive(Clone)]
-pub(super) struct SealKey([u8; KEY]);
-
-impl fmt::Debug for SealKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SealKey(…)")
-    }
-}
+#[derive(Debug, Clone)]
+pub(super) struct SealKey(SessionKey);
 
 /// What an id tells of its session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,28 +73,8 @@ impl Sealed {
 }
 
 impl SealKey {
-    pub(super) fn new(key: [u8; KEY]) -> Self {
+    pub(super) fn new(key: SessionKey) -> Self {
         SealKey(key)
-    }
-
-    /// From what is in a file: hexadecimal digits.
-    pub(super) fn read(text: &[u8]) -> Option<Self> {
-        let text = text.trim_ascii();
-        let (mut key, mut digits) = ([0; KEY], text.chunks_exact(2));
-        if text.len() != 2 * KEY || !text.is_ascii() {
-            return None;
-        }
-        for (byte, digit) in key.iter_mut().zip(&mut digits) {
-            let digit = std::str::from_utf8(digit).ok().filter(|digit| !digit.starts_with('+'))?;
-            *byte = u8::from_str_radix(digit, 16).ok()?;
-        }
-        Some(SealKey(key))
-    }
-
-    /// As it is written into a file.
-    pub(super) fn write(&self) -> String {
-        let digits: String = self.0.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("{digits}\n")
     }
 
     /// The id of a session that is good for `bound`. `None` where it would be too long, also without what matters least.
@@ -138,7 +111,7 @@ impl SealKey {
 
     /// The key of one id.
     fn of(&self, random: &[u8; RANDOM]) -> Option<LessSafeKey> {
-        let secret = Salt::new(HKDF_SHA256, random).extract(&self.0);
+        let secret = Salt::new(HKDF_SHA256, random).extract(&self.0.0);
         let key = secret.expand(&[PURPOSE], &CHACHA20_POLY1305).ok()?;
         Some(LessSafeKey::new(key.into()))
     }
@@ -171,7 +144,7 @@ mod tests {
     const NOW: u64 = 1_764_000_000;
 
     fn key(of: u8) -> SealKey {
-        SealKey::new([of; KEY])
+        SealKey::new(SessionKey([of; SessionKey::LENGTH]))
     }
 
     fn session(params: &str) -> Sealed {
@@ -227,20 +200,6 @@ mod tests {
         assert_eq!(key(1).seal(&session("no JSON"), b"", [7; RANDOM]), None);
     }
 
-    #[test]
-    fn a_key_is_read_as_it_was_written_and_nothing_else_is_one() {
-        let key = SealKey::new(std::array::from_fn(|at| at as u8 * 7));
-        let text = key.write();
-        assert_eq!((text.len(), SealKey::read(text.as_bytes()).unwrap().0), (65, key.0));
-        assert_eq!(SealKey::read(text.to_uppercase().as_bytes()).unwrap().0, key.0);
-        let wrong =
-            ["", "00", &text[2..], &format!("{text}00"), &text.replacen('0', "+", 1), &text.replacen('0', "g", 1)];
-        for text in wrong {
-            assert!(SealKey::read(text.as_bytes()).is_none(), "{text}");
-        }
-        assert_eq!(format!("{key:?}"), "SealKey(…)");
-    }
-
     proptest! {
         #[test]
         fn a_changed_id_opens_nothing(at in any::<prop::sample::Index>(), to in "[A-Za-z0-9_-]", cut in 0..3usize) {
@@ -253,11 +212,11 @@ mod tests {
 
         #[test]
         fn whatever_a_client_says_comes_back(
-            version in ".{0,20}", name in ".{0,60}", bound in any::<Vec<u8>>(), of in any::<[u8; KEY]>(), random in any::<[u8; RANDOM]>(),
+            version in ".{0,20}", name in ".{0,60}", bound in any::<Vec<u8>>(), of in any::<[u8; SessionKey::LENGTH]>(), random in any::<[u8; RANDOM]>(),
         ) {
             let session = Sealed::now(NOW, "2025-06-18", &json!({"clientInfo": {"name": name, "version": version}}).to_string());
-            let id = SealKey::new(of).seal(&session, &bound, random).unwrap();
-            prop_assert_eq!(SealKey::new(of).open(&id, &bound), Some(session));
+            let id = SealKey::new(SessionKey(of)).seal(&session, &bound, random).unwrap();
+            prop_assert_eq!(SealKey::new(SessionKey(of)).open(&id, &bound), Some(session));
         }
     }
 }

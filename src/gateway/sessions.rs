@@ -191,12 +191,20 @@ impl Sessions {
 
     /// Ends those that nobody has used for so long, and forgets what is kept of the others for nobody.
     pub(super) fn sweep(&self, idle: Duration, now: Instant) {
-        self.keep(|_, entry| {
+        // One that nobody uses here may be used at another replica, and come back.
+        let may_come_back = self.survival.kept.is_shared();
+        self.each().retain(|hash, entry| {
             let mut board = entry.session.board();
             board.tidy(now);
             let is_used = board.read() > 0 || now < entry.session.heard() + idle;
             drop(board);
-            is_used && !entry.is_over(now)
+            let is_over = entry.is_over(now);
+            if is_over || (!is_used && !may_come_back) {
+                self.close(hash, entry);
+            } else if !is_used {
+                entry.session.end();
+            }
+            is_used && !is_over
         });
     }
 

@@ -16,6 +16,7 @@ pub(super) use self::offer::is_wanted;
 
 use std::borrow::Cow;
 use std::convert::Infallible;
+use std::fmt;
 use std::future::poll_fn;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -24,6 +25,7 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use http::Request;
@@ -255,12 +257,19 @@ pub(super) enum Side {
     Tools(watch::Receiver<()>),
 }
 
-/// When a conversation is ended, and how.
-#[derive(Debug)]
-pub(super) struct Ends {
-    pub(super) when: CancellationToken,
-    pub(super) code: CloseCode,
-    pub(super) why: &'static str,
+/// Ready when a conversation is to be ended: how.
+pub(super) struct Ends(BoxFuture<'static, (CloseCode, &'static str)>);
+
+impl Ends {
+    pub(super) fn when(ended: impl Future<Output = (CloseCode, &'static str)> + Send + 'static) -> Self {
+        Ends(Box::pin(ended))
+    }
+}
+
+impl fmt::Debug for Ends {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ends(…)")
+    }
 }
 
 /// How often somebody is asked for a sign.
@@ -373,8 +382,8 @@ async fn converse(upgrade: OnUpgrade, talk: Talk) {
     let mut reader = Reader { stream, to, unsent, stalled, pongs: 0, bucket, connection, max_message, side };
     let revoked = async {
         match ends {
-            Some(Ends { when, code, why }) => {
-                when.cancelled().await;
+            Some(Ends(ended)) => {
+                let (code, why) = ended.await;
                 End::Breach(code, why.into())
             }
             None => std::future::pending().await,

@@ -33,6 +33,7 @@ pub(crate) fn spec() -> GatewaySpec {
         max_frame: 100_000,
         sse: false,
         session_idle: Duration::from_secs(60),
+        session_key: None,
         max_sessions: 3,
         max_streams: 2,
         max_held: 8,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::fence::Fence;
 use crate::config::{EndpointTokenSpec, GatewaySpec, Room, ServerSpec};
 use crate::control::status::TokenCount;
 use crate::pipe::membership::{Manner, Shown};
@@ -27,6 +28,8 @@ pub(super) struct Meeting {
     pub(super) over: CancellationToken,
     /// Tells that tools have come.
     pub(super) came: watch::Sender<()>,
+    /// How new a lease of tools has to be.
+    pub(super) fence: Fence,
 }
 
 impl Token {
@@ -38,10 +41,15 @@ impl Token {
         let sharing = servers.first().map(|server| server.sharing).unwrap_or_default();
         let token = |token: &EndpointTokenSpec| {
             // Another name, or another place where it has none, makes it no other token.
-            let is_same =
-                |other: &&Token| other.spec.hash == token.hash && other.meeting.room.max_frame() == spec.max_frame;
-            let same = before.iter().find(is_same);
-            let meeting = same.map_or_else(|| Meeting::of(token, spec.max_frame), |same| same.meeting.clone());
+            let same = before.iter().find(|other| other.spec.hash == token.hash).map(|same| &same.meeting);
+            let meeting = match same {
+                Some(same) if same.room.max_frame() == spec.max_frame => same.clone(),
+                // Those that came are ended, and what they have shown still counts.
+                same => {
+                    let fence = same.map(|same| same.fence.clone()).unwrap_or_default();
+                    Meeting { fence, ..Meeting::of(token, spec.max_frame) }
+                }
+            };
             let room = Some(meeting.room.clone());
             let shown = Shown { servers: ours.clone(), room, sharing, manner: Manner::Together };
             Token { spec: token.clone(), shown: Arc::new(shown), meeting }
@@ -59,7 +67,7 @@ impl Meeting {
     fn of(token: &EndpointTokenSpec, max_frame: usize) -> Self {
         let room = Room::new(token.name.clone(), max_frame);
         let count = Arc::new(TokenCount::of(token.name.clone()));
-        Meeting { room, count, over: CancellationToken::new(), came: watch::Sender::new(()) }
+        Meeting { room, count, over: CancellationToken::new(), came: watch::Sender::new(()), fence: Fence::default() }
     }
 }
 
@@ -69,6 +77,7 @@ pub(super) fn counts(tokens: &[Token]) -> Vec<Arc<TokenCount>> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
     use crate::config::sha256;
@@ -84,5 +93,10 @@ mod tests {
         let before = Token::all_of(&spec("token 2", 1000), &[], &[]);
         let is_same = |spec: &GatewaySpec| Token::all_of(spec, &[], &before)[0].meeting.room == before[0].meeting.room;
         assert!(is_same(&spec("token 1", 1000)) && !is_same(&spec("token 2", 2000)));
+        let _inside = before[0].meeting.fence.pass(Some(2)).unwrap();
+        for after in [spec("token 1", 1000), spec("token 2", 2000)] {
+            let after = Token::all_of(&after, &[], &before);
+            assert_eq!(after[0].meeting.fence.pass(Some(1)).unwrap_err(), 2, "what was shown still counts");
+        }
     }
 }

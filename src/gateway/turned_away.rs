@@ -31,6 +31,9 @@ fn words(refusal: Refusal) -> &'static str {
         Refusal::ContentType => {
             "a request was refused (415): a message is a POST of application/json, not compressed, and this one says that it is something else"
         }
+        Refusal::Epoch => {
+            "tools were refused at the endpoint (409): by Mcp-Pipe-Epoch they dial by an older lease than others that came with their token"
+        }
         Refusal::Session => {
             "a request was refused (404): its session is not here, or has ended; its client has to begin anew (initialize)"
         }

@@ -304,6 +304,7 @@ fn advice(status: u16) -> &'static str {
             ": a redirect that doesn't say where to; check scheme, host and path of the endpoint URL to the last slash, as a browser \
              would end up with it"
         }
+        409 => ": something else is in the way of this connection there; its words say what",
         408 | 425 => ": it wants the same again, a bit later, and gets that",
         _ => {
             ": an answer that no WebSocket endpoint gives; check the endpoint URL, and ask who runs what answers there"

@@ -65,7 +65,7 @@ impl Front {
             // It moves to another address.
             Some(open) => open.gateway.clone(),
             None => {
-                let kept = Kept::open(common.state.clone(), &common.config).await;
+                let kept = Kept::open(common.state.clone(), &common.config, spec.session_key.as_ref()).await;
                 let survival = Survival { kept, stopping: common.run.stop.drain().clone() };
                 let (reception, status) = (common.hub.reception(), common.status.clone());
                 Arc::new(Gateway::new(&spec, servers, reception, status, survival))

@@ -7,6 +7,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
@@ -41,8 +42,17 @@ pub(crate) struct Caller(WebSocketStream<TcpStream>);
 
 impl Caller {
     async fn dial(address: &str, path: &str) -> Result<Self, Error> {
+        Caller::dial_with(address, path, &[]).await
+    }
+
+    /// The same, with these values of `Mcp-Pipe-Epoch`.
+    async fn dial_with(address: &str, path: &str, epochs: &[&str]) -> Result<Self, Error> {
         let stream = TcpStream::connect(address).await.unwrap();
-        client_async(format!("ws://{address}{path}"), stream).await.map(|(socket, _)| Caller(socket))
+        let mut request = format!("ws://{address}{path}").into_client_request().unwrap();
+        for epoch in epochs {
+            request.headers_mut().append("Mcp-Pipe-Epoch", epoch.parse().unwrap());
+        }
+        client_async(request, stream).await.map(|(socket, _)| Caller(socket))
     }
 
     /// A robot, after its handshake.
@@ -246,6 +256,75 @@ async fn tools_of_one_token_are_merged_and_seen_by_nobody_else() {
     for task in [one, three, again] {
         within("the end of tools", task).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn tools_of_an_older_lease_are_let_in_no_more_and_those_that_are_in_are_closed() {
+    let runtime = Runtime::new();
+    let mut file = endpoint();
+    let daemon = runtime.setup().config(&file).start("info");
+    let at = address(&daemon).await;
+    let path = |token: &str| format!("/endpoint/mcp?token={token}");
+    let dial = async |epoch: &str| Caller::dial_with(&at, &path(HOME), &[epoch]).await;
+    let refused = async |epochs: &[&str]| match Caller::dial_with(&at, &path(HOME), epochs).await {
+        Err(Error::Http(answer)) => {
+            let text = String::from_utf8(answer.body().clone().unwrap_or_default()).unwrap();
+            (answer.status().as_u16(), answer.headers()["content-type"].to_str().unwrap().to_owned(), text)
+        }
+        other => panic!("{:?}", other.err()),
+    };
+    let mut robot = Caller::robot(&at, HOME).await;
+    // Some show no epoch, and take no part: they may be there before, and come after.
+    let script = Caller::dial(&at, &path(HOME)).await.unwrap().serve("script");
+    robot.tools_until("the script's", |tools| tools == ["script"]).await;
+    let old = dial("41").await.unwrap().serve("old");
+    robot.tools_until("both", |tools| tools == ["script", "old"]).await;
+    // The same lease has as many connections as it wants.
+    let [mut other, mut again] = [dial("41").await.unwrap(), dial("41").await.unwrap()];
+    let newer = dial("18446744073709551614").await.unwrap().serve("new");
+    for outdone in [&mut other, &mut again] {
+        let frame = outdone.closed().await;
+        assert_eq!(
+            (u16::from(frame.code), &*frame.reason),
+            (1000, "a newer connection has shown a higher Mcp-Pipe-Epoch")
+        );
+    }
+    within("the end of the older one", old).await.unwrap();
+    robot.tools_until("the newer one's", |tools| tools == ["script", "new"]).await;
+    for _ in 0..2 {
+        let (status, kind, text) = refused(&["41"]).await;
+        assert_eq!((status, &*kind), (409, "text/plain; charset=utf-8"), "{text}");
+        assert!(text.contains("is too low") && text.contains("18446744073709551614"), "{text}");
+    }
+    for wrong in [&["4x"][..], &["-1"], &["41", "42"], &["18446744073709551616"]] {
+        let (status, _, text) = refused(wrong).await;
+        assert!(status == 400 && text.contains("Mcp-Pipe-Epoch has to be one decimal number"), "{wrong:?}: {text}");
+    }
+    // Of another token nothing is known by that, and of one that is not known nothing is said.
+    let mut elsewhere = Caller::dial_with(&at, &path(DESK), &["41"]).await.unwrap();
+    let mut stranger = Caller::dial_with(&at, &path("unknown-0"), &["4x"]).await.unwrap();
+    assert_eq!(stranger.closed().await.reason.as_str(), "this token is not known here");
+    // A robot is none that could be outdone.
+    let robots = Caller::dial_with(&at, &format!("/endpoint/call?token={HOME}"), &["1"]).await;
+    robots.unwrap().begin().await;
+    let late = Caller::dial(&at, &path(HOME)).await.unwrap().serve("late");
+    robot.tools_until("one without an epoch", |tools| tools == ["script", "late", "new"]).await;
+    let told = daemon.wait_for_event("EPOCH_MISSING").await;
+    assert!(told.to_string().contains("with the token of home, without Mcp-Pipe-Epoch"), "{told}");
+    // What was shown still counts where a reload ends all that came.
+    file["maxFrameSize"] = "1MiB".into();
+    fs::write(daemon.path().join("mcp_config.json"), file.to_string()).unwrap();
+    assert_eq!(runtime.ask(&["reload"]).await.code, 0);
+    for tools in [newer, late, script] {
+        within("the end of a connection", tools).await.unwrap();
+    }
+    assert_eq!(refused(&["41"]).await.0, 409);
+    let _back = dial("18446744073709551615").await.unwrap();
+    assert_eq!(elsewhere.closed().await.reason.as_str(), "this token is not known here any more");
+    let lines = daemon.log_lines();
+    let count = |event: &str| lines.iter().filter(|line| line["event"] == event).count();
+    assert_eq!((count("EPOCH_MISSING"), count("CLIENT_REFUSED")), (1, 3), "{lines:?}");
+    daemon.stop().await;
 }
 
 #[tokio::test]

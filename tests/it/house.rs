@@ -192,7 +192,8 @@ fn anchors(text: &str) -> BTreeSet<String> {
 fn every_link_from_a_document_to_another_leads_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let in_folder = |folder: PathBuf| std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let documents = in_folder(root.into()).chain(in_folder(root.join("docs")));
+    let documents =
+        in_folder(root.into()).chain(in_folder(root.join("docs"))).chain(in_folder(root.join("deploy/kubernetes")));
     let documents: Vec<PathBuf> = documents.filter(|path| path.extension().is_some_and(|end| end == "md")).collect();
     let (mut dead, mut links) = (Vec::new(), 0);
     for document in &documents {

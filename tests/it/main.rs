@@ -35,6 +35,7 @@ mod gateway_clients;
 mod gateway_endpoint;
 mod gateway_fronts;
 mod gateway_load;
+mod gateway_replicas;
 mod gateway_rmcp;
 #[cfg(target_os = "linux")]
 mod gateway_sessions;
@@ -48,6 +49,7 @@ mod history;
 mod house;
 mod import;
 mod instances;
+mod kubernetes;
 mod last_run;
 mod leases;
 mod limits;

@@ -11,6 +11,7 @@
 //! | `endpointServers` | names | none | servers of ours that all robots see there, too |
 //! | `sse` | `true`/`false` | false | whether the transport of MCP 2024-11-05 (HTTP+SSE) is offered, too |
 //! | `sessionIdle` | time | `30m` | how long a session lives without a request or an open stream |
+//! | `sessionKeyFile` | path `$` | none | a file with the key by which sessions are good at each replica that has it: 64 hexadecimal digits |
 //! | `maxSessions` | number | 1000 | the most sessions at a time |
 //! | `maxStreams` | number | 16 | the most open streams of a session |
 //! | `maxHeld` | number | 8 | the most calls of a key that are held until their client has answered a server's question |
@@ -104,6 +105,7 @@ pub(crate) struct GatewayEntry {
     pub(crate) endpoint_servers: Vec<Located<String>>,
     pub(crate) sse: Option<bool>,
     pub(crate) session_idle: Option<Duration>,
+    pub(crate) session_key_file: Option<Located<String>>,
     pub(crate) max_sessions: Option<usize>,
     pub(crate) max_streams: Option<usize>,
     pub(crate) max_held: Option<usize>,
@@ -202,6 +204,7 @@ pub(crate) fn read(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Option<
         endpoint_servers: Vec::new(),
         sse: None,
         session_idle: None,
+        session_key_file: None,
         max_sessions: None,
         max_streams: None,
         max_held: None,
@@ -244,6 +247,7 @@ pub(crate) fn read(r: &mut Reader<'_>, value: &Value<'_>, path: &str) -> Option<
             "endpointServers" => entry.endpoint_servers = r.one_or_more(value, &path),
             "sse" => entry.sse = r.boolean(value, &path),
             "sessionIdle" => entry.session_idle = r.parsed(value, &path, units::duration_from_1s),
+            "sessionKeyFile" => entry.session_key_file = r.string(value, &path),
             "maxSessions" => entry.max_sessions = r.parsed(value, &path, units::count),
             "maxStreams" => entry.max_streams = r.parsed(value, &path, units::count),
             "maxHeld" => entry.max_held = r.parsed(value, &path, units::count),

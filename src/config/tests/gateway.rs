@@ -41,6 +41,7 @@ fn a_gateway_of_which_nothing_is_said_has_every_default() {
         max_frame: 16 << 20,
         sse: false,
         session_idle: Duration::from_secs(1800),
+        session_key: None,
         max_sessions: 1000,
         max_streams: 16,
         max_held: 8,
@@ -70,7 +71,7 @@ fn every_key_of_the_gateway_arrives() {
         "endpointTokens": ["a+b/c=12", {{"name": " desk ", "tokenFile": "two.key"}},
           {{"name": "hall", "tokenSha256": "{}", "token": null, "_note": 1}}],
         "endpointServers": ["a", "off"],
-        "sse": true, "sessionIdle": "5m", "maxSessions": 10, "maxStreams": "2", "maxBody": "1MiB", "headerTimeout": "3s",
+        "sse": true, "sessionIdle": "5m", "sessionKeyFile": "${{CA}}.key", "maxSessions": 10, "maxStreams": "2", "maxBody": "1MiB", "headerTimeout": "3s",
         "maxHeld": 3, "heldTimeout": "90s",
         "maxConnections": 20, "maxConnectionsPerAddress": 4, "requestsPerSecond": 50,
         "tls": {{"certFile": "c.pem", "clientCaFile": "${{CA}}.pem"}}"#,
@@ -78,7 +79,8 @@ fn every_key_of_the_gateway_arrives() {
         hex(sha256("hall")),
     ));
     let case = case.env(&[("KEY", KEY), ("CA", "ca")]).file("two.key", format!("{OTHER}\n"));
-    let case = case.file("c.pem", "x").file("ca.pem", "x");
+    let case = case.file("c.pem", "x").file("ca.pem", "x").file("ca.key", hex([0xab; 32]));
+    closed(&case, "ca.key", 0o440);
     let api_key = |name: &str, key: &str, servers: Option<&[&str]>| ApiKeySpec {
         name: name.into(),
         hash: sha256(key),
@@ -114,6 +116,7 @@ fn every_key_of_the_gateway_arrives() {
         max_frame: 16 << 20,
         sse: true,
         session_idle: Duration::from_secs(300),
+        session_key: Some(SessionKey([0xab; 32])),
         max_sessions: 10,
         max_streams: 2,
         max_held: 3,
@@ -132,7 +135,7 @@ fn every_key_of_the_gateway_arrives() {
     let resolved = case.ok(&[]);
     assert_eq!(*resolved.config.gateway.clone().unwrap(), want);
     assert!(resolved.warnings.is_empty(), "{:?}", resolved.warnings);
-    for file in ["two.key", "c.pem", "ca.pem"] {
+    for file in ["two.key", "c.pem", "ca.pem", "ca.key"] {
         assert!(resolved.config.inputs.contains(&dir.join(file)), "{file}");
     }
 }
@@ -545,7 +548,7 @@ fn where_servers_are_served_on_an_endpoint_of_our_own_there_is_no_gateway() {
 fn a_gateway_is_another_one_if_anything_of_it_is() {
     let one = |members: &str| {
         let case = with(&format!(r#""apiKeys": [{{"name": "n", "key": "{KEY}", "servers": ["a"]}}]{members}"#));
-        spec(&case, &[])
+        spec(&case.file("s", hex([1; 32])), &[])
     };
     let old = one("");
     assert_eq!(old, one(""));
@@ -556,6 +559,7 @@ fn a_gateway_is_another_one_if_anything_of_it_is() {
         r#", "hosts": "h""#,
         r#", "sse": true"#,
         r#", "sessionIdle": "1m""#,
+        r#", "sessionKeyFile": "s""#,
         r#", "maxBody": "1MiB""#,
         r#", "maxHeld": 1"#,
         r#", "heldTimeout": "1m""#,
@@ -579,14 +583,68 @@ fn a_gateway_is_another_one_if_anything_of_it_is() {
 }
 
 #[test]
+fn a_key_of_sessions_that_can_not_be_used_is_told_with_what_makes_one() {
+    let case = |path: &str| with(&format!(r#""sessionKeyFile": {path}"#)).file("short", "abcd").file("empty", "");
+    let digits = hex([0xcd; 32]);
+    for (path, want) in [
+        (r#""gone.key""#, "gateway.sessionKeyFile: names DIR/gone.key, which can't be read: No such file or directory"),
+        (r#""gone.key""#, "make one: (umask 077; openssl rand -hex 32 > DIR/gone.key)"),
+        (r#""a b""#, "make one: (umask 077; openssl rand -hex 32 > 'DIR/a b')"),
+        (r#""no/such/folder""#, "gateway.sessionKeyFile: names DIR/no/such/folder, which can't be"),
+        (
+            r#""short""#,
+            "gateway.sessionKeyFile: names DIR/short, which has no key in it, which is 64 hexadecimal digits",
+        ),
+        (r#""short""#, "write into it what this prints: openssl rand -hex 32"),
+        (r#""empty""#, "which has no key in it"),
+        (r#""longer""#, "which has no key in it"),
+        (r#""large""#, "which can't be read: it is larger than 1 KiB"),
+        (r#"".""#, "gateway.sessionKeyFile: names DIR, which can't be read"),
+        (r#""  ""#, "gateway.sessionKeyFile: is empty, or names a variable that is"),
+        (r#""${UNSET}""#, "gateway.sessionKeyFile: needs UNSET, which nothing sets"),
+        ("true", "gateway.sessionKeyFile: is true or false, not a text"),
+    ] {
+        let case = case(path).file("longer", format!("{digits}0")).file("large", " ".repeat(1025));
+        let told = case.mistakes(&[]).join("\n");
+        assert!(told.contains(want), "{path}: {want}\n{told}");
+        assert!(!told.contains(&digits) && !told.contains("abcd"), "{told}");
+    }
+    // Whoever runs no gateway needs none.
+    assert_eq!(case(r#""gone""#).ok(&["--local"]).config.gateway, None);
+    let foreign = with(r#""sessionSecret": "x""#).mistakes(&[]).join("\n");
+    assert!(foreign.contains("sessionKeyFile"), "{foreign}");
+    // A group may read it, and not everybody.
+    for (mode, want) in [(0o400, 0), (0o440, 0), (0o444, 1), (0o602, 1), (0o660, 0)] {
+        let case = case(r#""good""#).file("good", format!("{}\n", digits.to_uppercase()));
+        closed(&case, "good", mode);
+        let resolved = case.ok(&[]);
+        let warnings: Vec<String> = resolved.warnings.iter().map(ToString::to_string).collect();
+        assert_eq!(resolved.config.gateway.clone().unwrap().session_key, Some(SessionKey([0xcd; 32])));
+        assert_eq!(warnings.len(), want, "{mode:o}: {warnings:?}");
+        assert!(
+            warnings
+                .iter()
+                .all(|it| it.contains("which everybody on this machine can read") && it.contains("chmod o-rw "))
+        );
+        assert!(!format!("{:?}{warnings:?}", resolved.config).contains("cdcd"));
+    }
+}
+
+/// Gives a file of a case these rights.
+fn closed(case: &Case, name: &str, mode: u32) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(case.dir.path().join(name), std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
 fn the_gateway_is_shown_without_its_keys() {
     let case = Case::new(&format!(
         r#"{{"gateway": {{
-"listen": "127.0.0.1:0", "hosts": ["h:1", "[::1]"], "maxBody": "1MiB", "apiKeys": [
+"listen": "127.0.0.1:0", "hosts": ["h:1", "[::1]"], "maxBody": "1MiB", "sessionKeyFile": "s", "apiKeys": [
 {{"name": "one", "key": "{KEY}", "servers": ["a"], "tools": {{"deny": ["x"]}}}}, {{"name": "two", "keyFile": "k", "capabilityUrl": true}}]}},
 "mcpServers": {{"a": {{"command": "x"}}}}}}"#
     ));
-    let case = case.no_env().file("k", OTHER);
+    let case = case.no_env().file("k", OTHER).file("s", hex([0xee; 32]));
     let rows = super::validate::shown(&case, &[]);
     for want in [
         r#"gateway.listen = "127.0.0.1:0" from file mcp_config.json:2:1:gateway.listen"#,
@@ -595,6 +653,7 @@ fn the_gateway_is_shown_without_its_keys() {
         r#"gateway.maxBody = "1MiB" from file mcp_config.json:2:53:gateway.maxBody"#,
         r#"gateway.sessionIdle = "1800s" from default -:-:-:-"#,
         r#"gateway.requestsPerSecond = null from default -:-:-:-"#,
+        r#"gateway.sessionKeyFile = "s" from file mcp_config.json:2:72:gateway.sessionKeyFile"#,
         r#"gateway.tls = null from default -:-:-:-"#,
         "a.endpoint = null from default -:-:-:-",
     ] {
@@ -608,7 +667,7 @@ fn the_gateway_is_shown_without_its_keys() {
         {"name": "two", "keyFile": "k", "servers": "all", "tools": {}, "capabilityUrl": true},
     ]);
     assert_eq!(value, want);
-    assert!(!rows.join("").contains("s3cret"), "{rows:?}");
+    assert!(!rows.join("").contains("s3cret") && !rows.join("").contains("eeee"), "{rows:?}");
     for key in keys::GATEWAY {
         assert!(rows.iter().any(|row| row.starts_with(&format!("gateway.{key} = "))), "{key}");
     }
@@ -637,6 +696,8 @@ fn the_schema_and_the_reader_agree_about_the_gateway() {
         (json!({"sse": "yes", "sessionIdle": "5m", "maxSessions": 5, "maxStreams": "5", "maxBody": "1MiB"}), true),
         (json!({"headerTimeout": "10s", "maxConnections": 5, "maxConnectionsPerAddress": null}), true),
         (json!({"maxHeld": 5, "heldTimeout": "10m"}), true),
+        (json!({"sessionKeyFile": null}), true),
+        (json!({"sessionKeyFile": 1}), false),
         (json!({"maxHeld": 0}), false),
         (json!({"heldTimeout": 300}), false),
         (json!({"requestsPerSecond": null}), true),

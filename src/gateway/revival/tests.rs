@@ -8,15 +8,15 @@ use std::task::Poll;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::time::advance;
+use tokio::time::{Instant, advance};
 
 use super::super::tests::{Ask, begin, call, get, initialize, keys, of, piece, post, spec, surviving, whole};
 use super::super::{Gateway, Kept, Survival};
-use crate::config::{GatewaySpec, sha256};
+use crate::config::{GatewaySpec, SessionKey, sha256};
 
 /// A gateway that keeps its sessions in a folder.
 async fn gateway_in(dir: &Path, spec: GatewaySpec) -> Arc<Gateway> {
-    let kept = Kept::open(Some(dir.to_path_buf()), Path::new("/config.json")).await;
+    let kept = Kept::open(Some(dir.to_path_buf()), Path::new("/config.json"), spec.session_key.as_ref()).await;
     surviving(spec, Survival { kept, ..Survival::default() })
 }
 
@@ -92,6 +92,22 @@ async fn what_has_ended_stays_so_in_every_process() {
             assert_eq!(status(gateway, ping(id)).await, 404);
         }
         assert_eq!(gateway.sessions.len(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_nobody_uses_here_may_come_back_from_a_replica_that_has_the_key() {
+    for (session_key, want) in [(None, 404), (Some(SessionKey([1; SessionKey::LENGTH])), 200)] {
+        let dir = tempfile::tempdir().unwrap();
+        let gateway = gateway_in(dir.path(), GatewaySpec { session_key, ..spec() }).await;
+        let id = begin(&gateway, "2025-06-18").await;
+        let late = Instant::now() + Duration::from_secs(61);
+        gateway.sessions.sweep(Duration::from_secs(60), late);
+        assert_eq!(gateway.sessions.len(), 0);
+        gateway.survival.kept.written().await;
+        assert_eq!(status(&gateway, ping(&id)).await, want);
+        assert_eq!(status(&gateway, delete(&id)).await, want);
+        assert_eq!(status(&gateway, ping(&id)).await, 404);
     }
 }
 
