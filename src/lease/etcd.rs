@@ -42,6 +42,8 @@ use crate::words::span;
 const MAX: usize = 32 << 20;
 /// Most agents that one transaction looks at: etcd takes 128 operations.
 const AT_ONCE: usize = 100;
+/// Longest part of an answer that is shown, in characters.
+const MAX_BODY: usize = 120;
 /// Longest name of another daemon that is shown, in characters.
 const MAX_NAME: usize = 64;
 
@@ -226,9 +228,11 @@ impl Etcd {
             Err(_) if status.is_server_error() => {
                 Meaning::Error(EngineError::Unreachable(format!("etcd answers HTTP {}", status.as_u16())))
             }
+            // Some of its own words are no JSON, too.
             Err(_) => Meaning::Error(EngineError::Refused(format!(
-                "it answers HTTP {}, as etcd's JSON gateway does not: check the address, and that etcd is 3.4 or later",
-                status.as_u16()
+                "it answers HTTP {} ({}): check the address, and that it is etcd 3.4 or later",
+                status.as_u16(),
+                bounded(&String::from_utf8_lossy(&body), MAX_BODY)
             ))),
         }
     }

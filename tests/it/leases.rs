@@ -18,7 +18,8 @@ use self::etcd::Etcd;
 use self::fleet::{Endpoint, daemon, shared, taken_over};
 use self::ledger::Ledger;
 use self::networks::{Networks, Place};
-use crate::harness::{Daemon, report, skip, text_of, within};
+use crate::control::put_in_place;
+use crate::harness::{Authority, Daemon, report, skip, text_of, within};
 
 const HERE: &str = "127.0.0.1";
 /// How long leases live, in seconds: the shortest that there is.
@@ -258,6 +259,68 @@ async fn one_daemon_serves_an_agent_and_another_stands_by() {
     taken_over(&endpoint, &agents, stopped).await;
     endpoint.assert_alone();
     assert!(endpoint.call(&agents[0], "echo", json!({"text": "again"})).await.is_some());
+    second.stop().await;
+}
+
+#[tokio::test]
+async fn who_is_reached_by_tls_and_wants_a_certificate_and_a_login_gets_them_and_nobody_sees_the_password() {
+    let authority = Authority::new();
+    authority.sign_client();
+    let Some(etcd) = Etcd::secured(HERE, &authority).await else { return };
+    etcd.demand(("pipe", "s3cret-of-etcd-1"), "/mcp-pipe/").await;
+    let endpoint = Endpoint::at(HERE).await;
+    let agents = agents(1);
+    let mut config = shared(&endpoint, &agents, &etcd.tls_url(), TTL);
+    for (key, value) in [("caFile", "ca.pem"), ("certFile", "client.pem"), ("keyFile", "client.key")] {
+        config["lease"][key] = authority.file(value).to_str().unwrap().into();
+    }
+    (config["lease"]["user"], config["lease"]["password"]) = ("pipe".into(), "s3cret-of-etcd-2".into());
+    let refused = daemon(&config, "refused");
+    let line = refused.wait_for_event("LEASE_ENGINE").await.to_string();
+    assert!(line.contains("invalid user ID or password") && line.contains("no endpoint is dialled"), "{line}");
+    config["lease"]["password"] = "s3cret-of-etcd-1".into();
+    let begun = Instant::now();
+    let first = daemon(&config, "first");
+    taken_over(&endpoint, &agents, begun).await;
+    // Longer than the lease lives: it is renewed.
+    sleep(Duration::from_secs(TTL + 1)).await;
+    endpoint.call(&agents[0], "echo", json!({"text": "renewed"})).await.unwrap();
+    for daemon in [refused, first] {
+        assert!(!daemon.log_text().contains("s3cret-of-etcd"), "{}", daemon.log_text());
+        daemon.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_a_reload_takes_out_is_given_to_a_daemon_that_still_has_it() {
+    let Some(etcd) = Etcd::start(HERE).await else { return };
+    let endpoint = Endpoint::at(HERE).await;
+    let agents = agents(2);
+    let mut config = shared(&endpoint, &agents, &etcd.url(), 60);
+    let begun = Instant::now();
+    let first = daemon(&config, "first");
+    taken_over(&endpoint, &agents, begun).await;
+    let second = daemon(&config, "second");
+    second.wait_for("it stands by", |line| line.to_string().contains("first has the lease of its agent")).await;
+    config["lease"]["node"] = "first".into();
+    config["endpoints"].as_object_mut().unwrap().remove("e0");
+    let reloaded = Instant::now();
+    put_in_place(&first.path().join("mcp_config.json"), &config.to_string());
+    first.signal(Signal::HUP);
+    taken_over(&endpoint, &agents[..1], reloaded).await;
+    endpoint.assert_alone();
+    for agent in &agents {
+        endpoint.call(agent, "echo", json!({"text": "served"})).await.unwrap();
+    }
+    let holders = endpoint.ledger.lock().unwrap().holders();
+    assert!(second.log_text().contains(&format!("\"epoch\":{}", holders[&agents[0]])), "{holders:?}");
+    config["lease"]["ttl"] = "10s".into();
+    put_in_place(&first.path().join("mcp_config.json"), &config.to_string());
+    first.signal(Signal::HUP);
+    first
+        .wait_for("it counts later", |line| line.to_string().contains("lease will count when mcp-pipe is started anew"))
+        .await;
+    first.stop().await;
     second.stop().await;
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use h2::server::SendResponse;
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair};
 use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject as _;
 use tempfile::TempDir;
@@ -59,7 +59,10 @@ impl Authority {
     /// Writes a certificate for a client, and its key.
     pub(crate) fn sign_client(&self) {
         let key = KeyPair::generate().unwrap();
-        let cert = CertificateParams::new(vec!["client".to_owned()]).unwrap().signed_by(&key, &self.issuer).unwrap();
+        let mut params = CertificateParams::new(vec!["client".to_owned()]).unwrap();
+        // etcd takes none with a common name where it wants a login as well.
+        params.distinguished_name = DistinguishedName::new();
+        let cert = params.signed_by(&key, &self.issuer).unwrap();
         std::fs::write(self.file("client.pem"), cert.pem()).unwrap();
         std::fs::write(self.file("client.key"), key.serialize_pem()).unwrap();
     }

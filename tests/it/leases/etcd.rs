@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -12,18 +13,31 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-use crate::harness::{skip, within};
+use crate::harness::{Authority, skip, within};
 
 pub(super) struct Etcd {
     child: Child,
     dir: TempDir,
     host: String,
-    ports: [u16; 2],
+    /// For clients, for other members, and for clients by TLS.
+    ports: [u16; 3],
+    /// The authority, the certificate and its key.
+    tls: Option<[PathBuf; 3]>,
 }
 
 impl Etcd {
     /// Where it is not installed, the test is skipped; with `CI=true` it fails.
     pub(super) async fn start(host: &str) -> Option<Self> {
+        Self::start_with(host, None).await
+    }
+
+    /// The same, which is reached by TLS, too, by whoever shows a certificate of this authority.
+    pub(super) async fn secured(host: &str, authority: &Authority) -> Option<Self> {
+        authority.sign_server("etcd");
+        Self::start_with(host, Some(["ca.pem", "etcd.pem", "etcd.key"].map(|name| authority.file(name)))).await
+    }
+
+    async fn start_with(host: &str, tls: Option<[PathBuf; 3]>) -> Option<Self> {
         let found = Command::new("etcd").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
         if found.is_err() {
             assert!(!std::env::var("CI").is_ok_and(|ci| ci == "true"), "etcd is missing; .ci/run unpacks it");
@@ -32,10 +46,10 @@ impl Etcd {
         }
         // Another program may be given a port before etcd has it.
         for _ in 0..5 {
-            let ports = [0, 0].map(|_| TcpListener::bind((host, 0)).unwrap().local_addr().unwrap().port());
+            let ports = [0, 0, 0].map(|_| TcpListener::bind((host, 0)).unwrap().local_addr().unwrap().port());
             let dir = TempDir::new().unwrap();
-            let child = run(host, ports, &dir);
-            let mut etcd = Etcd { child, dir, host: host.to_owned(), ports };
+            let child = run(host, ports, &dir, tls.as_ref());
+            let mut etcd = Etcd { child, dir, host: host.to_owned(), ports, tls: tls.clone() };
             if within("etcd to answer or to end", etcd.answers()).await {
                 return Some(etcd);
             }
@@ -47,6 +61,10 @@ impl Etcd {
         format!("http://{}:{}", self.host, self.ports[0])
     }
 
+    pub(super) fn tls_url(&self) -> String {
+        format!("https://{}:{}", self.host, self.ports[2])
+    }
+
     pub(super) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -54,7 +72,7 @@ impl Etcd {
 
     /// After [`Etcd::kill`]: with all that it knew.
     pub(super) async fn restart(&mut self) {
-        self.child = run(&self.host, self.ports, &self.dir);
+        self.child = run(&self.host, self.ports, &self.dir, self.tls.as_ref());
         assert!(within("etcd to answer again", self.answers()).await, "etcd does not start again");
     }
 
@@ -77,6 +95,28 @@ impl Etcd {
             )
             .await;
         got["succeeded"] == true
+    }
+
+    /// Has it let nobody in but this user, who may read and write what begins with `prefix`.
+    pub(super) async fn demand(&self, (user, password): (&str, &str), prefix: &str) {
+        let encoded = |text: &str| base64::prelude::BASE64_STANDARD.encode(text);
+        let end = format!("{}0", prefix.strip_suffix('/').unwrap());
+        for (path, body) in [
+            ("role/add", json!({"name": "ours"})),
+            (
+                "role/grant",
+                json!({"name": "ours", "perm": {"permType": "READWRITE", "key": encoded(prefix), "range_end": encoded(&end)}}),
+            ),
+            ("user/add", json!({"name": user, "password": password})),
+            ("user/grant", json!({"user": user, "role": "ours"})),
+            ("role/add", json!({"name": "root"})),
+            ("user/add", json!({"name": "root", "password": "of the test"})),
+            ("user/grant", json!({"user": "root", "role": "root"})),
+            ("enable", json!({})),
+        ] {
+            let said = self.ask(&format!("auth/{path}"), &body).await;
+            assert!(said["error"].is_null(), "{path}: {said}");
+        }
     }
 
     async fn ask(&self, path: &str, body: &Value) -> Value {
@@ -118,12 +158,19 @@ impl Drop for Etcd {
     }
 }
 
-fn run(host: &str, [client, peer]: [u16; 2], dir: &TempDir) -> Child {
-    let (client, peer) = (format!("http://{host}:{client}"), format!("http://{host}:{peer}"));
+fn run(host: &str, [client, peer, by_tls]: [u16; 3], dir: &TempDir, tls: Option<&[PathBuf; 3]>) -> Child {
+    let (mut client, peer) = (format!("http://{host}:{client}"), format!("http://{host}:{peer}"));
+    let mut secured = Vec::new();
+    if let Some([ca, cert, key]) = tls {
+        client += &format!(",https://{host}:{by_tls}");
+        secured.extend(["--trusted-ca-file".as_ref(), ca.as_os_str(), "--cert-file".as_ref(), cert.as_os_str()]);
+        secured.extend(["--key-file".as_ref(), key.as_os_str(), "--client-cert-auth".as_ref()]);
+    }
     let mut command = Command::new("etcd");
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).arg("--data-dir").arg(dir.path().join("data"));
     command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
     command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
+    command.args(secured);
     command.args(["--initial-cluster", &format!("default={peer}"), "--log-level", "error"]);
     // Of one member: it need not wait long for the votes of others.
     command.args(["--heartbeat-interval", "50", "--election-timeout", "500"]);
