@@ -7,15 +7,18 @@ mod ledger;
 mod networks;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 use self::etcd::Etcd;
-use self::fleet::{Endpoint, daemon, shared, taken_over};
+use self::fleet::{Endpoint, Outcome, daemon, shared, taken_over};
 use self::ledger::Ledger;
 use self::networks::{Networks, Place};
 use crate::control::put_in_place;
@@ -208,6 +211,41 @@ impl Fleet {
     }
 }
 
+/// Calls of robots, one after the other for each agent, until they are told to end.
+struct Load {
+    end: CancellationToken,
+    robots: JoinSet<(usize, usize)>,
+}
+
+fn robots(endpoint: &Arc<Endpoint>, agents: &[String]) -> Load {
+    let (end, mut robots) = (CancellationToken::new(), JoinSet::new());
+    for agent in agents.iter().cloned() {
+        let (endpoint, end) = (endpoint.clone(), end.clone());
+        robots.spawn(async move {
+            let (mut answered, mut crossed) = (0, 0);
+            while !end.is_cancelled() {
+                match endpoint.attempt(&agent, "echo", json!({"text": "robot"})).await {
+                    // While it stops a daemon refuses what is new, which is an answer as well.
+                    Outcome::Answer(_) => answered += 1,
+                    Outcome::Cut => crossed += 1,
+                    Outcome::Unsent => sleep(Duration::from_millis(5)).await,
+                }
+            }
+            (answered, crossed)
+        });
+    }
+    Load { end, robots }
+}
+
+impl Load {
+    /// How many calls were answered, and how many crossed the end of a connection.
+    async fn end(self) -> (usize, usize) {
+        self.end.cancel();
+        let all = self.robots.join_all().await;
+        all.into_iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+    }
+}
+
 /// A holder that does not close when its lease ends, by the same etcd and the same ledger: that is noticed.
 async fn unfenced_is_caught(etcd: &Etcd, endpoint: &Endpoint) {
     let agent = "agent-unfenced-of-a-test";
@@ -357,13 +395,15 @@ async fn thirty_endpoints_are_spread_evenly_and_only_those_of_a_dead_daemon_move
 #[tokio::test]
 async fn no_call_is_lost_by_stopping_daemons_in_turn_and_a_kill_costs_what_is_under_way() {
     let Some(etcd) = Etcd::start(HERE).await else { return };
-    let endpoint = Endpoint::at(HERE).await;
+    let endpoint = Arc::new(Endpoint::at(HERE).await);
     let agents = agents(3);
     let config = shared(&endpoint, &agents, &etcd.url(), TTL);
     let begun = Instant::now();
     let mut fleet = Fleet { networks: None, config, daemons: BTreeMap::new() };
     ["a", "b", "c"].into_iter().for_each(|node| fleet.start(node));
     taken_over(&endpoint, &agents, begun).await;
+    // Robots that call without a pause. What one of them sends while the close frame is on its way to it, nobody can answer.
+    let load = robots(&endpoint, &agents);
     for node in ["a", "b", "c"] {
         // Calls are under way on each agent while its daemon stops.
         let calls = agents.iter().map(|agent| endpoint.call(agent, "sleep", json!({"ms": 400})));
@@ -386,6 +426,11 @@ async fn no_call_is_lost_by_stopping_daemons_in_turn_and_a_kill_costs_what_is_un
         fleet.renew(node);
         endpoint.assert_alone();
     }
+    let (answered, crossed) = load.end().await;
+    assert!(answered > 100, "{answered} calls were answered");
+    report(&format!(
+        "three daemons stopped in turn: {answered} calls answered, {crossed} sent while a close frame came"
+    ));
     let victim = fleet.holder_of(&endpoint, &agents[0]).await;
     let had = fleet.had_by(&endpoint, &victim).await;
     let calls =

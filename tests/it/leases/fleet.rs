@@ -1,18 +1,28 @@
 //! An endpoint that many agents have, which notes who comes when, and daemons that share these by leases.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::ledger::Ledger;
 use crate::harness::{Conn, Daemon, Setup, fixture, upgrade, within};
 
 /// What a robot wants of an agent: a tool with its arguments, and where the answer goes; `None`: the connection ended before.
-pub(super) type Call = (String, Value, tokio::sync::oneshot::Sender<Option<Value>>);
+pub(super) type Call = (String, Value, oneshot::Sender<Option<Value>>);
+
+/// What became of a call.
+pub(super) enum Outcome {
+    Answer(Value),
+    /// It was sent, and the connection ended before the answer.
+    Cut,
+    /// There was no connection any more.
+    Unsent,
+}
 
 /// The endpoint of all agents: `?token=AGENT`.
 pub(super) struct Endpoint {
@@ -21,7 +31,7 @@ pub(super) struct Endpoint {
     /// Changes whenever a connection begins or ends.
     changes: watch::Receiver<u64>,
     /// Where calls go, by agent: to the newest connection.
-    calls: Arc<Mutex<std::collections::BTreeMap<String, mpsc::UnboundedSender<Call>>>>,
+    calls: Arc<Mutex<BTreeMap<String, mpsc::UnboundedSender<Call>>>>,
     task: JoinHandle<()>,
 }
 
@@ -57,10 +67,22 @@ impl Endpoint {
 
     /// Calls a tool of an agent on its newest connection. `None`: there is none, or it ended before the answer.
     pub(super) async fn call(&self, agent: &str, tool: &str, arguments: Value) -> Option<Value> {
-        let (done, answer) = tokio::sync::oneshot::channel();
-        let calls = self.calls.lock().unwrap().get(agent)?.clone();
-        calls.send((tool.to_owned(), arguments, done)).ok()?;
-        within("an answer, or the end of the connection", answer).await.ok()?
+        match self.attempt(agent, tool, arguments).await {
+            Outcome::Answer(answer) => Some(answer),
+            Outcome::Cut | Outcome::Unsent => None,
+        }
+    }
+
+    /// The same, where it matters whether the call was sent.
+    pub(super) async fn attempt(&self, agent: &str, tool: &str, arguments: Value) -> Outcome {
+        let (done, answer) = oneshot::channel();
+        let calls = self.calls.lock().unwrap().get(agent).cloned();
+        let sent = calls.is_some_and(|calls| calls.send((tool.to_owned(), arguments, done)).is_ok());
+        match within("an answer, or the end of the connection", answer).await {
+            Ok(Some(answer)) => Outcome::Answer(answer),
+            Ok(None) if sent => Outcome::Cut,
+            Ok(None) | Err(_) => Outcome::Unsent,
+        }
     }
 
     /// Asserts that no two daemons have had an agent at the same time.
@@ -81,7 +103,7 @@ async fn accept(
     listener: TcpListener,
     ledger: Arc<Mutex<Ledger>>,
     tell: watch::Sender<u64>,
-    calls: Arc<Mutex<std::collections::BTreeMap<String, mpsc::UnboundedSender<Call>>>>,
+    calls: Arc<Mutex<BTreeMap<String, mpsc::UnboundedSender<Call>>>>,
 ) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
@@ -119,24 +141,27 @@ async fn serve(conn: &mut Conn, mut calls: mpsc::UnboundedReceiver<Call>) {
             return;
         }
     }
-    let mut waiting = std::collections::BTreeMap::new();
+    let mut waiting: BTreeMap<u64, oneshot::Sender<Option<Value>>> = BTreeMap::new();
     for id in 1_u64.. {
         tokio::select! {
             frame = conn.next_ever() => {
-                let Ok(frame) = frame else { return };
+                let Ok(frame) = frame else { break };
                 if let Some(done) = frame["id"].as_u64().and_then(|id| waiting.remove(&id)) {
-                    let done: tokio::sync::oneshot::Sender<Option<Value>> = done;
                     let _nobody_waits = done.send(Some(frame));
                 }
             }
             Some((tool, arguments, done)) = calls.recv() => {
                 let params = json!({"name": tool, "arguments": arguments});
-                waiting.insert(id, done);
-                if conn.try_send(json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params})).await.is_err() {
-                    return;
+                let call = json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params});
+                if conn.try_send(call).await.is_err() {
+                    break;
                 }
+                waiting.insert(id, done);
             }
         }
+    }
+    for done in waiting.into_values() {
+        let _nobody_waits = done.send(None);
     }
 }
 
