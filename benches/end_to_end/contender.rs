@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use tokio_tungstenite::tungstenite::accept_with_config;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
+use crate::echo::Trouble;
 use crate::exchange::Exchange;
 use crate::{echo, pump};
 
@@ -85,6 +86,11 @@ impl Bench {
     pub(crate) fn servers(&self, count: usize) -> Map<String, Value> {
         let server = |n: usize| json!({"command": self.echo, "args": [echo::FLAG, n.to_string()]});
         (0..count).map(|n| (format!("s{n}"), server(n))).collect()
+    }
+
+    /// The entry of one that gets into trouble at each call.
+    pub(crate) fn troubled(&self, trouble: Trouble) -> Value {
+        json!({"command": self.echo, "args": [echo::FLAG, "bad", format!("{trouble:?}")]})
     }
 
     /// mcp-pipe with this config, once it has dialled so often. Nothing is said yet.

@@ -1,6 +1,7 @@
 //! The cheapest MCP server: the same id and the same text back. All contenders get it as their child.
 
-use std::io::{Read, Write, stdin, stdout};
+use std::io::{Read, Write, stderr, stdin, stdout};
+use std::time::Duration;
 
 use memchr::memmem;
 use serde_json::json;
@@ -33,9 +34,44 @@ fn tools(which: &str) -> String {
     json!((0..TOOLS).map(tool).collect::<Vec<_>>()).to_string()
 }
 
-/// Arguments: what distinguishes it from other such servers, or none.
+/// What a server does at each call besides answering it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// It does not answer.
+    Hangs,
+    /// It ends.
+    Crashes,
+    /// It writes a thousand lines to stderr first.
+    Floods,
+    /// It takes 4 MiB more of memory first.
+    Eats,
+    /// It takes its time.
+    Dawdles,
+}
+
+impl Trouble {
+    const ALL: [Trouble; 5] = [Trouble::Hangs, Trouble::Crashes, Trouble::Floods, Trouble::Eats, Trouble::Dawdles];
+
+    /// Returns whether the call is answered.
+    fn at_a_call(self, kept: &mut Vec<Vec<u8>>) -> bool {
+        match self {
+            Trouble::Hangs => return false,
+            Trouble::Crashes => std::process::exit(1),
+            Trouble::Floods => {
+                stderr().write_all("a line of what goes on in this server\n".repeat(1000).as_bytes()).unwrap()
+            }
+            Trouble::Eats => kept.push(vec![1; 4 << 20]),
+            Trouble::Dawdles => std::thread::sleep(Duration::from_millis(900)),
+        }
+        true
+    }
+}
+
+/// Arguments: what distinguishes it from other such servers, or none; and its trouble, if it has any.
 pub(crate) fn main(args: &[String]) {
     let tools = tools(args.first().map_or("", |which| which));
+    let named = |trouble: &Trouble| args.get(1).is_some_and(|arg| *arg == format!("{trouble:?}"));
+    let (trouble, mut kept) = (Trouble::ALL.into_iter().find(named), Vec::new());
     let (mut stdin, mut stdout) = (stdin().lock(), stdout().lock());
     let (mut input, mut used, mut output) = (vec![0; 64 * 1024], 0, Vec::new());
     loop {
@@ -47,7 +83,9 @@ pub(crate) fn main(args: &[String]) {
         let complete = memchr::memrchr(b'\n', &input[used..used + read]).map_or(0, |at| used + at + 1);
         used += read;
         for line in input[..complete].split_inclusive(|b| *b == b'\n') {
-            answer(line, &tools, &mut output);
+            if memmem::find(line, TEXT).is_none() || trouble.is_none_or(|trouble| trouble.at_a_call(&mut kept)) {
+                answer(line, &tools, &mut output);
+            }
         }
         stdout.write_all(&output).unwrap();
         stdout.flush().unwrap();

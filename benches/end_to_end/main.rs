@@ -6,6 +6,7 @@
 //! cargo bench --bench end_to_end -- --bin PATH      # another build of mcp-pipe
 //! cargo bench --bench end_to_end -- merged          # the second table only
 //! cargo bench --bench end_to_end -- remote          # the third one only
+//! cargo bench --bench end_to_end -- siblings        # a healthy server beside one in trouble; only where it is named
 //! ```
 //!
 //! Beside it, taking turns within each round: the same child by a bare pipe, which is what the job costs without any
@@ -30,6 +31,7 @@ mod process;
 mod pump;
 mod remote;
 mod report;
+mod siblings;
 mod speed;
 mod spread;
 
@@ -58,11 +60,13 @@ fn main() {
     // What cargo passes when it measures and not when it tests.
     let plan = if args.iter().any(|a| a == "--bench") && !args.iter().any(|a| a == "--test") { WHOLE } else { SMOKE };
 
-    let pinned = process::pin();
+    // What is in trouble uses a CPU of its own, where there is one.
+    let of_siblings = args.iter().any(|arg| arg == "siblings");
+    let pinned = !of_siblings && process::pin();
     let bench = contender::Bench::new(binary);
     let mut tables = Vec::new();
     let wants = |table: &str| {
-        let named = ["merged", "remote"].into_iter().find(|name| args.iter().any(|arg| arg == name));
+        let named = ["merged", "remote", "siblings"].into_iter().find(|name| args.iter().any(|arg| arg == name));
         named.is_none_or(|name| name == table)
     };
     if wants("program") {
@@ -77,6 +81,9 @@ fn main() {
     }
     if wants("remote") {
         tables.push(remote::measure(&bench, &plan));
+    }
+    if of_siblings || plan.rounds == SMOKE.rounds {
+        tables.push(siblings::measure(&bench, &plan));
     }
     report::print(&tables, plan.rounds, pinned);
     if let Some(file) = value("--json") {

@@ -135,6 +135,20 @@ mod tests {
     }
 
     #[test]
+    fn who_stands_by_is_ready_and_waits_for_nothing() {
+        let status = Status::default();
+        let a = status.add_server("a");
+        let kitchen = link(&status, &[&a]);
+        status.set_lease_node("attic");
+        kitchen.state(LinkState::Standby("garage has the lease of its agent".into()));
+        let ready = |words: &str| Readiness { is_ready: true, words: words.into() };
+        assert_eq!(Readiness::of(&status.read(), true), ready("ok"));
+        assert!(is_started(&status.read(), false), "its servers are started when the lease comes");
+        kitchen.state(LinkState::Resting);
+        assert!(!Readiness::of(&status.read(), true).is_ready, "the lease is there, and nothing serves yet");
+    }
+
+    #[test]
     fn nothing_is_waited_for_where_there_is_no_server() {
         assert_eq!(Readiness::of(&Overview::default(), true), Readiness { is_ready: true, words: "ok".into() });
     }

@@ -627,6 +627,7 @@ fn seconds(time: Duration) -> f64 {
 mod tests {
     use super::*;
     use crate::control::figures::ToolPlaces;
+    use crate::control::health::{PipeStatus, pipes};
     use crate::control::journal::{LinkEnd, LinkNews, ServerNews, Then};
     use crate::control::picture::Picture;
     use crate::control::status::tests::link;
@@ -923,6 +924,27 @@ mod tests {
             "{}",
             rig.words()
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_stands_by_is_well_until_its_lease_cannot_be_kept() {
+        let rig = Rig::new(["a"], &[&["a"]]);
+        rig.status.set_lease_node("attic");
+        rig.links[0].write(&Names::from_iter([]), LinkNews::Standby("garage has the lease of its agent"));
+        tokio::time::advance(MIN).await;
+        assert!(rig.report(None).unwrap().is_well() && rig.causes().is_empty(), "{}", rig.words());
+        let words = rig.words();
+        assert!(words.contains(": standby for 2 min: garage has the lease of its agent; serves a\n"), "{words}");
+        assert!(
+            words.contains("shares its endpoints by leases, as attic\n") && words.contains(wording::HELD_BACK),
+            "{words}"
+        );
+        assert!(pipes(&rig.status.read()).iter().all(PipeStatus::is_well));
+        rig.status.set_lease_trouble(Some("etcd says: permission denied".into()));
+        assert!(!rig.report(None).unwrap().is_well());
+        assert_eq!(rig.causes(), ["lease-unkept "]);
+        rig.status.set_lease_trouble(None);
+        assert!(rig.report(None).unwrap().is_well());
     }
 
     #[tokio::test(start_paused = true)]

@@ -219,8 +219,8 @@ struct Load {
 
 fn robots(endpoint: &Arc<Endpoint>, agents: &[String]) -> Load {
     let (end, mut robots) = (CancellationToken::new(), JoinSet::new());
-    for agent in agents.iter().cloned() {
-        let (endpoint, end) = (endpoint.clone(), end.clone());
+    for agent in agents {
+        let (endpoint, end, agent) = (endpoint.clone(), end.clone(), agent.clone());
         robots.spawn(async move {
             let (mut answered, mut crossed) = (0, 0);
             while !end.is_cancelled() {
