@@ -90,7 +90,9 @@ impl Roll {
             entry.rank = ranks.get(agent).copied().unwrap_or_default();
             let Seat::Waiting { free, .. } = &mut entry.seat else { continue };
             *free = is_free.then(|| free.unwrap_or(now));
-            let seen = Standing::Standby(holder.filter(|_| !is_free).map(|holder| holder.node.clone()));
+            // Without a lease of ours what we see may be old: it may even be we who have it there.
+            let told = holder.filter(|_| us.is_some() && !is_free);
+            let seen = Standing::Standby(told.map(|holder| holder.node.clone()));
             for rider in &entry.riders {
                 rider.tell.send_if_modified(|told| {
                     matches!(told, Standing::Standby(_)) && std::mem::replace(told, seen.clone()) != seen

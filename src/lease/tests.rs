@@ -11,7 +11,8 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::engine::{Engine, EngineError, Holder, LeaseId, Release, Renewed, View};
-use super::keeper::Keeper;
+use super::keeper::{Ask, Keeper};
+use super::roll::Roll;
 use super::{Epoch, Leases, Standing};
 use crate::config::Standby;
 use crate::control::status::Status;
@@ -358,4 +359,38 @@ async fn who_stops_hands_over_at_once_and_an_agent_that_is_taken_away_is_closed(
     }
     sleep(TTL / 3 + Duration::from_millis(20)).await;
     assert!(world.lock().unwrap().open.is_empty(), "the next renewal has told");
+}
+
+#[test]
+fn who_has_an_agent_is_told_only_by_whoever_has_a_lease() {
+    let (agent, us, kitchen) = (LeaseKey::made_up(1), LeaseId(1), LeaseId(2));
+    let (mut roll, (tell, told)) = (Roll::default(), watch::channel(Standing::Standby(None)));
+    roll.want(agent, 1, tell);
+    let mut view = View::default();
+    view.agents.insert(agent, Holder { lease: kitchen, node: "kitchen".into() });
+    let now = Duration::from_secs(1);
+    roll.see(&view, Some(us), now);
+    assert_eq!(*told.borrow(), Standing::Standby(Some("kitchen".into())));
+    // Ours has ended, and what was seen last says what was.
+    view.agents.insert(agent, Holder { lease: us, node: "us".into() });
+    roll.see(&view, None, now);
+    assert_eq!(*told.borrow(), Standing::Standby(None));
+}
+
+#[tokio::test]
+async fn what_is_lost_before_anybody_heard_that_it_was_held_is_asked_for_anew() {
+    let (asks, mut asked) = mpsc::unbounded_channel();
+    let mut place = Leases { asks, standby: Standby::Cold }.want(LeaseKey::made_up(1));
+    let Some(Ask::Want { number: first, tell, .. }) = asked.recv().await else { panic!("it is wanted") };
+    tell.send_replace(Standing::Held(7));
+    tell.send_replace(Standing::Lost);
+    assert_eq!(place.standing(), Standing::Standby(None));
+    let Some(Ask::Want { number: second, tell, .. }) = asked.recv().await else { panic!("it is wanted again") };
+    assert!(matches!(asked.recv().await, Some(Ask::Leave { number, .. }) if number == first && number != second));
+    // Whoever has heard that it is held hears that it is lost.
+    tell.send_replace(Standing::Held(8));
+    assert_eq!(place.standing(), Standing::Held(8));
+    tell.send_replace(Standing::Lost);
+    place.lost().await;
+    assert!(asked.try_recv().is_err(), "the place is given up by whoever has closed");
 }
