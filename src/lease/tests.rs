@@ -52,6 +52,8 @@ struct Way {
     cut: bool,
     /// What is asked is done, and the answer does not arrive.
     deaf: bool,
+    /// What is asked is done, but to say what others hold.
+    blind: bool,
     takes: Duration,
 }
 
@@ -150,6 +152,9 @@ impl Engine for Fake {
 
     async fn watch(&self, view: watch::Sender<Option<View>>) -> EngineError {
         loop {
+            if self.way.lock().unwrap().blind {
+                return EngineError::Refused("permission denied".to_owned());
+            }
             match self.ask(|world| Ok(world.view.clone())).await {
                 Ok(now) => view.send_if_modified(|seen| seen.replace(now.clone()).is_none_or(|before| before != now)),
                 Err(error) => return error,
@@ -165,6 +170,7 @@ struct Daemon {
     fake: Fake,
     drain: CancellationToken,
     leases: Leases,
+    status: Status,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -175,7 +181,9 @@ impl Daemon {
         let fake = Fake { world: world.clone(), way, node: format!("node-{number}").into() };
         let (asks, asked) = mpsc::unbounded_channel();
         let (leases, drain) = (Leases { asks, standby: Standby::Cold }, CancellationToken::new());
-        let keeper = Keeper::new(fake.clone(), TTL, Guard::none(), Status::default());
+        let status = Status::default();
+        status.set_lease_node(&fake.node);
+        let keeper = Keeper::new(fake.clone(), TTL, Guard::none(), status.clone());
         let mut tasks = vec![tokio::spawn(keeper.run(asked, drain.clone()))];
         for agent in agents.iter().copied() {
             let (leases, world, drain) = (leases.clone(), world.clone(), drain.clone());
@@ -201,7 +209,7 @@ impl Daemon {
                 }
             }));
         }
-        Daemon { number, fake, drain, leases, tasks }
+        Daemon { number, fake, drain, leases, status, tasks }
     }
 
     /// It is gone at once, with all its connections.
@@ -260,10 +268,10 @@ async fn play(faults: Vec<(Fault, usize, u64)>, closing: u64) {
         let set = |daemon: &Daemon, way: Way| *daemon.fake.way.lock().unwrap() = way;
         let usual = Duration::from_millis(4);
         match fault {
-            Fault::Cut => set(daemon, Way { cut: true, deaf: false, takes: usual }),
-            Fault::Deaf => set(daemon, Way { cut: false, deaf: true, takes: usual }),
-            Fault::Slow(ms) => set(daemon, Way { cut: false, deaf: false, takes: Duration::from_millis(ms.into()) }),
-            Fault::Heal => set(daemon, Way { cut: false, deaf: false, takes: usual }),
+            Fault::Cut => set(daemon, Way { cut: true, takes: usual, ..Way::default() }),
+            Fault::Deaf => set(daemon, Way { deaf: true, takes: usual, ..Way::default() }),
+            Fault::Slow(ms) => set(daemon, Way { takes: Duration::from_millis(ms.into()), ..Way::default() }),
+            Fault::Heal => set(daemon, Way { takes: usual, ..Way::default() }),
             Fault::Kill | Fault::Stop => {
                 if matches!(fault, Fault::Kill) {
                     daemon.kill();
@@ -357,8 +365,30 @@ async fn who_stops_hands_over_at_once_and_an_agent_that_is_taken_away_is_closed(
         world.epochs.insert(agent, revision);
         world.view.agents.insert(agent, holder);
     }
-    sleep(TTL / 3 + Duration::from_millis(20)).await;
-    assert!(world.lock().unwrap().open.is_empty(), "the next renewal has told");
+    sleep(Duration::from_millis(100)).await;
+    assert!(world.lock().unwrap().open.is_empty(), "a renewal at once has told");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_may_not_see_what_others_hold_says_why_it_takes_nothing() {
+    let (world, agent) = (Arc::<Mutex<World>>::default(), LeaseKey::made_up(1));
+    let daemon = Daemon::start(0, &world, &[agent], Duration::ZERO);
+    let trouble = || daemon.status.read().lease.clone().unwrap().trouble;
+    let see = |is_blind| daemon.fake.way.lock().unwrap().blind = is_blind;
+    see(true);
+    sleep(3 * TTL).await;
+    assert_eq!(trouble().as_deref(), Some("permission denied"), "its renewals do not hide that");
+    assert!(world.lock().unwrap().open.is_empty());
+    see(false);
+    taken(&world, agent, 9).await;
+    assert_eq!(trouble(), None);
+    see(true);
+    sleep(TTL).await;
+    assert_eq!(trouble().as_deref(), Some("permission denied"), "also where something was seen before");
+    see(false);
+    sleep(TTL).await;
+    assert_eq!(trouble(), None);
+    assert_eq!(world.lock().unwrap().open[&agent], 0, "what is held stays");
 }
 
 #[test]
