@@ -36,6 +36,7 @@ mod misnamed;
 mod missing;
 mod named;
 pub(crate) mod options;
+mod pem;
 mod policy;
 mod reach;
 mod reader;

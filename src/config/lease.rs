@@ -19,7 +19,7 @@ use jsonc_parser::ast::Value;
 use super::context::Context;
 use super::keys::{self, Place as Where};
 use super::reader::{Located, Reader};
-use super::{TlsSpec, defaults, remote, units};
+use super::{TlsSpec, defaults, pem, units};
 use crate::endpoint::RemoteUrl;
 use crate::error::Code;
 use crate::secrecy::Secret;
@@ -134,8 +134,8 @@ pub(crate) fn of(ctx: &mut Context<'_>, entry: Option<&LeaseEntry>) -> Option<Le
     let prefix = prefix(ctx, entry.prefix.as_ref());
     let node = entry.node.as_ref().map(|text| name(ctx, text));
     let login = login(ctx, entry);
-    let identity = remote::identity(ctx, entry.cert_file.as_ref(), entry.key_file.as_ref());
-    let ca_file = entry.ca_file.as_ref().and_then(|text| remote::path(ctx, text));
+    let identity = pem::identity(ctx, entry.cert_file.as_ref(), entry.key_file.as_ref());
+    let ca_file = entry.ca_file.as_ref().and_then(|text| pem::path(ctx, text));
     let etcd = etcd.into_iter().collect::<Option<Vec<_>>>().filter(|etcd| !etcd.is_empty())?;
     if let (Some(open), Some(text)) = (etcd.iter().find(|url| !url.is_confidential()), &entry.password) {
         let what = format!("would be sent to {open} without TLS, for whoever is on the way to read");

@@ -184,7 +184,8 @@ impl Etcd {
         headers.insert(ACCEPT, JSON);
         headers.insert(CONTENT_TYPE, JSON);
         headers.insert(USER_AGENT, OURS);
-        if let Some(token) = token.and_then(|token| HeaderValue::from_str(token.reveal()).ok()) {
+        if let Some(mut token) = token.and_then(|token| HeaderValue::from_str(token.reveal()).ok()) {
+            token.set_sensitive(true);
             headers.insert(AUTHORIZATION, token);
         }
         let url = url.join(&format!("/v3/{path}")).map_err(|error| EngineError::Refused(format!("{url} {error}")))?;
