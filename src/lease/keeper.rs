@@ -68,6 +68,8 @@ pub(super) struct Keeper<E> {
     trouble: Option<String>,
     /// Why it can't be seen at present what others hold: no agent is taken without that.
     blind: Option<String>,
+    /// Why an agent that is free was not got when it was last asked for.
+    denied: Option<String>,
     finish: Option<oneshot::Sender<()>>,
 }
 
@@ -122,6 +124,7 @@ impl<E: Engine> Keeper<E> {
             guarded: None,
             trouble: None,
             blind: None,
+            denied: None,
             finish: None,
         }
     }
@@ -239,6 +242,9 @@ impl<E: Engine> Keeper<E> {
             && now + EARLY >= term.end
         {
             self.give_up(term.lease, "it could not be renewed in time", now);
+        }
+        if self.denied.is_some() && !self.roll.is_short() {
+            self.is_denied(None);
         }
         let mut next = far;
         match &mut self.session {
@@ -393,9 +399,13 @@ impl<E: Engine> Keeper<E> {
             },
             Done::Acquired { lease, agent, result } if self.lease() == Some(lease) => {
                 let epoch = match result {
-                    Ok(epoch) => epoch,
+                    Ok(epoch) => {
+                        self.is_denied(None);
+                        epoch
+                    }
                     Err(error) => {
                         debug!(event = "LEASE_ENGINE", %agent, "an agent was asked for, and {error}");
+                        self.is_denied((error != EngineError::Over).then(|| error.to_string()));
                         None
                     }
                 };
@@ -445,8 +455,21 @@ impl<E: Engine> Keeper<E> {
         }
     }
 
+    /// A free agent is not got; `None`: one was, or nobody wants one any more.
+    fn is_denied(&mut self, why: Option<String>) {
+        if self.denied == why {
+            return;
+        }
+        if let Some(why) = &why {
+            warn!(event = "LEASE_ENGINE", "an agent that is free can't be got: {why}");
+        }
+        self.denied = why;
+        self.tell_trouble();
+    }
+
     fn tell_trouble(&self) {
-        self.status.set_lease_trouble(self.trouble.clone().or_else(|| self.blind.clone()));
+        let trouble = [&self.trouble, &self.blind, &self.denied].into_iter().flatten().next();
+        self.status.set_lease_trouble(trouble.cloned());
     }
 
     /// It does not. `left`: how long until connections are closed.

@@ -118,6 +118,12 @@ impl Roll {
         self.entries.values().filter_map(|entry| entry.due(begin)).min()
     }
 
+    /// Whether an agent is wanted that nobody has, as far as we see.
+    pub(super) fn is_short(&self) -> bool {
+        let is_free = |seat| matches!(seat, Seat::Asking | Seat::Waiting { free: Some(_), .. });
+        self.entries.values().any(|entry| !entry.riders.is_empty() && is_free(entry.seat))
+    }
+
     /// The engine has answered. `epoch`: since when an agent is ours, if it is.
     pub(super) fn answered(&mut self, agent: LeaseKey, epoch: Option<Epoch>, now: Moment) {
         let Some(entry) = self.entries.get_mut(&agent).filter(|entry| entry.seat == Seat::Asking) else { return };

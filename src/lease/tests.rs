@@ -54,6 +54,8 @@ struct Way {
     deaf: bool,
     /// What is asked is done, but to say what others hold.
     blind: bool,
+    /// The same, but to give agents away.
+    full: bool,
     takes: Duration,
 }
 
@@ -85,8 +87,11 @@ impl Fake {
 
 impl Engine for Fake {
     async fn acquire(&self, lease: LeaseId, agent: LeaseKey) -> Result<Option<Epoch>, EngineError> {
-        let node = self.node.clone();
+        let (node, way) = (self.node.clone(), *self.way.lock().unwrap());
         self.ask(|world| {
+            if way.full {
+                return Err(EngineError::Unreachable("database space exceeded".to_owned()));
+            }
             if !world.leases.contains_key(&lease) {
                 return Err(EngineError::Over);
             }
@@ -389,6 +394,24 @@ async fn who_may_not_see_what_others_hold_says_why_it_takes_nothing() {
     sleep(TTL).await;
     assert_eq!(trouble(), None);
     assert_eq!(world.lock().unwrap().open[&agent], 0, "what is held stays");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_get_what_is_free_says_why_until_it_has_it_or_another_one_has() {
+    let (world, agent) = (Arc::<Mutex<World>>::default(), LeaseKey::made_up(1));
+    let first = Daemon::start(0, &world, &[agent], Duration::ZERO);
+    let trouble = |daemon: &Daemon| daemon.status.read().lease.clone().unwrap().trouble;
+    let fill = |daemon: &Daemon, full| daemon.fake.way.lock().unwrap().full = full;
+    fill(&first, true);
+    sleep(2 * TTL).await;
+    assert_eq!(trouble(&first).as_deref(), Some("database space exceeded"));
+    let second = Daemon::start(1, &world, &[agent], Duration::ZERO);
+    taken(&world, agent, 0).await;
+    sleep(TTL).await;
+    assert_eq!((trouble(&first), trouble(&second)), (None, None), "it is not free any more");
+    fill(&second, true);
+    sleep(TTL).await;
+    assert_eq!(trouble(&second), None, "what it has it need not get");
 }
 
 #[test]
