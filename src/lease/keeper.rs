@@ -472,7 +472,7 @@ impl<E: Engine> Keeper<E> {
         self.status.set_lease_trouble(trouble.cloned());
     }
 
-    /// It does not. `left`: how long until connections are closed.
+    /// The lease can't be kept. `left`: how long until connections are closed.
     fn is_troubled(&mut self, error: &EngineError, left: Option<Duration>) {
         let why = error.to_string();
         if self.trouble.as_ref() == Some(&why) {
