@@ -192,6 +192,7 @@ impl Doctor<'_> {
         }
         if let Running::One(examined) = &running {
             facts.daemon = Some(examined.report.who());
+            checks.extend(servers::lease(&examined.report));
         }
         let Some(config) = &self.config else {
             checks.push(network::clock_of(&[], newest, SystemTime::now()));

@@ -305,8 +305,8 @@ pub(crate) async fn at_local_endpoint<T>(
 ) -> Result<T, InspectError> {
     // Nothing is taken from memory: a person who looks at a server wants to see what it says now.
     config.cache_dir = None;
-    // No endpoint but our own is dialled, and nobody else is let in.
-    (config.local, config.gateway, config.admin) = (true, None, None);
+    // No endpoint but our own is dialled, which no other daemon has, and nobody else is let in.
+    (config.local, config.lease, config.gateway, config.admin) = (true, None, None, None);
     config.endpoints.clear();
     // What is still under way at the end nobody waits for: its answer would come too late for the result.
     config.drain_timeout = Duration::ZERO;

@@ -104,13 +104,7 @@ impl Leases {
 
     /// Asks for an agent.
     pub(crate) fn want(&self, agent: LeaseKey) -> Place {
-        use std::sync::atomic::{AtomicU64, Ordering};
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let (tell, standing) = watch::channel(Standing::Standby(None));
-        // A keeper that has ended tells nothing any more, and nothing is held.
-        let _ended = self.asks.send(Ask::Want { agent, number, tell });
-        Place { agent, number, standing, asks: self.asks.clone() }
+        Place::of(agent, self.asks.clone())
     }
 
     /// Gives back all that is held, and ends the keeper. Every place should have been given up. Bounded.
@@ -124,6 +118,16 @@ impl Leases {
 }
 
 impl Place {
+    fn of(agent: LeaseKey, asks: mpsc::UnboundedSender<Ask>) -> Self {
+        use std::sync::atomic::{AtomicU64, Ordering};
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let (tell, standing) = watch::channel(Standing::Standby(None));
+        // A keeper that has ended tells nothing any more, and nothing is held.
+        let _ended = asks.send(Ask::Want { agent, number, tell });
+        Place { agent, number, standing, asks }
+    }
+
     /// Waits until the agent is ours no more.
     pub(crate) async fn lost(&mut self) {
         while *self.standing.borrow_and_update() != Standing::Lost {
@@ -131,9 +135,15 @@ impl Place {
         }
     }
 
-    /// How it stands with it now.
+    /// How it stands with it now, for whoever waits for it. What was lost before that was heard to be held is asked for anew: nobody would
+    /// be told of anything after that.
     pub(crate) fn standing(&mut self) -> Standing {
-        self.standing.borrow_and_update().clone()
+        let standing = self.standing.borrow_and_update().clone();
+        if standing != Standing::Lost {
+            return standing;
+        }
+        *self = Place::of(self.agent, self.asks.clone());
+        Standing::Standby(None)
     }
 
     /// Waits until it stands otherwise with the agent than when that was last asked.

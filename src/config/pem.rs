@@ -1,4 +1,4 @@
-//! The files of a TLS connection that a config names: certificates and keys in PEM form.
+//! The PEM files of a TLS connection, as an entry names them: certificate authorities, a certificate, and its key.
 
 use std::path::PathBuf;
 

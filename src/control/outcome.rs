@@ -52,7 +52,8 @@ pub(crate) async fn of(Given { until, within }: Given, status: &Status) -> Outco
             let with = |line: String| [vec![line], undone, warnings].concat().join("\n");
             let all_clear = |all: &Overview| {
                 let states = servers.iter().filter_map(|name| all.server(name));
-                if states.clone().any(|server| server.state == ServerState::Starting) {
+                // One that another mcp-pipe serves is not started before that ends.
+                if states.clone().any(|server| server.state == ServerState::Starting && !all.is_held_back(server)) {
                     return None;
                 }
                 let failed = states.filter_map(|server| match &server.state {
@@ -414,6 +415,12 @@ mod tests {
         assert!(said.contains("but x does not serve within"), "{said}");
         entries[0].state(ServerState::Serving);
         assert_eq!(of(given(), &status).await.unwrap(), "changed: x is new\nwarning: odd");
+        // One that waits for a lease does not start before it has that.
+        entries[0].state(ServerState::Starting);
+        let kitchen = link(&status, &[&entries[0]]);
+        kitchen.state(LinkState::Standby("kitchen has the lease of its agent".into()));
+        assert_eq!(of(given(), &status).await.unwrap(), "changed: x is new\nwarning: odd");
+        entries[0].state(ServerState::Serving);
         let mut undone = given();
         if let Until::Reloaded { undone, .. } = &mut undone.until {
             undone.push("the gateway stays".into());

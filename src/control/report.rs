@@ -339,6 +339,11 @@ impl Report {
         format!("process {pid}, version {version}, with {config}")
     }
 
+    /// As what it shares its endpoints with other daemons, if it does.
+    pub(crate) fn lease_node(&self) -> Option<&str> {
+        self.lease.as_ref().map(|lease| &*lease.node)
+    }
+
     /// Whether all of it serves.
     pub(super) fn is_well(&self) -> bool {
         self.well
@@ -349,9 +354,10 @@ impl Report {
         let servers = self.servers.iter().filter(|server| !server.well).map(|server| server.name.as_str());
         let endpoints = self.endpoints.iter().filter(|endpoint| !endpoint.well);
         let config = self.causes.iter().filter(|cause| cause.mistake.is_some()).take(1).map(|_| "the config");
-        let gateway = self.causes.iter().filter(|cause| cause.code == FaultCode::GatewayUnchanged);
-        let gateway = gateway.map(|_| "the gateway");
-        servers.chain(endpoints.map(|endpoint| endpoint.name.as_str())).chain(config).chain(gateway).collect()
+        let besides = [(FaultCode::GatewayUnchanged, "the gateway"), (FaultCode::LeaseUnkept, "the lease")];
+        let is_there = |code| self.causes.iter().any(|cause| cause.code == code);
+        let besides = besides.into_iter().filter(|(code, _)| is_there(*code)).map(|(_, what)| what);
+        servers.chain(endpoints.map(|endpoint| endpoint.name.as_str())).chain(config).chain(besides).collect()
     }
 
     /// A line for each server, each endpoint, and each cause.
@@ -549,7 +555,7 @@ impl Server {
         let last_line = seen.and_then(|seen| seen.last_line.as_deref());
         Server {
             name: server.name.clone(),
-            well: server.is_well(),
+            well: server.is_well() || (picture.overview.lease.is_some() && picture.overview.is_held_back(server)),
             wanted: server.wanted,
             state,
             for_seconds: seconds(now.saturating_duration_since(server.since)),
@@ -1040,6 +1046,20 @@ mod tests {
         rig.status.set_gateway_fault(None);
         rig.status.set_loss(None);
         assert!(rig.causes().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_a_lease_is_well_unless_the_lease_can_not_be_kept() {
+        let rig = Rig::new(["a"], &[&["a"]]);
+        rig.link(0, LinkNews::Standby("kitchen has the lease of its agent"));
+        assert!(!rig.report(None).unwrap().is_well(), "without leases it waits for nobody");
+        rig.status.set_lease_node("garage");
+        let report = rig.report(None).unwrap();
+        assert!(report.is_well() && report.unwell().is_empty() && report.lease_node() == Some("garage"));
+        rig.status.set_lease_trouble(Some("etcd has not answered".into()));
+        let report = rig.report(None).unwrap();
+        assert!(!report.is_well() && report.unwell() == ["the lease"]);
+        assert!(report.words().ends_with("error lease-unkept: etcd has not answered\n"), "{}", report.words());
     }
 
     #[tokio::test(start_paused = true)]

@@ -34,6 +34,7 @@ const SLOW: Duration = Duration::from_secs(5);
 /// From when on a server that has said nothing is looked at once more: what starts slowly has mostly answered by then. As a part of its time.
 const LONG: f64 = 0.6;
 
+const LEASE: &str = "lease";
 const PROGRAM: &str = "server.program";
 const INITIALIZE: &str = "server.initialize";
 const TOOLS: &str = "server.tools";
@@ -117,6 +118,15 @@ pub(super) fn causes(report: &Report) -> Vec<Check> {
         Some(Check::new(Key::of(id, target), Found::Bad(Fault::of(cause.code, &cause.message))))
     };
     report.causes.iter().filter(|cause| cause.is_error()).filter_map(one).collect()
+}
+
+/// Whether a mcp-pipe that runs keeps its lease, if it shares its endpoints by one: without it, it dials none of them.
+pub(super) fn lease(report: &Report) -> Option<Check> {
+    let node = report.lease_node()?;
+    let kept = || Found::Good(format!("shares its endpoints with others, as {node}"));
+    let trouble = report.causes.iter().find(|cause| cause.code == FaultCode::LeaseUnkept);
+    let found = trouble.map_or_else(kept, |cause| Found::Bad(Fault::of(cause.code, &cause.message)));
+    Some(Check::new(Key::of(LEASE, ""), found))
 }
 
 /// What is known of all servers.

@@ -186,7 +186,8 @@ impl Etcd {
         headers.insert(ACCEPT, JSON);
         headers.insert(CONTENT_TYPE, JSON);
         headers.insert(USER_AGENT, OURS);
-        if let Some(token) = token.and_then(|token| HeaderValue::from_str(token.reveal()).ok()) {
+        if let Some(mut token) = token.and_then(|token| HeaderValue::from_str(token.reveal()).ok()) {
+            token.set_sensitive(true);
             headers.insert(AUTHORIZATION, token);
         }
         let url = url.join(&format!("/v3/{path}")).map_err(|error| EngineError::Refused(format!("{url} {error}")))?;
@@ -320,6 +321,10 @@ impl Etcd {
         if kept.ttl <= 0 {
             return Err(EngineError::Over);
         }
+        if kept.header.raft_term <= 0 {
+            // Two answers that do not say it would say the same.
+            return Err(EngineError::Refused("etcd's answer does not say of which term it is".to_owned()));
+        }
         let mut missing = Vec::new();
         let parts = held.chunks(AT_ONCE).chain(held.is_empty().then_some(held));
         for part in parts {
@@ -341,17 +346,31 @@ impl Etcd {
                 missing.extend(lost.map(|((agent, ..), _)| *agent));
             }
         }
-        Ok(Renewed { lease, ttl: Duration::from_secs(kept.ttl.unsigned_abs()), missing })
+        Ok(Renewed { lease, ttl: self.counted(&kept)?, missing })
     }
 
     /// Begins a lease, and has this daemon known.
     async fn begin(&self) -> Result<Renewed, EngineError> {
         let begun: Lease =
             self.ask("lease/grant", &json!({ "TTL": self.ttl.as_secs().to_string(), "ID": "0" })).await?;
+        let ttl = self.counted(&begun)?;
+        if begun.id == 0 {
+            // What is bound to no lease stays for ever.
+            return Err(EngineError::Refused("etcd's answer names no lease".to_owned()));
+        }
         let lease = LeaseId(begun.id);
         let known = json!({ "success": [put(&self.node_key(lease), &self.node, lease)] });
         let _done: Txn = self.ask("kv/txn", &known).await?;
-        Ok(Renewed { lease, ttl: Duration::from_secs(begun.ttl.unsigned_abs()), missing: Vec::new() })
+        Ok(Renewed { lease, ttl, missing: Vec::new() })
+    }
+
+    /// What of a lease's time to live counts: no more than was asked for, also where etcd gives more.
+    fn counted(&self, lease: &Lease) -> Result<Duration, EngineError> {
+        let given = Duration::from_secs(u64::try_from(lease.ttl).unwrap_or_default());
+        if given < self.ttl {
+            return Err(EngineError::Refused(format!("etcd lets a lease live for {} only", span(given))));
+        }
+        Ok(self.ttl)
     }
 }
 
@@ -365,12 +384,12 @@ impl Engine for Etcd {
         });
         let txn: Txn = self.ask("kv/txn", &body).await?;
         if txn.succeeded {
-            return Ok(Some(txn.header.revision.cast_unsigned()));
+            return epoch(txn.header.revision).map(Some);
         }
         // An earlier try may have been answered too late.
         let range = txn.responses.into_iter().next().and_then(|response| response.response_range);
         let entry = range.and_then(|range| range.kvs.into_iter().next()).filter(|entry| entry.lease == lease.0);
-        Ok(entry.map(|entry| entry.create_revision.cast_unsigned()))
+        entry.map(|entry| epoch(entry.create_revision)).transpose()
     }
 
     async fn renew(&self, lease: Option<LeaseId>, held: Vec<(LeaseKey, Epoch)>) -> Result<Renewed, EngineError> {
@@ -404,9 +423,22 @@ impl Engine for Etcd {
     }
 }
 
+/// Since which revision an agent is held. Without one nobody could tell later whether it still is.
+fn epoch(revision: i64) -> Result<Epoch, EngineError> {
+    let missing = || EngineError::Refused("etcd's answer names no revision".to_owned());
+    Epoch::try_from(revision).ok().filter(|epoch| *epoch > 0).ok_or_else(missing)
+}
+
 /// An answer.
 fn read<T: DeserializeOwned>(text: &[u8]) -> Result<T, EngineError> {
-    serde_json::from_slice(text).map_err(|error| EngineError::Refused(format!("etcd's answer can't be read ({error})")))
+    // The error's own words may have all of the answer in them.
+    serde_json::from_slice(text).map_err(|error| {
+        EngineError::Refused(format!(
+            "etcd's answer can't be read: it is no such JSON at line {}, column {}",
+            error.line(),
+            error.column()
+        ))
+    })
 }
 
 /// A message of a stream.
@@ -417,5 +449,97 @@ fn streamed<T>(message: Streamed<T>) -> Result<T, EngineError> {
             Meaning::LogIn(text) => EngineError::Unreachable(format!("etcd says: {text}")),
             Meaning::Error(error) => error,
         }),
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+    use crate::config::{Standby, TlsSpec};
+
+    const LEASE: LeaseId = LeaseId(9);
+
+    /// An etcd that answers requests for a path with this text, each over a connection of its own.
+    fn etcd(answers: &'static [(&'static str, &'static str)]) -> Etcd {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        thread::spawn(move || {
+            for mut stream in listener.incoming().map(Result::unwrap) {
+                let mut head = Vec::new();
+                let mut byte = [0];
+                while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() == 1 {
+                    head.push(byte[0]);
+                }
+                let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+                let Some((_, rest)) = head.split_once("content-length: ") else { continue };
+                let length = rest.split_once('\r').unwrap().0.parse().unwrap();
+                stream.read_exact(&mut vec![0; length]).unwrap();
+                let answer = answers.iter().find(|(path, _)| head.contains(path)).map_or("{}", |(_, answer)| answer);
+                let length = answer.len();
+                let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+                stream.write_all(format!("{head}{answer}").as_bytes()).unwrap();
+            }
+        });
+        let spec = LeaseSpec {
+            etcd: vec![url],
+            ttl: Duration::from_secs(6),
+            prefix: "/mcp-pipe/".to_owned(),
+            node: None,
+            standby: Standby::Cold,
+            login: None,
+            tls: TlsSpec { ca_file: None, identity: None },
+        };
+        Etcd::of(&spec, "us".into())
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_lacks_what_proves_something_proves_nothing() {
+        let renewed = async |answers| etcd(answers).renew(Some(LEASE), Vec::new()).await;
+        let txn = ("/v3/kv/txn", r#"{"header":{"raft_term":"2"},"succeeded":true}"#);
+        let whole = [("/v3/lease/keepalive", r#"{"result":{"header":{"raft_term":"2"},"TTL":"6"}}"#), txn];
+        let whole: &'static [_] = Vec::from(whole).leak();
+        let want = Renewed { lease: LEASE, ttl: Duration::from_secs(6), missing: Vec::new() };
+        assert_eq!(renewed(whole).await, Ok(want.clone()));
+        // More than was asked for is not relied on.
+        let longer = ("/v3/lease/keepalive", r#"{"result":{"header":{"raft_term":"2"},"TTL":"9223372036854775807"}}"#);
+        assert_eq!(renewed(Vec::from([longer, txn]).leak()).await, Ok(want));
+        for keepalive in [
+            r#"{"result":{"TTL":"6"}}"#,
+            r#"{"result":{"header":{"raft_term":"1"},"TTL":"6"}}"#,
+            r#"{"result":{"header":{"raft_term":"2"},"TTL":"2"}}"#,
+            r#"{"result":{"header":{"raft_term":"2"}}}"#,
+        ] {
+            let answers = Vec::from([("/v3/lease/keepalive", keepalive), txn]).leak();
+            assert!(renewed(answers).await.is_err(), "{keepalive}");
+        }
+        let without_terms = [("/v3/lease/keepalive", r#"{"result":{"TTL":"6"}}"#), ("/v3/kv/txn", "{}")];
+        assert!(renewed(Vec::from(without_terms).leak()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn neither_a_lease_nor_an_agent_is_had_without_its_number() {
+        for grant in [r#"{"TTL":"6"}"#, r#"{"ID":"9"}"#, r#"{"ID":"9","TTL":"-6"}"#] {
+            let begun = etcd(Vec::from([("/v3/lease/grant", grant)]).leak()).renew(None, Vec::new()).await;
+            assert!(matches!(begun, Err(EngineError::Refused(_))), "{grant}: {begun:?}");
+        }
+        let acquired = async |answer| {
+            let answers = Vec::from([("/v3/kv/txn", answer)]).leak();
+            etcd(answers).acquire(LEASE, LeaseKey::read(&"a".repeat(32)).unwrap()).await
+        };
+        assert_eq!(acquired(r#"{"header":{"revision":"7"},"succeeded":true}"#).await, Ok(Some(7)));
+        assert!(acquired(r#"{"succeeded":true}"#).await.is_err());
+        assert_eq!(acquired("{}").await, Ok(None));
+    }
+
+    #[tokio::test]
+    async fn what_can_not_be_read_is_not_repeated() {
+        let begun = etcd(&[("/v3/lease/grant", r#""some-token""#)]).renew(None, Vec::new()).await;
+        let words = begun.unwrap_err().to_string();
+        assert!(words.contains("line 1") && !words.contains("some-token"), "{words}");
     }
 }

@@ -64,8 +64,12 @@ pub(super) struct Keeper<E> {
     draining: bool,
     /// What the watcher process was last told.
     guarded: Option<Moment>,
-    /// Since when the engine does not do what it is asked, with what was last told of that.
+    /// Why the lease can't be kept at present.
     trouble: Option<String>,
+    /// Why it can't be seen at present what others hold: no agent is taken without that.
+    blind: Option<String>,
+    /// Why an agent that is free was not got when it was last asked for.
+    denied: Option<String>,
     finish: Option<oneshot::Sender<()>>,
 }
 
@@ -119,6 +123,8 @@ impl<E: Engine> Keeper<E> {
             draining: false,
             guarded: None,
             trouble: None,
+            blind: None,
+            denied: None,
             finish: None,
         }
     }
@@ -126,22 +132,34 @@ impl<E: Engine> Keeper<E> {
     /// Keeps the lease until it is told to finish, or until nobody is left who could tell. `drain`: no agent is to be taken any more.
     pub(super) async fn run(mut self, mut asks: mpsc::UnboundedReceiver<Ask>, drain: CancellationToken) {
         let (seen, view) = watch::channel(None);
+        // One is as good as many.
+        let (tell, mut blind) = mpsc::channel(1);
         self.view = view;
         let (engine, again) = (self.engine.clone(), self.ttl / 6);
         let watching = async move {
             loop {
                 let error = engine.watch(seen.clone()).await;
                 debug!(event = "LEASE_WATCH", "what other daemons hold is not told at present: {error}");
+                if let EngineError::Refused(why) = error {
+                    // Nothing that was seen before counts until this is put right, and what is seen then is news.
+                    seen.send_replace(None);
+                    let _told_before = tell.try_send(why);
+                }
                 sleep(again).await;
             }
         };
         tokio::select! {
-            () = self.keep(&mut asks, drain) => {}
+            () = self.keep(&mut asks, &mut blind, drain) => {}
             never = watching => never,
         }
     }
 
-    async fn keep(&mut self, asks: &mut mpsc::UnboundedReceiver<Ask>, drain: CancellationToken) {
+    async fn keep(
+        &mut self,
+        asks: &mut mpsc::UnboundedReceiver<Ask>,
+        blind: &mut mpsc::Receiver<String>,
+        drain: CancellationToken,
+    ) {
         loop {
             let next = self.advance(now());
             if matches!(self.session, Session::Absent { .. })
@@ -162,7 +180,11 @@ impl<E: Engine> Keeper<E> {
                     None => return,
                 },
                 Some(done) = self.work.next() => self.take(done, now()),
-                Ok(()) = self.view.changed() => self.look(),
+                Ok(()) = self.view.changed() => {
+                    self.look();
+                    self.doubt();
+                }
+                Some(why) = blind.recv() => self.is_blind(why),
                 () = drain.cancelled(), if !self.draining => {
                     self.draining = true;
                     if let Session::Live(Term { lease, .. }) = self.session {
@@ -182,8 +204,22 @@ impl<E: Engine> Keeper<E> {
     /// Compares what is wanted with what the engine has.
     fn look(&mut self) {
         let us = self.lease();
-        if let Some(view) = &*self.view.borrow_and_update() {
-            self.roll.see(view, us, now());
+        let is_seen = self.view.borrow_and_update().as_ref().map(|view| self.roll.see(view, us, now())).is_some();
+        if is_seen && self.blind.take().is_some() {
+            info!(event = "LEASE_ENGINE", "what other daemons hold can be seen again");
+            self.tell_trouble();
+        }
+    }
+
+    /// Renews at once where the engine seems to have given another daemon what is ours, as after somebody has removed it there by hand: the
+    /// answer tells. What is seen may be old.
+    fn doubt(&mut self) {
+        let Session::Live(Term { lease, renew: Some(at), .. }) = &mut self.session else { return };
+        let view = self.view.borrow();
+        let Some(view) = &*view else { return };
+        let is_anothers = |(agent, _)| view.agents.get(&agent).is_some_and(|holder| holder.lease != *lease);
+        if self.roll.held().any(is_anothers) {
+            *at = Moment::ZERO;
         }
     }
 
@@ -206,6 +242,9 @@ impl<E: Engine> Keeper<E> {
             && now + EARLY >= term.end
         {
             self.give_up(term.lease, "it could not be renewed in time", now);
+        }
+        if self.denied.is_some() && !self.roll.is_short() {
+            self.is_denied(None);
         }
         let mut next = far;
         match &mut self.session {
@@ -360,9 +399,13 @@ impl<E: Engine> Keeper<E> {
             },
             Done::Acquired { lease, agent, result } if self.lease() == Some(lease) => {
                 let epoch = match result {
-                    Ok(epoch) => epoch,
+                    Ok(epoch) => {
+                        self.is_denied(None);
+                        epoch
+                    }
                     Err(error) => {
                         debug!(event = "LEASE_ENGINE", %agent, "an agent was asked for, and {error}");
+                        self.is_denied((error != EngineError::Over).then(|| error.to_string()));
                         None
                     }
                 };
@@ -399,11 +442,37 @@ impl<E: Engine> Keeper<E> {
     fn is_well(&mut self) {
         if self.trouble.take().is_some() {
             info!(event = "LEASE_ENGINE", "the engine of leases answers again");
-            self.status.set_lease_trouble(None);
+            self.tell_trouble();
         }
     }
 
-    /// It does not. `left`: how long until connections are closed.
+    /// What others hold can't be seen.
+    fn is_blind(&mut self, why: String) {
+        if self.blind.as_ref() != Some(&why) {
+            warn!(event = "LEASE_ENGINE", "no agent can be got, as what other daemons hold can't be seen: {why}");
+            self.blind = Some(why);
+            self.tell_trouble();
+        }
+    }
+
+    /// A free agent is not got; `None`: one was, or nobody wants one any more.
+    fn is_denied(&mut self, why: Option<String>) {
+        if self.denied == why {
+            return;
+        }
+        if let Some(why) = &why {
+            warn!(event = "LEASE_ENGINE", "an agent that is free can't be got: {why}");
+        }
+        self.denied = why;
+        self.tell_trouble();
+    }
+
+    fn tell_trouble(&self) {
+        let trouble = [&self.trouble, &self.blind, &self.denied].into_iter().flatten().next();
+        self.status.set_lease_trouble(trouble.cloned());
+    }
+
+    /// The lease can't be kept. `left`: how long until connections are closed.
     fn is_troubled(&mut self, error: &EngineError, left: Option<Duration>) {
         let why = error.to_string();
         if self.trouble.as_ref() == Some(&why) {
@@ -416,8 +485,8 @@ impl<E: Engine> Keeper<E> {
             Some(_) | None => "; no endpoint is dialled meanwhile".to_owned(),
         };
         warn!(event = "LEASE_ENGINE", "the lease can't be kept: {why}{then}");
-        self.status.set_lease_trouble(Some(why.clone()));
         self.trouble = Some(why);
+        self.tell_trouble();
     }
 }
 

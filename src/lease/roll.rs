@@ -90,7 +90,9 @@ impl Roll {
             entry.rank = ranks.get(agent).copied().unwrap_or_default();
             let Seat::Waiting { free, .. } = &mut entry.seat else { continue };
             *free = is_free.then(|| free.unwrap_or(now));
-            let seen = Standing::Standby(holder.filter(|_| !is_free).map(|holder| holder.node.clone()));
+            // Without a lease of ours what we see may be old: it may even be we who have it there.
+            let told = holder.filter(|_| us.is_some() && !is_free);
+            let seen = Standing::Standby(told.map(|holder| holder.node.clone()));
             for rider in &entry.riders {
                 rider.tell.send_if_modified(|told| {
                     matches!(told, Standing::Standby(_)) && std::mem::replace(told, seen.clone()) != seen
@@ -114,6 +116,12 @@ impl Roll {
     /// When the next agent is to be asked for.
     pub(super) fn next(&self, begin: Moment) -> Option<Moment> {
         self.entries.values().filter_map(|entry| entry.due(begin)).min()
+    }
+
+    /// Whether an agent is wanted that nobody has, as far as we see.
+    pub(super) fn is_short(&self) -> bool {
+        let is_free = |seat| matches!(seat, Seat::Asking | Seat::Waiting { free: Some(_), .. });
+        self.entries.values().any(|entry| !entry.riders.is_empty() && is_free(entry.seat))
     }
 
     /// The engine has answered. `epoch`: since when an agent is ours, if it is.

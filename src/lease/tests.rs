@@ -11,7 +11,8 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::engine::{Engine, EngineError, Holder, LeaseId, Release, Renewed, View};
-use super::keeper::Keeper;
+use super::keeper::{Ask, Keeper};
+use super::roll::Roll;
 use super::{Epoch, Leases, Standing};
 use crate::config::Standby;
 use crate::control::status::Status;
@@ -51,6 +52,10 @@ struct Way {
     cut: bool,
     /// What is asked is done, and the answer does not arrive.
     deaf: bool,
+    /// What is asked is done, but to say what others hold.
+    blind: bool,
+    /// The same, but to give agents away.
+    full: bool,
     takes: Duration,
 }
 
@@ -82,8 +87,11 @@ impl Fake {
 
 impl Engine for Fake {
     async fn acquire(&self, lease: LeaseId, agent: LeaseKey) -> Result<Option<Epoch>, EngineError> {
-        let node = self.node.clone();
+        let (node, way) = (self.node.clone(), *self.way.lock().unwrap());
         self.ask(|world| {
+            if way.full {
+                return Err(EngineError::Unreachable("database space exceeded".to_owned()));
+            }
             if !world.leases.contains_key(&lease) {
                 return Err(EngineError::Over);
             }
@@ -149,6 +157,9 @@ impl Engine for Fake {
 
     async fn watch(&self, view: watch::Sender<Option<View>>) -> EngineError {
         loop {
+            if self.way.lock().unwrap().blind {
+                return EngineError::Refused("permission denied".to_owned());
+            }
             match self.ask(|world| Ok(world.view.clone())).await {
                 Ok(now) => view.send_if_modified(|seen| seen.replace(now.clone()).is_none_or(|before| before != now)),
                 Err(error) => return error,
@@ -164,6 +175,7 @@ struct Daemon {
     fake: Fake,
     drain: CancellationToken,
     leases: Leases,
+    status: Status,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -174,7 +186,9 @@ impl Daemon {
         let fake = Fake { world: world.clone(), way, node: format!("node-{number}").into() };
         let (asks, asked) = mpsc::unbounded_channel();
         let (leases, drain) = (Leases { asks, standby: Standby::Cold }, CancellationToken::new());
-        let keeper = Keeper::new(fake.clone(), TTL, Guard::none(), Status::default());
+        let status = Status::default();
+        status.set_lease_node(&fake.node);
+        let keeper = Keeper::new(fake.clone(), TTL, Guard::none(), status.clone());
         let mut tasks = vec![tokio::spawn(keeper.run(asked, drain.clone()))];
         for agent in agents.iter().copied() {
             let (leases, world, drain) = (leases.clone(), world.clone(), drain.clone());
@@ -200,7 +214,7 @@ impl Daemon {
                 }
             }));
         }
-        Daemon { number, fake, drain, leases, tasks }
+        Daemon { number, fake, drain, leases, status, tasks }
     }
 
     /// It is gone at once, with all its connections.
@@ -259,10 +273,10 @@ async fn play(faults: Vec<(Fault, usize, u64)>, closing: u64) {
         let set = |daemon: &Daemon, way: Way| *daemon.fake.way.lock().unwrap() = way;
         let usual = Duration::from_millis(4);
         match fault {
-            Fault::Cut => set(daemon, Way { cut: true, deaf: false, takes: usual }),
-            Fault::Deaf => set(daemon, Way { cut: false, deaf: true, takes: usual }),
-            Fault::Slow(ms) => set(daemon, Way { cut: false, deaf: false, takes: Duration::from_millis(ms.into()) }),
-            Fault::Heal => set(daemon, Way { cut: false, deaf: false, takes: usual }),
+            Fault::Cut => set(daemon, Way { cut: true, takes: usual, ..Way::default() }),
+            Fault::Deaf => set(daemon, Way { deaf: true, takes: usual, ..Way::default() }),
+            Fault::Slow(ms) => set(daemon, Way { takes: Duration::from_millis(ms.into()), ..Way::default() }),
+            Fault::Heal => set(daemon, Way { takes: usual, ..Way::default() }),
             Fault::Kill | Fault::Stop => {
                 if matches!(fault, Fault::Kill) {
                     daemon.kill();
@@ -356,6 +370,80 @@ async fn who_stops_hands_over_at_once_and_an_agent_that_is_taken_away_is_closed(
         world.epochs.insert(agent, revision);
         world.view.agents.insert(agent, holder);
     }
-    sleep(TTL / 3 + Duration::from_millis(20)).await;
-    assert!(world.lock().unwrap().open.is_empty(), "the next renewal has told");
+    sleep(Duration::from_millis(100)).await;
+    assert!(world.lock().unwrap().open.is_empty(), "a renewal at once has told");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_may_not_see_what_others_hold_says_why_it_takes_nothing() {
+    let (world, agent) = (Arc::<Mutex<World>>::default(), LeaseKey::made_up(1));
+    let daemon = Daemon::start(0, &world, &[agent], Duration::ZERO);
+    let trouble = || daemon.status.read().lease.clone().unwrap().trouble;
+    let see = |is_blind| daemon.fake.way.lock().unwrap().blind = is_blind;
+    see(true);
+    sleep(3 * TTL).await;
+    assert_eq!(trouble().as_deref(), Some("permission denied"), "its renewals do not hide that");
+    assert!(world.lock().unwrap().open.is_empty());
+    see(false);
+    taken(&world, agent, 9).await;
+    assert_eq!(trouble(), None);
+    see(true);
+    sleep(TTL).await;
+    assert_eq!(trouble().as_deref(), Some("permission denied"), "also where something was seen before");
+    see(false);
+    sleep(TTL).await;
+    assert_eq!(trouble(), None);
+    assert_eq!(world.lock().unwrap().open[&agent], 0, "what is held stays");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_get_what_is_free_says_why_until_it_has_it_or_another_one_has() {
+    let (world, agent) = (Arc::<Mutex<World>>::default(), LeaseKey::made_up(1));
+    let first = Daemon::start(0, &world, &[agent], Duration::ZERO);
+    let trouble = |daemon: &Daemon| daemon.status.read().lease.clone().unwrap().trouble;
+    let fill = |daemon: &Daemon, full| daemon.fake.way.lock().unwrap().full = full;
+    fill(&first, true);
+    sleep(2 * TTL).await;
+    assert_eq!(trouble(&first).as_deref(), Some("database space exceeded"));
+    let second = Daemon::start(1, &world, &[agent], Duration::ZERO);
+    taken(&world, agent, 0).await;
+    sleep(TTL).await;
+    assert_eq!((trouble(&first), trouble(&second)), (None, None), "it is not free any more");
+    fill(&second, true);
+    sleep(TTL).await;
+    assert_eq!(trouble(&second), None, "what it has it need not get");
+}
+
+#[test]
+fn who_has_an_agent_is_told_only_by_whoever_has_a_lease() {
+    let (agent, us, kitchen) = (LeaseKey::made_up(1), LeaseId(1), LeaseId(2));
+    let (mut roll, (tell, told)) = (Roll::default(), watch::channel(Standing::Standby(None)));
+    roll.want(agent, 1, tell);
+    let mut view = View::default();
+    view.agents.insert(agent, Holder { lease: kitchen, node: "kitchen".into() });
+    let now = Duration::from_secs(1);
+    roll.see(&view, Some(us), now);
+    assert_eq!(*told.borrow(), Standing::Standby(Some("kitchen".into())));
+    // Ours has ended, and what was seen last says what was.
+    view.agents.insert(agent, Holder { lease: us, node: "us".into() });
+    roll.see(&view, None, now);
+    assert_eq!(*told.borrow(), Standing::Standby(None));
+}
+
+#[tokio::test]
+async fn what_is_lost_before_anybody_heard_that_it_was_held_is_asked_for_anew() {
+    let (asks, mut asked) = mpsc::unbounded_channel();
+    let mut place = Leases { asks, standby: Standby::Cold }.want(LeaseKey::made_up(1));
+    let Some(Ask::Want { number: first, tell, .. }) = asked.recv().await else { panic!("it is wanted") };
+    tell.send_replace(Standing::Held(7));
+    tell.send_replace(Standing::Lost);
+    assert_eq!(place.standing(), Standing::Standby(None));
+    let Some(Ask::Want { number: second, tell, .. }) = asked.recv().await else { panic!("it is wanted again") };
+    assert!(matches!(asked.recv().await, Some(Ask::Leave { number, .. }) if number == first && number != second));
+    // Whoever has heard that it is held hears that it is lost.
+    tell.send_replace(Standing::Held(8));
+    assert_eq!(place.standing(), Standing::Held(8));
+    tell.send_replace(Standing::Lost);
+    place.lost().await;
+    assert!(asked.try_recv().is_err(), "the place is given up by whoever has closed");
 }

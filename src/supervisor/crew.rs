@@ -210,7 +210,7 @@ impl Crew {
 
     /// Waits until the agent is ours, and says since when. `None`: the end has come first.
     async fn stand_by(&mut self, leases: &Leases, place: &mut Place, told: &mut CrewOrders) -> Option<Epoch> {
-        let link = add_link(&self.members, self.name.as_deref(), &self.common.status);
+        let mut link = add_link(&self.members, self.name.as_deref(), &self.common.status);
         let mut told_before = String::new();
         loop {
             if leases.standby == Standby::Warm {
@@ -233,6 +233,8 @@ impl Crew {
                 () = place.changed() => {}
                 Some((group, done)) = told.changes.recv() => {
                     self.change(group);
+                    link = add_link(&self.members, self.name.as_deref(), &self.common.status);
+                    told_before.clear();
                     let _nobody_waits = done.send(());
                 }
             }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -44,11 +45,17 @@ pub(super) fn fixed(
     before: &[Fixed],
 ) -> Vec<Fixed> {
     let state_key = "stateDir, as far as it is for sessions of MCP clients,";
+    // As it is shown it has no secret in it, and a changed one would be passed over.
+    let password = lease.and_then(|lease| lease.login.as_ref()).map(|(_, password)| {
+        let mut hash = DefaultHasher::new();
+        password.hash(&mut hash);
+        hash.finish()
+    });
     let all = [
         ("cacheDir", format!("{cache:?}")),
         (state_key, format!("{state:?}")),
         // Who had agreed on something by the old one would not hear of the new one.
-        ("lease", format!("{lease:?}")),
+        ("lease", format!("{lease:?} {password:?}")),
     ];
     let of = |(key, written): (&'static str, String)| {
         let runs = before.iter().find(|before| before.key == key).map_or(&written, |before| &before.runs).clone();
@@ -323,5 +330,29 @@ impl Supervisor {
             _followed = followed => {}
             () = self.common.run.stop.drain().cancelled() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Standby, TlsSpec};
+    use crate::secrecy::Secret;
+
+    #[test]
+    fn another_password_of_a_lease_is_another_lease() {
+        let lease = |password: &str| LeaseSpec {
+            etcd: Vec::new(),
+            ttl: Duration::from_secs(3),
+            prefix: "/mcp-pipe/".to_owned(),
+            node: None,
+            standby: Standby::Cold,
+            login: Some(("root".to_owned(), Secret::new(password))),
+            tls: TlsSpec { ca_file: None, identity: None },
+        };
+        let before = fixed((None, None), Some(&lease("one")), &[]);
+        let written = |password| fixed((None, None), Some(&lease(password)), &before);
+        assert_eq!(written("one"), before);
+        assert!(written("two").iter().any(|now| now.key == "lease" && now.written != now.runs));
     }
 }

@@ -21,7 +21,8 @@ use self::etcd::Etcd;
 use self::fleet::{Endpoint, Outcome, daemon, shared, taken_over};
 use self::ledger::Ledger;
 use self::networks::{Networks, Place};
-use crate::control::put_in_place;
+use crate::control::{Runtime, put_in_place};
+use crate::doctor::roots;
 use crate::harness::{Authority, Daemon, report, skip, text_of, within};
 
 const HERE: &str = "127.0.0.1";
@@ -445,4 +446,41 @@ async fn no_call_is_lost_by_stopping_daemons_in_turn_and_a_kill_costs_what_is_un
     for (agent, answer) in answers {
         assert_eq!(answer.is_none(), had.contains(&agent), "{agent}: {answer:?}");
     }
+}
+
+#[tokio::test]
+async fn a_standby_is_well_and_follows_a_changed_config_and_is_not_where_etcd_is_gone() {
+    let Some(mut etcd) = Etcd::start(HERE).await else { return };
+    let endpoint = Endpoint::at(HERE).await;
+    let agents = agents(1);
+    let mut config = shared(&endpoint, &agents, &etcd.url(), TTL);
+    let begun = Instant::now();
+    let first = daemon(&config, "first");
+    taken_over(&endpoint, &agents, begun).await;
+    config["lease"]["node"] = "second".into();
+    let runtime = Runtime::new();
+    let second = runtime.setup().config(&config).start("info");
+    second.wait_for("it stands by", |line| line.to_string().contains("first has the lease of its agent")).await;
+    let status = runtime.ask(&["status"]).await;
+    assert!(status.code == 0 && status.out.contains("shares its endpoints by leases, as second"), "{status:?}");
+    // A new server is not waited for: it does not start before the lease is here.
+    config["mcpServers"]["y"] = config["mcpServers"]["x"].clone();
+    config["endpoints"]["e0"]["servers"] = json!(["x", "y"]);
+    let told = runtime.reload(&second, &config).await;
+    assert!(told.contains("y is new"), "{told}");
+    let status = runtime.ask(&["status"]).await;
+    assert!(status.code == 0 && status.out.contains("first has the lease of its agent; serves x, y"), "{status:?}");
+    etcd.kill();
+    second.wait_for("it can't renew its lease", |line| line["event"] == "LEASE_ENGINE").await;
+    let status = runtime.ask(&["status"]).await;
+    assert!(status.code == 1 && status.out.contains("error lease-unkept: "), "{status:?}");
+    let file = second.path().join("mcp_config.json");
+    let found = runtime.ask(&["--config", file.to_str().unwrap(), "doctor", "--json"]).await;
+    assert_eq!(roots(&found), ["lease-unkept "]);
+    first.stop().await;
+    second.stop().await;
+    // Whoever only looks at servers asks for no lease.
+    let found = runtime.setup().config(&config).args(["doctor"]).output().await;
+    let found = String::from_utf8_lossy(&found.stdout).into_owned();
+    assert!(found.contains("answered initialize within"), "{found}");
 }

@@ -17,6 +17,10 @@ const UNAUTHENTICATED: u32 = 16;
 /// A deadline has passed, too much is under way, a request was given up, or the service is not there: another try may do.
 const PASSING: [u32; 4] = [4, 8, 10, 14];
 
+/// What etcd says where a login helps: the token has ended; it was given before users or roles were changed, which one that is a JSON Web
+/// Token has in it; there was none.
+const LOG_IN: [&str; 3] = ["invalid auth token", "revision of auth store is old", "user name is empty"];
+
 /// What stands at the head of every answer.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Head {
@@ -148,8 +152,8 @@ impl Failed {
             Some(code) if PASSING.contains(&code) => {
                 Meaning::Error(EngineError::Unreachable(format!("etcd says: {text}")))
             }
-            // Some versions answer a token that has ended with another code.
-            Some(_) | None if text.contains("invalid auth token") => Meaning::LogIn(text),
+            // These have other codes, with which nobody could tell what helps.
+            Some(_) | None if LOG_IN.iter().any(|why| text.contains(why)) => Meaning::LogIn(text),
             Some(_) | None => Meaning::Error(EngineError::Refused(format!("etcd says: {text}"))),
         }
     }
@@ -252,6 +256,10 @@ mod tests {
             of(r#"{"error":"etcdserver: invalid auth token","code":16}"#),
             Meaning::LogIn("invalid auth token".into())
         );
+        for text in ["revision of auth store is old", "user name is empty"] {
+            let answer = format!(r#"{{"error":"etcdserver: {text}","code":3}}"#);
+            assert_eq!(of(&answer), Meaning::LogIn(text.into()));
+        }
         assert!(matches!(
             of(r#"{"error":"etcdserver: no leader","code":14}"#),
             Meaning::Error(EngineError::Unreachable(_))
