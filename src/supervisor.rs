@@ -50,7 +50,7 @@ use self::plan::{GroupKey, Wanted};
 use self::roster::Roster;
 use self::watch::Watch;
 use crate::catalogue::Catalogue;
-use crate::config::{Config, Resolved, ServerSpec};
+use crate::config::{Config, Resolved, ServerSpec, Standby};
 use crate::control::Opened;
 use crate::control::metrics::Metrics;
 use crate::control::orders::{Awaited, Instruction, NotGiven, Order, Sought};
@@ -97,9 +97,22 @@ impl Common {
         }
     }
 
-    /// Has those run that stand in for others, as nothing shows them.
+    /// Has those run that stand in for others, as nothing shows them; in a cold standby not before the others run.
     async fn run_fallbacks(&self, servers: &[ServerSpec]) {
-        self.run_all(servers.iter().filter(|server| server.bounds.stands_in).map(|server| &server.name)).await;
+        let is_cold = self.leases.as_ref().is_some_and(|leases| leases.standby == Standby::Cold);
+        let stand_in = servers.iter().filter(|server| server.bounds.stands_in);
+        let is_due = |server: &&ServerSpec| {
+            let name = Some(&*server.name);
+            let mut served = servers.iter().filter(|other| other.bounds.fallback.as_deref() == name);
+            !is_cold || served.any(|other| self.hub.runs(&other.name))
+        };
+        self.run_all(stand_in.filter(is_due).map(|server| &server.name)).await;
+    }
+
+    /// Has a server run, and the one that stands in for it.
+    async fn run_with_fallback(&self, entry: &Entry) {
+        self.hub.ensure(entry, &self.run).await;
+        self.run_all(entry.spec.bounds.fallback.iter()).await;
     }
 }
 
@@ -158,8 +171,8 @@ pub(crate) async fn serve(
     let (kept_in, ran) = (state.clone(), place.clone());
     let fixed = reload::fixed((cache_dir.as_deref(), state.as_deref()), lease.as_deref(), &[]);
     let limits = Limits { drain_timeout, tool_budget };
-    // No locks for a local endpoint, which nobody else can serve, nor where leases say who serves.
-    let locks = cache_dir.clone().filter(|_| !local && lease.is_none());
+    // No locks for a local endpoint, which nobody else can serve.
+    let locks = cache_dir.clone().filter(|_| !local);
     let leases = match &lease {
         Some(lease) => Some(Leases::begin(lease, state.as_deref(), guard.clone(), status.clone(), &stop).await),
         None => None,
@@ -176,7 +189,7 @@ pub(crate) async fn serve(
     let place = config.display().to_string();
     let mut tasks = JoinSet::new();
     tasks.spawn(Pipe::of(Vec::new(), Vec::new(), Box::new(Turns::default()), run.clone()).obeying(orders).run());
-    let helm = Helm::new(roster.clone(), hub.clone(), left_out);
+    let helm = Helm::new(roster.clone(), hub.clone(), left_out, status.clone());
     let common = Common { run, status, roster, hub, entries, locks, state, leases, config, place };
     let wanted = Wanted { groups: groups(&servers, &endpoints), servers, gateway, admin, limits, log_file, fixed };
     let (counts, good) =

@@ -1032,6 +1032,15 @@ impl Status {
         });
     }
 
+    /// Why an endpoint is not connected here that is called so, where that is as leases have it.
+    pub(crate) fn standby(&self, name: &str) -> Option<String> {
+        let all = self.overview.borrow();
+        all.links.iter().filter(|link| all.is_called(link, name)).find_map(|link| match &link.state {
+            LinkState::Standby(why) => Some(why.clone()),
+            LinkState::Resting | LinkState::Connected | LinkState::Down(_) => None,
+        })
+    }
+
     /// Notes as what this daemon shares its endpoints with others.
     pub(crate) fn set_lease_node(&self, node: &str) {
         let node = self.redactor.clean_all(node).into_owned();

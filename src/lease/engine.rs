@@ -25,6 +25,7 @@ pub(crate) type Epoch = u64;
 pub(super) struct Holder {
     pub(super) lease: LeaseId,
     pub(super) node: Arc<str>,
+    pub(super) since: Epoch,
 }
 
 /// All that the engine has of daemons with one prefix.

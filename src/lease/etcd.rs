@@ -257,7 +257,10 @@ impl Etcd {
         if let Some(agent) = key.strip_prefix("agents/").and_then(LeaseKey::read) {
             match is_gone {
                 true => view.agents.remove(&agent),
-                false => view.agents.insert(agent, Holder { lease: LeaseId(entry.lease), node: node() }),
+                false => view.agents.insert(
+                    agent,
+                    Holder { lease: LeaseId(entry.lease), node: node(), since: entry.create_revision.cast_unsigned() },
+                ),
             };
         } else if let Some(lease) = key.strip_prefix("nodes/").and_then(|lease| i64::from_str_radix(lease, 16).ok()) {
             match is_gone {

@@ -183,6 +183,7 @@ impl<E: Engine> Keeper<E> {
                 Ok(()) = self.view.changed() => {
                     self.look();
                     self.doubt();
+                    self.clear();
                 }
                 Some(why) = blind.recv() => self.is_blind(why),
                 () = drain.cancelled(), if !self.draining => {
@@ -220,6 +221,21 @@ impl<E: Engine> Keeper<E> {
         let is_anothers = |(agent, _)| view.agents.get(&agent).is_some_and(|holder| holder.lease != *lease);
         if self.roll.held().any(is_anothers) {
             *at = Moment::ZERO;
+        }
+    }
+
+    /// Gives back what is bound to our lease and nobody wants, as where the answer to somebody was lost who has gone since. What is seen may
+    /// be old: what was given back already is given back once more.
+    fn clear(&self) {
+        let Some(lease) = self.lease() else { return };
+        let view = self.view.borrow();
+        let ours = view.iter().flat_map(|view| &view.agents).filter(|(_, holder)| holder.lease == lease);
+        for (agent, holder) in ours.filter(|(agent, _)| !self.roll.knows(**agent)) {
+            let (engine, what) = (self.engine.clone(), Release::Agent(*agent, holder.since));
+            self.begin(async move {
+                let _told = engine.release(lease, what).await;
+                Done::Left
+            });
         }
     }
 

@@ -77,7 +77,7 @@ mod tests {
         for agent in wanted {
             for (of, (node, name)) in ranks.iter().zip(&nodes) {
                 if of.get(agent) == Some(&0) {
-                    let holder = Holder { lease: *node, node: name.clone() };
+                    let holder = Holder { lease: *node, node: name.clone(), since: 1 };
                     assert!(view.agents.insert(*agent, holder).is_none(), "one is first");
                 }
             }
@@ -120,7 +120,7 @@ mod tests {
             let mut view = nodes(&names.iter().map(String::as_str).collect::<Vec<_>>());
             let wanted = keys(agents);
             for agent in wanted.iter().take(taken) {
-                view.agents.insert(*agent, Holder { lease: LeaseId(1), node: "node-0".into() });
+                view.agents.insert(*agent, Holder { lease: LeaseId(1), node: "node-0".into(), since: 1 });
             }
             let all: Vec<_> = view.nodes.keys().map(|node| ranks(wanted.iter().copied(), &view, *node)).collect();
             for agent in wanted.iter().skip(taken) {

@@ -190,6 +190,11 @@ impl Roll {
         })
     }
 
+    /// Whether somebody wants an agent, or has not yet given it back.
+    pub(super) fn knows(&self, agent: LeaseKey) -> bool {
+        self.entries.contains_key(&agent)
+    }
+
     /// Whether a connection may be open.
     pub(super) fn may_be_open(&self) -> bool {
         self.entries.values().any(|entry| matches!(entry.seat, Seat::Held(_) | Seat::Closing(_)))

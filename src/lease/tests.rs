@@ -101,7 +101,7 @@ impl Engine for Fake {
                 None => {
                     world.revision += 1;
                     world.epochs.insert(agent, world.revision);
-                    world.view.agents.insert(agent, Holder { lease, node });
+                    world.view.agents.insert(agent, Holder { lease, node, since: world.revision });
                     Ok(Some(world.revision))
                 }
             }
@@ -366,7 +366,7 @@ async fn who_stops_hands_over_at_once_and_an_agent_that_is_taken_away_is_closed(
         world.revision += 1;
         let lease = LeaseId(world.revision.cast_signed());
         world.leases.insert(lease, Instant::now() + Duration::from_secs(100));
-        let (revision, holder) = (world.revision, Holder { lease, node: "by hand".into() });
+        let (revision, holder) = (world.revision, Holder { lease, node: "by hand".into(), since: world.revision });
         world.epochs.insert(agent, revision);
         world.view.agents.insert(agent, holder);
     }
@@ -420,12 +420,12 @@ fn who_has_an_agent_is_told_only_by_whoever_has_a_lease() {
     let (mut roll, (tell, told)) = (Roll::default(), watch::channel(Standing::Standby(None)));
     roll.want(agent, 1, tell);
     let mut view = View::default();
-    view.agents.insert(agent, Holder { lease: kitchen, node: "kitchen".into() });
+    view.agents.insert(agent, Holder { lease: kitchen, node: "kitchen".into(), since: 1 });
     let now = Duration::from_secs(1);
     roll.see(&view, Some(us), now);
     assert_eq!(*told.borrow(), Standing::Standby(Some("kitchen".into())));
     // Ours has ended, and what was seen last says what was.
-    view.agents.insert(agent, Holder { lease: us, node: "us".into() });
+    view.agents.insert(agent, Holder { lease: us, node: "us".into(), since: 1 });
     roll.see(&view, None, now);
     assert_eq!(*told.borrow(), Standing::Standby(None));
 }

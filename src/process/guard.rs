@@ -97,7 +97,8 @@ impl Guard {
         if let Err(error) = watcher.tell(record) {
             tracing::warn!(
                 event = "GUARD_LOST",
-                "the watcher does not listen any more ({error}): if mcp-pipe is killed, servers may be left running. Restart mcp-pipe"
+                "the watcher does not listen any more ({error}): if mcp-pipe is killed, servers may be left running, and \
+                 if it is stopped while it has a lease, nothing ends it. Restart mcp-pipe"
             );
         }
     }

@@ -215,7 +215,7 @@ impl Crew {
         loop {
             if leases.standby == Standby::Warm {
                 for member in &self.members {
-                    self.common.hub.ensure(&member.of, &self.common.run).await;
+                    self.common.run_with_fallback(&member.of).await;
                 }
             }
             let why = match place.standing() {
@@ -269,6 +269,8 @@ impl Crew {
             trial_failed = layout == Layout::OnTrial;
             takes_one = !trial_failed;
             layout = next;
+            // Also for the next term, if there is one.
+            self.layout = next;
             self.settle().await;
         }
     }
@@ -302,7 +304,7 @@ impl Crew {
             let (group, done) = tokio::select! {
                 () = claim.settled(self.agent, &self.names, &self.common) => return true,
                 () = self.common.run.stop.drain().cancelled() => return false,
-                () = told.ended.cancelled() => return false,
+                () = over(&told.ended, &self.term) => return false,
                 Some(change) = told.changes.recv() => change,
             };
             self.change(group);
@@ -526,7 +528,7 @@ impl Crew {
         }
         let common = &self.common;
         for member in members {
-            common.hub.ensure(&member.of, &common.run).await;
+            common.run_with_fallback(&member.of).await;
         }
         let Member { endpoint, spec, .. } = members.first()?;
         let shown = shown(members, manner)?;

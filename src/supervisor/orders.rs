@@ -14,7 +14,7 @@ use super::roster::{Post, Roster};
 use crate::config::{LeftOut, ServerSpec};
 use crate::control::journal::ServerNews;
 use crate::control::orders::{Given, Instruction, Known, NotGiven, Order, Sought, Until};
-use crate::control::status::ServerEntry;
+use crate::control::status::{ServerEntry, Status};
 use crate::endpoint::Endpoint;
 use crate::pipe::orders::{PipeOrder, Told};
 use crate::process::stop::Stop;
@@ -33,6 +33,8 @@ pub(super) struct Helm {
     hub: HubHandle,
     /// The servers of the config that are not run.
     left_out: LeftOut,
+    /// Which endpoints another daemon serves.
+    status: Status,
 }
 
 /// A server, whoever runs it at present.
@@ -48,8 +50,8 @@ struct Subject {
 }
 
 impl Helm {
-    pub(super) fn new(roster: Roster, hub: HubHandle, left_out: LeftOut) -> Self {
-        Helm { servers: Vec::new(), roster, hub, left_out }
+    pub(super) fn new(roster: Roster, hub: HubHandle, left_out: LeftOut, status: Status) -> Self {
+        Helm { servers: Vec::new(), roster, hub, left_out, status }
     }
 
     /// Adds a server. Returns where its pipe reads what is wanted of it.
@@ -151,6 +153,11 @@ impl Helm {
 
     /// What to tell about a name that nothing here has.
     pub(super) fn unknown(&self, name: &str, sought: Sought) -> NotGiven {
+        if sought != Sought::Server
+            && let Some(why) = self.status.standby(name)
+        {
+            return NotGiven::Impossible(format!("{name} is not connected here: {why}"));
+        }
         let posts = self.roster.read();
         // An endpoint without a name is called by its servers.
         let own = self.servers.iter().filter(|subject| sought == Sought::Endpoint && subject.endpoint.is_some());

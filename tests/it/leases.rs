@@ -463,13 +463,21 @@ async fn a_standby_is_well_and_follows_a_changed_config_and_is_not_where_etcd_is
     second.wait_for("it stands by", |line| line.to_string().contains("first has the lease of its agent")).await;
     let status = runtime.ask(&["status"]).await;
     assert!(status.code == 0 && status.out.contains("shares its endpoints by leases, as second"), "{status:?}");
-    // A new server is not waited for: it does not start before the lease is here.
+    let told = runtime.ask(&["restart", "e0"]).await;
+    assert!(
+        told.code != 0 && told.err.contains("e0 is not connected here: first has the lease of its agent"),
+        "{told:?}"
+    );
+    // A new server is not waited for: it does not start before the lease is here, nor does the one that stands in for it.
+    config["mcpServers"]["z"] = config["mcpServers"]["x"].clone();
     config["mcpServers"]["y"] = config["mcpServers"]["x"].clone();
+    config["mcpServers"]["y"]["fallback"] = "z".into();
     config["endpoints"]["e0"]["servers"] = json!(["x", "y"]);
     let told = runtime.reload(&second, &config).await;
     assert!(told.contains("y is new"), "{told}");
     let status = runtime.ask(&["status"]).await;
     assert!(status.code == 0 && status.out.contains("first has the lease of its agent; serves x, y"), "{status:?}");
+    assert_eq!(second.processes().len(), 2, "itself and its watcher: {:?}", second.processes());
     etcd.kill();
     second.wait_for("it can't renew its lease", |line| line["event"] == "LEASE_ENGINE").await;
     let status = runtime.ask(&["status"]).await;
