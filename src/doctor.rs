@@ -40,7 +40,7 @@ use self::facts::Facts;
 use self::servers::{Known, Started};
 use crate::config::{Config, Findings, Reach, Severity, Surroundings};
 use crate::control::created::{create, unwritten};
-use crate::control::status::Status;
+use crate::control::status::{LeaseStatus, Status};
 use crate::control::{Asking, Examined, Logged, Report, Running, tell_waiting};
 use crate::error::{Code as Mistake, Exit, Failure, FaultCode};
 use crate::inspect::{Form, InspectError, at_local_endpoint, table_for_stdout};
@@ -62,6 +62,7 @@ const ASKED: Duration = Duration::from_secs(3);
 /// The checks of which others make sense only after them: of the config, of a mcp-pipe that runs, and of this machine's clock.
 const CONFIG: &str = "config";
 const DAEMON: &str = "daemon";
+const LEASE: &str = "lease";
 const CLOCK: &str = "machine.clock";
 
 /// What is wanted.
@@ -192,6 +193,7 @@ impl Doctor<'_> {
         }
         if let Running::One(examined) = &running {
             facts.daemon = Some(examined.report.who());
+            checks.extend(lease(&examined.report));
         }
         let Some(config) = &self.config else {
             checks.push(network::clock_of(&[], newest, SystemTime::now()));
@@ -380,6 +382,16 @@ fn daemon(running: &Running) -> Found {
             remedy: "if it hangs, end its process and start it again".to_owned(),
         }),
     }
+}
+
+/// How it stands with the lease of a mcp-pipe that keeps one.
+fn lease(report: &Report) -> Option<Check> {
+    let LeaseStatus { node, trouble } = report.lease.as_ref()?;
+    let found = match trouble {
+        Some(why) => Found::Bad(Fault::of(FaultCode::LeaseUnkept, why)),
+        None => Found::Good(format!("shares its endpoints by leases, as {node}")),
+    };
+    Some(Check::new(Key::of(LEASE, ""), found))
 }
 
 /// Of a mistake that there is no endpoint: where servers are reached otherwise it is none.
