@@ -27,7 +27,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use self::wire::{
-    Failed, Lease, Login, Meaning, Range, Streamed, Txn, Watched, base64, created, delete, end_of, get, put,
+    Failed, Lease, Login, Meaning, Range, Streamed, Txn, Watched, base64, created, delete, end_of, first_of, get, put,
 };
 use super::engine::{Engine, EngineError, Epoch, Holder, LeaseId, Release, Renewed, View};
 use crate::config::LeaseSpec;
@@ -134,7 +134,7 @@ impl Etcd {
             if reply.status == StatusCode::OK {
                 return then(reply).await;
             }
-            match self.failed(reply).await {
+            match self.failed(member, reply).await {
                 Meaning::LogIn(_) if !again && self.login.is_some() => {
                     *self.token.lock().unwrap_or_else(PoisonError::into_inner) = None;
                 }
@@ -159,7 +159,7 @@ impl Etcd {
         let body = json!({ "name": name, "password": password.reveal() });
         let reply = self.send(member, "auth/authenticate", &body, None).await?;
         if reply.status != StatusCode::OK {
-            return Err(match self.failed(reply).await {
+            return Err(match self.failed(member, reply).await {
                 Meaning::LogIn(text) => EngineError::Refused(format!("etcd says: {text}")),
                 Meaning::Error(error) => error,
             });
@@ -214,8 +214,9 @@ impl Etcd {
     }
 
     /// What an answer means that is no success.
-    async fn failed(&self, reply: Reply) -> Meaning {
+    async fn failed(&self, member: usize, reply: Reply) -> Meaning {
         let status = reply.status;
+        let url = self.members.get(member).map(|(url, _)| url.to_string()).unwrap_or_default();
         let body = match self.whole(reply).await {
             Ok(body) => body,
             Err(error) => return Meaning::Error(error),
@@ -226,8 +227,9 @@ impl Etcd {
             Err(_) if status.is_server_error() => {
                 Meaning::Error(EngineError::Unreachable(format!("etcd answers HTTP {}", status.as_u16())))
             }
-            Err(_) => Meaning::Error(EngineError::Refused(format!(
-                "it answers HTTP {}, as etcd's JSON gateway does not: check the address, and that etcd is 3.4 or later",
+            // Another member may be one.
+            Err(_) => Meaning::Error(EngineError::Unreachable(format!(
+                "{url} answers HTTP {}, as etcd's JSON gateway does not: check the address, and that etcd is 3.4 or later",
                 status.as_u16()
             ))),
         }
@@ -257,6 +259,8 @@ impl Etcd {
         } else if let Some(lease) = key.strip_prefix("nodes/").and_then(|lease| i64::from_str_radix(lease, 16).ok()) {
             match is_gone {
                 true => view.nodes.remove(&LeaseId(lease)),
+                // What does not go with its daemon is none of a daemon: everybody would wait for it for ever.
+                false if entry.lease != lease => None,
                 false => view.nodes.insert(LeaseId(lease), node()),
             };
         }
@@ -313,6 +317,9 @@ impl Etcd {
         let member = self.current();
         let kept: Lease =
             streamed(self.ask_member(member, "lease/keepalive", &json!({ "ID": lease.0.to_string() })).await?)?;
+        if kept.id != lease.0 || kept.header.raft_term == 0 {
+            return Err(EngineError::Unreachable("etcd's answer is of another lease, or says no term".to_owned()));
+        }
         if kept.ttl <= 0 {
             return Err(EngineError::Over);
         }
@@ -337,17 +344,27 @@ impl Etcd {
                 missing.extend(lost.map(|((agent, ..), _)| *agent));
             }
         }
-        Ok(Renewed { lease, ttl: Duration::from_secs(kept.ttl.unsigned_abs()), missing })
+        Ok(Renewed { lease, ttl: self.counts(&kept), missing })
     }
 
     /// Begins a lease, and has this daemon known.
     async fn begin(&self) -> Result<Renewed, EngineError> {
         let begun: Lease =
             self.ask("lease/grant", &json!({ "TTL": self.ttl.as_secs().to_string(), "ID": "0" })).await?;
+        // What is bound to lease 0 is there for ever.
+        if begun.id == 0 || begun.ttl <= 0 {
+            return Err(EngineError::Unreachable("etcd's answer names no lease".to_owned()));
+        }
         let lease = LeaseId(begun.id);
-        let known = json!({ "success": [put(&self.node_key(lease), &self.node, lease)] });
+        // Whoever may not read what others have is told so here, and not once it matters.
+        let known = json!({ "success": [put(&self.node_key(lease), &self.node, lease), first_of(&self.prefix)] });
         let _done: Txn = self.ask("kv/txn", &known).await?;
-        Ok(Renewed { lease, ttl: Duration::from_secs(begun.ttl.unsigned_abs()), missing: Vec::new() })
+        Ok(Renewed { lease, ttl: self.counts(&begun), missing: Vec::new() })
+    }
+
+    /// How long a lease counts here: etcd may have it live for longer than it was asked for, and never for less.
+    fn counts(&self, lease: &Lease) -> Duration {
+        Duration::from_secs(lease.ttl.unsigned_abs()).min(self.ttl)
     }
 }
 
@@ -356,16 +373,14 @@ impl Engine for Etcd {
         let key = self.agent_key(agent);
         let body = json!({
             "compare": [created(&key, 0)],
-            "success": [put(&key, &self.node, lease)],
+            "success": [put(&key, &self.node, lease), get(&key)],
             "failure": [get(&key)],
         });
         let txn: Txn = self.ask("kv/txn", &body).await?;
-        if txn.succeeded {
-            return Ok(Some(txn.header.revision.cast_unsigned()));
-        }
-        // An earlier try may have been answered too late.
-        let range = txn.responses.into_iter().next().and_then(|response| response.response_range);
-        let entry = range.and_then(|range| range.kvs.into_iter().next()).filter(|entry| entry.lease == lease.0);
+        // What counts is the entry itself: an earlier try may have been answered too late, and an answer may be another request's.
+        let mut entries =
+            txn.responses.into_iter().filter_map(|response| response.response_range?.kvs.into_iter().next());
+        let entry = entries.find(|entry| entry.key == key.as_bytes() && entry.lease == lease.0);
         Ok(entry.map(|entry| entry.create_revision.cast_unsigned()))
     }
 
@@ -402,7 +417,9 @@ impl Engine for Etcd {
 
 /// An answer.
 fn read<T: DeserializeOwned>(text: &[u8]) -> Result<T, EngineError> {
-    serde_json::from_slice(text).map_err(|error| EngineError::Refused(format!("etcd's answer can't be read ({error})")))
+    // Whoever answers so is none of the members that agree, or not all of its answer has come: another one may do better.
+    serde_json::from_slice(text)
+        .map_err(|error| EngineError::Unreachable(format!("etcd's answer can't be read ({error})")))
 }
 
 /// A message of a stream.

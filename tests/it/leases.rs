@@ -262,6 +262,24 @@ async fn one_daemon_serves_an_agent_and_another_stands_by() {
 }
 
 #[tokio::test]
+async fn a_member_that_is_no_etcd_is_passed_over_and_nobody_waits_for_nodes_that_were_made_by_hand() {
+    let Some(etcd) = Etcd::start(HERE).await else { return };
+    for node in 1..200 {
+        etcd.put(&format!("/mcp-pipe/nodes/{node:x}"), "nobody").await;
+    }
+    let endpoint = Endpoint::at(HERE).await;
+    let agents = agents(3);
+    let mut config = shared(&endpoint, &agents, "", TTL);
+    config["lease"]["etcd"] = json!([etcd.no_gateway(), etcd.url()]);
+    let begun = Instant::now();
+    let only = daemon(&config, "only");
+    let took = taken_over(&endpoint, &agents, begun).await;
+    // Of 199 nodes each would have been waited for in turn: for 20 s in the middle.
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    only.stop().await;
+}
+
+#[tokio::test]
 async fn thirty_endpoints_are_spread_evenly_and_only_those_of_a_dead_daemon_move() {
     let Some(etcd) = Etcd::start(HERE).await else { return };
     let endpoint = Endpoint::at(HERE).await;

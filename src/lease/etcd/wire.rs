@@ -17,6 +17,9 @@ const UNAUTHENTICATED: u32 = 16;
 /// A deadline has passed, too much is under way, a request was given up, or the service is not there: another try may do.
 const PASSING: [u32; 4] = [4, 8, 10, 14];
 
+/// What etcd says of a token that is good no longer.
+const ENDED: [&str; 2] = ["invalid auth token", "revision of auth store is old"];
+
 /// What stands at the head of every answer.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Head {
@@ -148,8 +151,8 @@ impl Failed {
             Some(code) if PASSING.contains(&code) => {
                 Meaning::Error(EngineError::Unreachable(format!("etcd says: {text}")))
             }
-            // Some versions answer a token that has ended with another code.
-            Some(_) | None if text.contains("invalid auth token") => Meaning::LogIn(text),
+            // Some versions answer a token that has ended with another code. One that is signed is also void once users or roles have changed.
+            Some(_) | None if ENDED.iter().any(|ended| text.contains(ended)) => Meaning::LogIn(text),
             Some(_) | None => Meaning::Error(EngineError::Refused(format!("etcd says: {text}"))),
         }
     }
@@ -180,6 +183,11 @@ pub(super) fn put(key: &str, value: &str, lease: LeaseId) -> Value {
 
 pub(super) fn get(key: &str) -> Value {
     json!({ "request_range": { "key": base64(key) } })
+}
+
+/// The first of all keys that begin with `prefix`.
+pub(super) fn first_of(prefix: &str) -> Value {
+    json!({ "request_range": { "key": base64(prefix), "range_end": end_of(prefix), "limit": "1", "keys_only": true } })
 }
 
 pub(super) fn delete(key: &str) -> Value {
@@ -252,6 +260,7 @@ mod tests {
             of(r#"{"error":"etcdserver: invalid auth token","code":16}"#),
             Meaning::LogIn("invalid auth token".into())
         );
+        assert!(matches!(of(r#"{"error":"etcdserver: revision of auth store is old","code":3}"#), Meaning::LogIn(_)));
         assert!(matches!(
             of(r#"{"error":"etcdserver: no leader","code":14}"#),
             Meaning::Error(EngineError::Unreachable(_))
