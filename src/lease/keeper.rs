@@ -54,6 +54,8 @@ pub(super) struct Keeper<E> {
     guard: Guard,
     status: Status,
     session: Session,
+    /// The last lease that was given up or given back.
+    former: Option<LeaseId>,
     roll: Roll,
     view: watch::Receiver<Option<View>>,
     /// What the engine is asked at present: as much as there are agents, and two.
@@ -64,8 +66,8 @@ pub(super) struct Keeper<E> {
     draining: bool,
     /// What the watcher process was last told.
     guarded: Option<Moment>,
-    /// Since when the engine does not do what it is asked, with what was last told of that.
-    trouble: Option<String>,
+    /// Why the engine does not do what it is asked.
+    trouble: Option<EngineError>,
     finish: Option<oneshot::Sender<()>>,
 }
 
@@ -112,6 +114,7 @@ impl<E: Engine> Keeper<E> {
             guard,
             status,
             session: Session::Absent { again: Moment::ZERO },
+            former: None,
             roll: Roll::default(),
             view: watch::channel(None).1,
             work: FuturesUnordered::new(),
@@ -132,7 +135,8 @@ impl<E: Engine> Keeper<E> {
             loop {
                 let error = engine.watch(seen.clone()).await;
                 debug!(event = "LEASE_WATCH", "what other daemons hold is not told at present: {error}");
-                sleep(again).await;
+                // A login costs etcd much time, also one that it refuses.
+                sleep(again.max(pause(&error))).await;
             }
         };
         tokio::select! {
@@ -182,8 +186,15 @@ impl<E: Engine> Keeper<E> {
     /// Compares what is wanted with what the engine has.
     fn look(&mut self) {
         let us = self.lease();
-        if let Some(view) = &*self.view.borrow_and_update() {
-            self.roll.see(view, us, now());
+        let is_less = match &*self.view.borrow_and_update() {
+            Some(view) => self.roll.see(view, us, self.former, now()),
+            None => false,
+        };
+        // Somebody else may be about to dial, so what the majority says is not left to the next renewal.
+        if let Session::Live(Term { renew: Some(at), .. }) = &mut self.session
+            && is_less
+        {
+            *at = Moment::ZERO;
         }
     }
 
@@ -305,7 +316,7 @@ impl<E: Engine> Keeper<E> {
 
     fn give_back(&mut self, lease: LeaseId) {
         let engine = self.engine.clone();
-        self.session = Session::Ending;
+        (self.session, self.former) = (Session::Ending, Some(lease));
         self.begin(async move {
             let late = || EngineError::Unreachable("it has not answered in time".to_owned());
             let given = timeout(FAREWELL, engine.release(lease, Release::All)).await;
@@ -315,7 +326,7 @@ impl<E: Engine> Keeper<E> {
 
     /// The lease counts for nothing any more: every connection is to be closed.
     fn give_up(&mut self, lease: LeaseId, why: &str, now: Moment) {
-        self.session = Session::Over(lease);
+        (self.session, self.former) = (Session::Over(lease), Some(lease));
         let lost = self.roll.lose_all(now);
         if lost > 0 {
             warn!(
@@ -406,7 +417,10 @@ impl<E: Engine> Keeper<E> {
     /// It does not. `left`: how long until connections are closed.
     fn is_troubled(&mut self, error: &EngineError, left: Option<Duration>) {
         let why = error.to_string();
-        if self.trouble.as_ref() == Some(&why) {
+        self.status.set_lease_trouble(Some(why.clone()));
+        let before = self.trouble.replace(error.clone());
+        // One member after the other is asked, and each fails in its own words.
+        if before.is_some_and(|before| std::mem::discriminant(&before) == std::mem::discriminant(error)) {
             return;
         }
         let then = match left {
@@ -416,8 +430,6 @@ impl<E: Engine> Keeper<E> {
             Some(_) | None => "; no endpoint is dialled meanwhile".to_owned(),
         };
         warn!(event = "LEASE_ENGINE", "the lease can't be kept: {why}{then}");
-        self.status.set_lease_trouble(Some(why.clone()));
-        self.trouble = Some(why);
     }
 }
 
