@@ -14,7 +14,7 @@ use tracing::{debug, info, warn};
 use super::Standing;
 use super::clock::{Moment, now, until};
 use super::engine::{Engine, EngineError, Epoch, LeaseId, Release, Renewed, View};
-use super::roll::Roll;
+use super::roll::{Begin, Roll};
 use crate::control::status::Status;
 use crate::endpoint::agent::LeaseKey;
 use crate::process::guard::Guard;
@@ -264,15 +264,16 @@ impl<E: Engine> Keeper<E> {
             }
             match self.settled {
                 _ if self.draining => {}
-                Some(settled) if settled <= now => {
-                    for agent in self.roll.ask(now, settled, AT_ONCE) {
+                Some(first) if first <= now => {
+                    let begin = Begin { first, rest: first + self.settling() };
+                    for agent in self.roll.ask(now, begin, AT_ONCE) {
                         let engine = self.engine.clone();
                         self.begin(async move {
                             Done::Acquired { lease, agent, result: engine.acquire(lease, agent).await }
                         });
                     }
                     // What is due and was not asked for waits for an answer to another.
-                    next = next.min(self.roll.next(settled).filter(|at| *at > now).unwrap_or(far));
+                    next = next.min(self.roll.next(begin).filter(|at| *at > now).unwrap_or(far));
                 }
                 Some(settled) => next = next.min(settled),
                 None => {}
@@ -288,6 +289,11 @@ impl<E: Engine> Keeper<E> {
         }
         self.guard();
         next
+    }
+
+    /// How long to wait for others that have begun with us, and to be waited for.
+    fn settling(&self) -> Duration {
+        SETTLING.max(self.ttl / 6)
     }
 
     /// Tells the watcher process until when connections may be open.
@@ -342,7 +348,7 @@ impl<E: Engine> Keeper<E> {
         match done {
             Done::Begun { sent, result: Ok(renewed) } => {
                 self.session = Session::Live(Term::of(&renewed, sent));
-                self.settled.get_or_insert(now + SETTLING.max(self.ttl / 6));
+                self.settled = self.settled.or(Some(now + self.settling()));
                 self.is_well();
                 self.look();
             }

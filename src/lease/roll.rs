@@ -34,6 +34,15 @@ enum Seat {
     Releasing,
 }
 
+/// From when on a daemon takes agents that were free before.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Begin {
+    /// Those of which it is the first in the order.
+    pub(super) first: Moment,
+    /// The others: whoever is before it may have begun later, and take its own later.
+    pub(super) rest: Moment,
+}
+
 /// Somebody who wants an agent.
 #[derive(Debug)]
 struct Rider {
@@ -112,7 +121,7 @@ impl Roll {
 
     /// The agents to ask for now, of which no more than so many are asked for at a time. They count as asked for. `begin`: what was free
     /// before that counts as free since then.
-    pub(super) fn ask(&mut self, now: Moment, begin: Moment, at_once: usize) -> Vec<LeaseKey> {
+    pub(super) fn ask(&mut self, now: Moment, begin: Begin, at_once: usize) -> Vec<LeaseKey> {
         let asked = self.entries.values().filter(|entry| entry.seat == Seat::Asking).count();
         let due = self.entries.iter_mut().filter(|(_, entry)| entry.due(begin).is_some_and(|due| due <= now));
         let ask = |(agent, entry): (&LeaseKey, &mut Entry)| {
@@ -123,7 +132,7 @@ impl Roll {
     }
 
     /// When the next agent is to be asked for.
-    pub(super) fn next(&self, begin: Moment) -> Option<Moment> {
+    pub(super) fn next(&self, begin: Begin) -> Option<Moment> {
         self.entries.values().filter_map(|entry| entry.due(begin)).min()
     }
 
@@ -206,9 +215,10 @@ impl Roll {
 
 impl Entry {
     /// When the agent is to be asked for.
-    fn due(&self, begin: Moment) -> Option<Moment> {
+    fn due(&self, begin: Begin) -> Option<Moment> {
         let Seat::Waiting { free: Some(free), not_before } = self.seat else { return None };
         let rank = u32::try_from(self.rank).unwrap_or(u32::MAX).min(MOST_BEFORE);
+        let begin = if rank == 0 { begin.first } else { begin.rest };
         (!self.riders.is_empty()).then(|| (free.max(begin) + STEP.saturating_mul(rank)).max(not_before))
     }
 

@@ -392,3 +392,14 @@ async fn nodes_that_take_nothing_are_not_waited_for_one_after_the_other_for_ever
     let took = taken(&world, agent, 9).await;
     assert!(took < 2 * TTL, "{took:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_begins_a_little_later_gets_its_share_all_the_same() {
+    let (world, agents) = (Arc::<Mutex<World>>::default(), (0..20).map(LeaseKey::made_up).collect::<Vec<_>>());
+    let _first = Daemon::start(0, &world, &agents, Duration::ZERO);
+    sleep(Duration::from_millis(600)).await;
+    let _second = Daemon::start(1, &world, &agents, Duration::ZERO);
+    sleep(2 * TTL).await;
+    let of_second = world.lock().unwrap().open.values().filter(|number| **number == 1).count();
+    assert_eq!((of_second, world.lock().unwrap().open.len()), (10, 20));
+}
