@@ -182,6 +182,9 @@ const AGAIN: std::time::Duration = std::time::Duration::from_millis(20);
 pub(crate) fn describe(pipes: &[PipeStatus], redactor: &Redactor) -> String {
     let line = |p: &PipeStatus| {
         let server = match &p.server {
+            ServerState::Starting if p.held_back && matches!(p.link, LinkState::Standby(_)) => {
+                "server not started".to_owned()
+            }
             ServerState::Starting if p.held_back => format!("server {HELD_BACK}"),
             ServerState::Starting => "server starting".to_owned(),
             ServerState::Serving => "server ok".to_owned(),
@@ -307,6 +310,8 @@ mod tests {
         assert!(told().starts_with("a: server starting, "), "{}", told());
         link.write(&crate::logging::Names::from_iter([]), LinkNews::Taken);
         assert!(told().starts_with(&format!("a: server {HELD_BACK}, not connected: ")), "{}", told());
+        link.write(&crate::logging::Names::from_iter([]), LinkNews::Standby("nobody has it"));
+        assert!(told().starts_with("a: server not started, standby: nobody has it"), "{}", told());
     }
 
     #[test]

@@ -25,11 +25,9 @@ impl Readiness {
             return Readiness { is_ready: false, words: "stopping".to_owned() };
         }
         let serving = all.servers.iter().filter(|server| serves(server)).count();
-        let is_standby = || all.servers.iter().all(|server| all.is_held_back(server));
-        let is_ready = serving > 0 || all.servers.is_empty() || (all.lease.is_some() && is_standby());
-        let is_awaited = |server: &&ServerStatus| {
-            server.wanted == Wanted::Running && !serves(server) && !(all.lease.is_some() && all.is_held_back(server))
-        };
+        let is_ready = serving > 0 || all.servers.iter().all(|server| all.stands_by(server));
+        let is_awaited =
+            |server: &&ServerStatus| server.wanted == Wanted::Running && !serves(server) && !all.stands_by(server);
         let awaited = all.servers.iter().filter(is_awaited);
         let barred = all.servers.iter().filter(|server| server.wanted != Wanted::Running);
         let lost = all.links.iter().filter(|link| is_lost(link, all));

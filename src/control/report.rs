@@ -45,7 +45,7 @@ pub(crate) struct Report {
     gateway: Option<GatewayStatus>,
     /// As what it shares its endpoints with others, if it does.
     #[serde(skip_serializing_if = "Option::is_none")]
-    lease: Option<LeaseStatus>,
+    pub(crate) lease: Option<LeaseStatus>,
     /// mcp-pipe has been told to stop, and does.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     stopping: bool,
@@ -555,7 +555,7 @@ impl Server {
         let last_line = seen.and_then(|seen| seen.last_line.as_deref());
         Server {
             name: server.name.clone(),
-            well: server.is_well() || (picture.overview.lease.is_some() && picture.overview.is_held_back(server)),
+            well: server.is_well() || picture.overview.stands_by(server),
             wanted: server.wanted,
             state,
             for_seconds: seconds(now.saturating_duration_since(server.since)),
@@ -835,6 +835,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_server_without_the_lease_of_its_agent_is_well_and_one_that_has_it_is_to_serve() {
+        let rig = Rig::new(["a"], &[&["a"]]);
+        rig.status.set_lease_node("kitchen");
+        assert!(!rig.report(None).unwrap().is_well());
+        rig.link(0, LinkNews::Standby("garage has the lease of its agent"));
+        let told = "a: not started: waits for the lease of its agent\n";
+        assert!(rig.words().starts_with(told), "{}", rig.words());
+        assert!(rig.report(None).unwrap().is_well() && rig.report(Some("a")).unwrap().is_well());
+        rig.status.set_lease_trouble(Some("no answer".to_owned()));
+        assert!(!rig.report(None).unwrap().is_well() && rig.causes() == ["lease-unkept "], "{:?}", rig.causes());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn what_is_gone_or_wrong_no_more_is_told_once() {
         let rig = Rig::new(["a", "b"], &[&["a"], &["b"]]);
         rig.ready("b");
@@ -942,7 +955,7 @@ mod tests {
         let words = rig.words();
         assert!(words.contains(": standby for 2 min: garage has the lease of its agent; serves a\n"), "{words}");
         assert!(
-            words.contains("shares its endpoints by leases, as attic\n") && words.contains(wording::HELD_BACK),
+            words.contains("shares its endpoints by leases, as attic\n") && words.contains("waits for the lease"),
             "{words}"
         );
         assert!(pipes(&rig.status.read()).iter().all(PipeStatus::is_well));

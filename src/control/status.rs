@@ -709,6 +709,11 @@ impl Overview {
                 .all(|link| link.fault == Some(FaultCode::AgentTaken) || matches!(link.state, LinkState::Standby(_)))
     }
 
+    /// Whether a server has nothing to do here, as this daemon has the lease of none of its agents. That is as it should be.
+    pub(super) fn stands_by(&self, server: &ServerStatus) -> bool {
+        self.lease.is_some() && self.is_held_back(server)
+    }
+
     /// The names that can be asked about.
     pub(super) fn known(&self) -> Known<'_> {
         let mut endpoints = Vec::new();
@@ -1052,9 +1057,9 @@ impl Status {
         let trouble = why.map(|why| self.redactor.clean_all(&why).into_owned());
         self.overview.send_if_modified(|all| {
             let Some(lease) = &mut all.lease else { return false };
-            let is_new = std::mem::replace(&mut lease.trouble, trouble.clone()) != trouble;
-            all.count((is_new && trouble.is_some()).then_some(FaultCode::LeaseUnkept));
-            is_new
+            let before = std::mem::replace(&mut lease.trouble, trouble.clone());
+            all.count((before.is_none() && trouble.is_some()).then_some(FaultCode::LeaseUnkept));
+            before != trouble
         });
     }
 

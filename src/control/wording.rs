@@ -22,6 +22,8 @@ const SHOWN: usize = 5;
 
 /// What is told of a server that is not started, as nothing here is to show it.
 pub(super) const HELD_BACK: &str = "not started: waits for its agent, which another mcp-pipe serves";
+/// The same where leases say who serves: whether anybody does is told of the endpoint.
+const STANDS_BY: &str = "not started: waits for the lease of its agent";
 
 /// What a server is doing, and what is to be known of it.
 pub(super) fn of_server(
@@ -31,6 +33,7 @@ pub(super) fn of_server(
     now: Instant,
 ) -> String {
     let mut said = match server.wanted {
+        Wanted::Running if all.stands_by(server) => STANDS_BY.to_owned(),
         Wanted::Running if all.is_held_back(server) => HELD_BACK.to_owned(),
         Wanted::Running => doing(server, last_line, now),
         Wanted::Paused => format!("paused (takes no calls), {}", doing(server, last_line, now)),

@@ -27,7 +27,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use self::wire::{
-    Failed, Lease, Login, Meaning, Range, Streamed, Txn, Watched, base64, created, delete, end_of, get, put,
+    Failed, Lease, Login, Meaning, Range, Streamed, Txn, Watched, base64, created, delete, end_of, first_of, get, put,
 };
 use super::engine::{Engine, EngineError, Epoch, Holder, LeaseId, Release, Renewed, View};
 use crate::config::LeaseSpec;
@@ -136,7 +136,7 @@ impl Etcd {
             if reply.status == StatusCode::OK {
                 return then(reply).await;
             }
-            match self.failed(reply).await {
+            match self.failed(member, reply).await {
                 Meaning::LogIn(_) if !again && self.login.is_some() => {
                     *self.token.lock().unwrap_or_else(PoisonError::into_inner) = None;
                 }
@@ -161,7 +161,7 @@ impl Etcd {
         let body = json!({ "name": name, "password": password.reveal() });
         let reply = self.send(member, "auth/authenticate", &body, None).await?;
         if reply.status != StatusCode::OK {
-            return Err(match self.failed(reply).await {
+            return Err(match self.failed(member, reply).await {
                 Meaning::LogIn(text) => EngineError::Refused(format!("etcd says: {text}")),
                 Meaning::Error(error) => error,
             });
@@ -217,8 +217,9 @@ impl Etcd {
     }
 
     /// What an answer means that is no success.
-    async fn failed(&self, reply: Reply) -> Meaning {
+    async fn failed(&self, member: usize, reply: Reply) -> Meaning {
         let status = reply.status;
+        let url = self.members.get(member).map(|(url, _)| url.to_string()).unwrap_or_default();
         let body = match self.whole(reply).await {
             Ok(body) => body,
             Err(error) => return Meaning::Error(error),
@@ -229,9 +230,9 @@ impl Etcd {
             Err(_) if status.is_server_error() => {
                 Meaning::Error(EngineError::Unreachable(format!("etcd answers HTTP {}", status.as_u16())))
             }
-            // Some of its own words are no JSON, too.
-            Err(_) => Meaning::Error(EngineError::Refused(format!(
-                "it answers HTTP {} ({}): check the address, and that it is etcd 3.4 or later",
+            // Some of its own words are no JSON, too. Another member may do better.
+            Err(_) => Meaning::Error(EngineError::Unreachable(format!(
+                "{url} answers HTTP {} ({}): check the address, and that it is etcd 3.4 or later",
                 status.as_u16(),
                 bounded(&String::from_utf8_lossy(&body), MAX_BODY)
             ))),
@@ -265,6 +266,8 @@ impl Etcd {
         } else if let Some(lease) = key.strip_prefix("nodes/").and_then(|lease| i64::from_str_radix(lease, 16).ok()) {
             match is_gone {
                 true => view.nodes.remove(&LeaseId(lease)),
+                // What does not go with its daemon is none of a daemon: everybody would wait for it for ever.
+                false if entry.lease != lease => None,
                 false => view.nodes.insert(LeaseId(lease), node()),
             };
         }
@@ -321,12 +324,12 @@ impl Etcd {
         let member = self.current();
         let kept: Lease =
             streamed(self.ask_member(member, "lease/keepalive", &json!({ "ID": lease.0.to_string() })).await?)?;
+        // Two answers that say no term would say the same.
+        if kept.id != lease.0 || kept.header.raft_term <= 0 {
+            return Err(EngineError::Unreachable("etcd's answer is of another lease, or says no term".to_owned()));
+        }
         if kept.ttl <= 0 {
             return Err(EngineError::Over);
-        }
-        if kept.header.raft_term <= 0 {
-            // Two answers that do not say it would say the same.
-            return Err(EngineError::Refused("etcd's answer does not say of which term it is".to_owned()));
         }
         let mut missing = Vec::new();
         let parts = held.chunks(AT_ONCE).chain(held.is_empty().then_some(held));
@@ -359,10 +362,11 @@ impl Etcd {
         let ttl = self.counted(&begun)?;
         if begun.id == 0 {
             // What is bound to no lease stays for ever.
-            return Err(EngineError::Refused("etcd's answer names no lease".to_owned()));
+            return Err(EngineError::Unreachable("etcd's answer names no lease".to_owned()));
         }
         let lease = LeaseId(begun.id);
-        let known = json!({ "success": [put(&self.node_key(lease), &self.node, lease)] });
+        // Whoever may not read what others have is told so here, and not once it matters.
+        let known = json!({ "success": [put(&self.node_key(lease), &self.node, lease), first_of(&self.prefix)] });
         let _done: Txn = self.ask("kv/txn", &known).await?;
         Ok(Renewed { lease, ttl, missing: Vec::new() })
     }
@@ -382,16 +386,14 @@ impl Engine for Etcd {
         let key = self.agent_key(agent);
         let body = json!({
             "compare": [created(&key, 0)],
-            "success": [put(&key, &self.node, lease)],
+            "success": [put(&key, &self.node, lease), get(&key)],
             "failure": [get(&key)],
         });
         let txn: Txn = self.ask("kv/txn", &body).await?;
-        if txn.succeeded {
-            return epoch(txn.header.revision).map(Some);
-        }
-        // An earlier try may have been answered too late.
-        let range = txn.responses.into_iter().next().and_then(|response| response.response_range);
-        let entry = range.and_then(|range| range.kvs.into_iter().next()).filter(|entry| entry.lease == lease.0);
+        // What counts is the entry itself: an earlier try may have been answered too late, and an answer may be another request's.
+        let mut entries =
+            txn.responses.into_iter().filter_map(|response| response.response_range?.kvs.into_iter().next());
+        let entry = entries.find(|entry| entry.key == key.as_bytes() && entry.lease == lease.0);
         entry.map(|entry| epoch(entry.create_revision)).transpose()
     }
 
@@ -434,9 +436,10 @@ fn epoch(revision: i64) -> Result<Epoch, EngineError> {
 
 /// An answer.
 fn read<T: DeserializeOwned>(text: &[u8]) -> Result<T, EngineError> {
-    // The error's own words may have all of the answer in them.
+    // Whoever answers so is none of the members that agree, or not all of its answer has come: another one may do better. The error's own
+    // words may have all of the answer in them.
     serde_json::from_slice(text).map_err(|error| {
-        EngineError::Refused(format!(
+        EngineError::Unreachable(format!(
             "etcd's answer can't be read: it is no such JSON at line {}, column {}",
             error.line(),
             error.column()
@@ -504,23 +507,25 @@ mod tests {
     async fn an_answer_that_lacks_what_proves_something_proves_nothing() {
         let renewed = async |answers| etcd(answers).renew(Some(LEASE), Vec::new()).await;
         let txn = ("/v3/kv/txn", r#"{"header":{"raft_term":"2"},"succeeded":true}"#);
-        let whole = [("/v3/lease/keepalive", r#"{"result":{"header":{"raft_term":"2"},"TTL":"6"}}"#), txn];
+        let whole = [("/v3/lease/keepalive", r#"{"result":{"header":{"raft_term":"2"},"ID":"9","TTL":"6"}}"#), txn];
         let whole: &'static [_] = Vec::from(whole).leak();
         let want = Renewed { lease: LEASE, ttl: Duration::from_secs(6), missing: Vec::new() };
         assert_eq!(renewed(whole).await, Ok(want.clone()));
         // More than was asked for is not relied on.
-        let longer = ("/v3/lease/keepalive", r#"{"result":{"header":{"raft_term":"2"},"TTL":"9223372036854775807"}}"#);
+        let longer =
+            ("/v3/lease/keepalive", r#"{"result":{"header":{"raft_term":"2"},"ID":"9","TTL":"9223372036854775807"}}"#);
         assert_eq!(renewed(Vec::from([longer, txn]).leak()).await, Ok(want));
         for keepalive in [
-            r#"{"result":{"TTL":"6"}}"#,
-            r#"{"result":{"header":{"raft_term":"1"},"TTL":"6"}}"#,
-            r#"{"result":{"header":{"raft_term":"2"},"TTL":"2"}}"#,
-            r#"{"result":{"header":{"raft_term":"2"}}}"#,
+            r#"{"result":{"ID":"9","TTL":"6"}}"#,
+            r#"{"result":{"header":{"raft_term":"2"},"ID":"8","TTL":"6"}}"#,
+            r#"{"result":{"header":{"raft_term":"1"},"ID":"9","TTL":"6"}}"#,
+            r#"{"result":{"header":{"raft_term":"2"},"ID":"9","TTL":"2"}}"#,
+            r#"{"result":{"header":{"raft_term":"2"},"ID":"9"}}"#,
         ] {
             let answers = Vec::from([("/v3/lease/keepalive", keepalive), txn]).leak();
             assert!(renewed(answers).await.is_err(), "{keepalive}");
         }
-        let without_terms = [("/v3/lease/keepalive", r#"{"result":{"TTL":"6"}}"#), ("/v3/kv/txn", "{}")];
+        let without_terms = [("/v3/lease/keepalive", r#"{"result":{"ID":"9","TTL":"6"}}"#), ("/v3/kv/txn", "{}")];
         assert!(renewed(Vec::from(without_terms).leak()).await.is_err());
     }
 
@@ -528,15 +533,21 @@ mod tests {
     async fn neither_a_lease_nor_an_agent_is_had_without_its_number() {
         for grant in [r#"{"TTL":"6"}"#, r#"{"ID":"9"}"#, r#"{"ID":"9","TTL":"-6"}"#] {
             let begun = etcd(Vec::from([("/v3/lease/grant", grant)]).leak()).renew(None, Vec::new()).await;
-            assert!(matches!(begun, Err(EngineError::Refused(_))), "{grant}: {begun:?}");
+            assert!(begun.is_err(), "{grant}: {begun:?}");
         }
-        let acquired = async |answer| {
-            let answers = Vec::from([("/v3/kv/txn", answer)]).leak();
+        let acquired = async |entry: &str| {
+            let answer = format!(r#"{{"succeeded":true,"responses":[{{}},{{"response_range":{{"kvs":[{entry}]}}}}]}}"#);
+            let answers = Vec::from([("/v3/kv/txn", &*answer.leak())]).leak();
             etcd(answers).acquire(LEASE, LeaseKey::read(&"a".repeat(32)).unwrap()).await
         };
-        assert_eq!(acquired(r#"{"header":{"revision":"7"},"succeeded":true}"#).await, Ok(Some(7)));
-        assert!(acquired(r#"{"succeeded":true}"#).await.is_err());
-        assert_eq!(acquired("{}").await, Ok(None));
+        let key = base64(&format!("/mcp-pipe/agents/{}", "a".repeat(32)));
+        let whole = format!(r#"{{"key":"{key}","create_revision":"7","lease":"9"}}"#);
+        assert_eq!(acquired(&whole).await, Ok(Some(7)));
+        assert!(acquired(&whole.replace(r#""create_revision":"7","#, "")).await.is_err());
+        // Another's, of another agent, or nobody's.
+        for other in [whole.replace(r#""9""#, r#""8""#), whole.replace(&key, "YQ=="), String::new()] {
+            assert_eq!(acquired(&other).await, Ok(None), "{other}");
+        }
     }
 
     #[tokio::test]

@@ -14,7 +14,7 @@ use tracing::{debug, info, warn};
 use super::Standing;
 use super::clock::{Moment, now, until};
 use super::engine::{Engine, EngineError, Epoch, LeaseId, Release, Renewed, View};
-use super::roll::Roll;
+use super::roll::{Begin, Roll};
 use crate::control::status::Status;
 use crate::endpoint::agent::LeaseKey;
 use crate::process::guard::Guard;
@@ -65,7 +65,7 @@ pub(super) struct Keeper<E> {
     /// What the watcher process was last told.
     guarded: Option<Moment>,
     /// Why the lease can't be kept at present.
-    trouble: Option<String>,
+    trouble: Option<EngineError>,
     /// Why it can't be seen at present what others hold: no agent is taken without that.
     blind: Option<String>,
     /// Why an agent that is free was not got when it was last asked for.
@@ -140,12 +140,13 @@ impl<E: Engine> Keeper<E> {
             loop {
                 let error = engine.watch(seen.clone()).await;
                 debug!(event = "LEASE_WATCH", "what other daemons hold is not told at present: {error}");
-                if let EngineError::Refused(why) = error {
+                if let EngineError::Refused(why) = &error {
                     // Nothing that was seen before counts until this is put right, and what is seen then is news.
                     seen.send_replace(None);
-                    let _told_before = tell.try_send(why);
+                    let _told_before = tell.try_send(why.clone());
                 }
-                sleep(again).await;
+                // A login costs etcd much time, also one that it refuses.
+                sleep(again.max(pause(&error))).await;
             }
         };
         tokio::select! {
@@ -182,7 +183,6 @@ impl<E: Engine> Keeper<E> {
                 Some(done) = self.work.next() => self.take(done, now()),
                 Ok(()) = self.view.changed() => {
                     self.look();
-                    self.doubt();
                     self.clear();
                 }
                 Some(why) = blind.recv() => self.is_blind(why),
@@ -205,22 +205,14 @@ impl<E: Engine> Keeper<E> {
     /// Compares what is wanted with what the engine has.
     fn look(&mut self) {
         let us = self.lease();
-        let is_seen = self.view.borrow_and_update().as_ref().map(|view| self.roll.see(view, us, now())).is_some();
-        if is_seen && self.blind.take().is_some() {
+        let seen = self.view.borrow_and_update().as_ref().map(|view| self.roll.see(view, us, now()));
+        // Somebody else may be about to dial, so what the majority says is not left to the next renewal. What is seen may be old.
+        if let (Some(true), Session::Live(Term { renew: Some(at), .. })) = (seen, &mut self.session) {
+            *at = Moment::ZERO;
+        }
+        if seen.is_some() && self.blind.take().is_some() {
             info!(event = "LEASE_ENGINE", "what other daemons hold can be seen again");
             self.tell_trouble();
-        }
-    }
-
-    /// Renews at once where the engine seems to have given another daemon what is ours, as after somebody has removed it there by hand: the
-    /// answer tells. What is seen may be old.
-    fn doubt(&mut self) {
-        let Session::Live(Term { lease, renew: Some(at), .. }) = &mut self.session else { return };
-        let view = self.view.borrow();
-        let Some(view) = &*view else { return };
-        let is_anothers = |(agent, _)| view.agents.get(&agent).is_some_and(|holder| holder.lease != *lease);
-        if self.roll.held().any(is_anothers) {
-            *at = Moment::ZERO;
         }
     }
 
@@ -308,15 +300,16 @@ impl<E: Engine> Keeper<E> {
             }
             match self.settled {
                 _ if self.draining => {}
-                Some(settled) if settled <= now => {
-                    for agent in self.roll.ask(now, settled, AT_ONCE) {
+                Some(first) if first <= now => {
+                    let begin = Begin { first, rest: first + self.settling() };
+                    for agent in self.roll.ask(now, begin, AT_ONCE) {
                         let engine = self.engine.clone();
                         self.begin(async move {
                             Done::Acquired { lease, agent, result: engine.acquire(lease, agent).await }
                         });
                     }
                     // What is due and was not asked for waits for an answer to another.
-                    next = next.min(self.roll.next(settled).filter(|at| *at > now).unwrap_or(far));
+                    next = next.min(self.roll.next(begin).filter(|at| *at > now).unwrap_or(far));
                 }
                 Some(settled) => next = next.min(settled),
                 None => {}
@@ -332,6 +325,11 @@ impl<E: Engine> Keeper<E> {
         }
         self.guard();
         next
+    }
+
+    /// How long to wait for others that have begun with us, and to be waited for.
+    fn settling(&self) -> Duration {
+        SETTLING.max(self.ttl / 6)
     }
 
     /// Tells the watcher process until when connections may be open.
@@ -386,7 +384,7 @@ impl<E: Engine> Keeper<E> {
         match done {
             Done::Begun { sent, result: Ok(renewed) } => {
                 self.session = Session::Live(Term::of(&renewed, sent));
-                self.settled.get_or_insert(now + SETTLING.max(self.ttl / 6));
+                self.settled = self.settled.or(Some(now + self.settling()));
                 self.is_well();
                 self.look();
             }
@@ -484,14 +482,17 @@ impl<E: Engine> Keeper<E> {
     }
 
     fn tell_trouble(&self) {
-        let trouble = [&self.trouble, &self.blind, &self.denied].into_iter().flatten().next();
-        self.status.set_lease_trouble(trouble.cloned());
+        let trouble = self.trouble.as_ref().map(EngineError::to_string);
+        self.status.set_lease_trouble(trouble.or_else(|| self.blind.clone()).or_else(|| self.denied.clone()));
     }
 
     /// The lease can't be kept. `left`: how long until connections are closed.
     fn is_troubled(&mut self, error: &EngineError, left: Option<Duration>) {
         let why = error.to_string();
-        if self.trouble.as_ref() == Some(&why) {
+        let before = self.trouble.replace(error.clone());
+        self.tell_trouble();
+        // One member after the other is asked, and each fails in its own words.
+        if before.is_some_and(|before| std::mem::discriminant(&before) == std::mem::discriminant(error)) {
             return;
         }
         let then = match left {
@@ -501,8 +502,6 @@ impl<E: Engine> Keeper<E> {
             Some(_) | None => "; no endpoint is dialled meanwhile".to_owned(),
         };
         warn!(event = "LEASE_ENGINE", "the lease can't be kept: {why}{then}");
-        self.trouble = Some(why);
-        self.tell_trouble();
     }
 }
 

@@ -14,6 +14,8 @@ use crate::endpoint::agent::LeaseKey;
 /// How long whoever is next in the order waits for whoever is before. Longer than it takes to ask the engine, also on a busy machine;
 /// a dead one before us costs that much of the time until somebody serves.
 const STEP: Duration = Duration::from_millis(200);
+/// Most others that are waited for: of many that have gone, or don't want it, whoever comes first may have it.
+const MOST_BEFORE: u32 = 10;
 /// How long a free agent is left alone that could not be had: whoever has it is seen by then.
 const AGAIN: Duration = Duration::from_millis(250);
 
@@ -32,6 +34,15 @@ enum Seat {
     Releasing,
 }
 
+/// From when on a daemon takes agents that were free before.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Begin {
+    /// Those of which it is the first in the order.
+    pub(super) first: Moment,
+    /// The others: whoever is before it may have begun later, and take its own later.
+    pub(super) rest: Moment,
+}
+
 /// Somebody who wants an agent.
 #[derive(Debug)]
 struct Rider {
@@ -47,6 +58,8 @@ struct Entry {
     riders: Vec<Rider>,
     /// How many others try before us, while nobody has it.
     rank: usize,
+    /// It is ours, and the engine has been seen to say so.
+    confirmed: bool,
 }
 
 /// See the module's documentation.
@@ -59,7 +72,7 @@ impl Roll {
     /// Somebody wants an agent.
     pub(super) fn want(&mut self, agent: LeaseKey, number: u64, tell: watch::Sender<Standing>) {
         let seat = Seat::Waiting { free: None, not_before: Moment::ZERO };
-        let entry = self.entries.entry(agent).or_insert(Entry { seat, riders: Vec::new(), rank: 0 });
+        let entry = self.entries.entry(agent).or_insert(Entry { seat, riders: Vec::new(), rank: 0, confirmed: false });
         if let Seat::Held(epoch) = entry.seat {
             tell.send_replace(Standing::Held(epoch));
         }
@@ -79,8 +92,9 @@ impl Roll {
         }
     }
 
-    /// What the engine has is this now.
-    pub(super) fn see(&mut self, view: &View, us: Option<LeaseId>, now: Moment) {
+    /// What the engine has is this now. Returns whether an agent of ours seems to have been taken away.
+    pub(super) fn see(&mut self, view: &View, us: Option<LeaseId>, now: Moment) -> bool {
+        let mut is_less = false;
         let wanted = self.entries.iter().filter(|(_, entry)| !entry.riders.is_empty()).map(|(agent, _)| *agent);
         let ranks = us.map(|us| ranks(wanted, view, us)).unwrap_or_default();
         for (agent, entry) in &mut self.entries {
@@ -88,6 +102,9 @@ impl Roll {
             // What is bound to our own lease is had for the asking: an answer was lost.
             let is_free = holder.is_none_or(|holder| Some(holder.lease) == us);
             entry.rank = ranks.get(agent).copied().unwrap_or_default();
+            let is_ours = matches!(entry.seat, Seat::Held(_)) && holder.is_some() && is_free;
+            is_less |=
+                std::mem::replace(&mut entry.confirmed, is_ours) && !is_ours && matches!(entry.seat, Seat::Held(_));
             let Seat::Waiting { free, .. } = &mut entry.seat else { continue };
             *free = is_free.then(|| free.unwrap_or(now));
             // Without a lease of ours what we see may be old: it may even be we who have it there.
@@ -99,11 +116,12 @@ impl Roll {
                 });
             }
         }
+        is_less
     }
 
     /// The agents to ask for now, of which no more than so many are asked for at a time. They count as asked for. `begin`: what was free
     /// before that counts as free since then.
-    pub(super) fn ask(&mut self, now: Moment, begin: Moment, at_once: usize) -> Vec<LeaseKey> {
+    pub(super) fn ask(&mut self, now: Moment, begin: Begin, at_once: usize) -> Vec<LeaseKey> {
         let asked = self.entries.values().filter(|entry| entry.seat == Seat::Asking).count();
         let due = self.entries.iter_mut().filter(|(_, entry)| entry.due(begin).is_some_and(|due| due <= now));
         let ask = |(agent, entry): (&LeaseKey, &mut Entry)| {
@@ -114,7 +132,7 @@ impl Roll {
     }
 
     /// When the next agent is to be asked for.
-    pub(super) fn next(&self, begin: Moment) -> Option<Moment> {
+    pub(super) fn next(&self, begin: Begin) -> Option<Moment> {
         self.entries.values().filter_map(|entry| entry.due(begin)).min()
     }
 
@@ -208,9 +226,10 @@ impl Roll {
 
 impl Entry {
     /// When the agent is to be asked for.
-    fn due(&self, begin: Moment) -> Option<Moment> {
+    fn due(&self, begin: Begin) -> Option<Moment> {
         let Seat::Waiting { free: Some(free), not_before } = self.seat else { return None };
-        let rank = u32::try_from(self.rank).unwrap_or(u32::MAX);
+        let rank = u32::try_from(self.rank).unwrap_or(u32::MAX).min(MOST_BEFORE);
+        let begin = if rank == 0 { begin.first } else { begin.rest };
         (!self.riders.is_empty()).then(|| (free.max(begin) + STEP.saturating_mul(rank)).max(not_before))
     }
 

@@ -360,6 +360,8 @@ async fn who_stops_hands_over_at_once_and_an_agent_that_is_taken_away_is_closed(
     first.stop().await;
     let took = taken(&world, agent, 0).await;
     assert!(took <= Duration::from_millis(50), "{took:?}");
+    // By then its watch has shown it what it has.
+    sleep(Duration::from_millis(100)).await;
     // Somebody removes the entry by hand, and takes it.
     {
         let mut world = world.lock().unwrap();
@@ -446,4 +448,45 @@ async fn what_is_lost_before_anybody_heard_that_it_was_held_is_asked_for_anew() 
     tell.send_replace(Standing::Lost);
     place.lost().await;
     assert!(asked.try_recv().is_err(), "the place is given up by whoever has closed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_of_ours_that_counts_no_longer_is_nobody_elses() {
+    let (world, agent) = (Arc::<Mutex<World>>::default(), LeaseKey::made_up(1));
+    let first = Daemon::start(0, &world, &[agent], Duration::ZERO);
+    taken(&world, agent, 9).await;
+    first.fake.way.lock().unwrap().cut = true;
+    // It is given up a second before its end, which the engine is not reached to tell.
+    while world.lock().unwrap().open.contains_key(&agent) {
+        sleep(Duration::from_millis(5)).await;
+    }
+    let mut place = first.leases.want(agent);
+    sleep(Duration::from_millis(5)).await;
+    assert_eq!(place.standing(), Standing::Standby(None), "and not that we have it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_that_take_nothing_are_not_waited_for_one_after_the_other_for_ever() {
+    let (world, agent) = (Arc::<Mutex<World>>::default(), LeaseKey::made_up(1));
+    {
+        let mut world = world.lock().unwrap();
+        for lease in (1000..1500).map(LeaseId) {
+            world.leases.insert(lease, Instant::now() + Duration::from_secs(1000));
+            world.view.nodes.insert(lease, lease.to_string().into());
+        }
+    }
+    let _only = Daemon::start(0, &world, &[agent], Duration::ZERO);
+    let took = taken(&world, agent, 9).await;
+    assert!(took < 2 * TTL, "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_begins_a_little_later_gets_its_share_all_the_same() {
+    let (world, agents) = (Arc::<Mutex<World>>::default(), (0..20).map(LeaseKey::made_up).collect::<Vec<_>>());
+    let _first = Daemon::start(0, &world, &agents, Duration::ZERO);
+    sleep(Duration::from_millis(600)).await;
+    let _second = Daemon::start(1, &world, &agents, Duration::ZERO);
+    sleep(2 * TTL).await;
+    let of_second = world.lock().unwrap().open.values().filter(|number| **number == 1).count();
+    assert_eq!((of_second, world.lock().unwrap().open.len()), (10, 20));
 }

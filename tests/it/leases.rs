@@ -364,6 +364,23 @@ async fn an_endpoint_that_a_reload_takes_out_is_given_to_a_daemon_that_still_has
 }
 
 #[tokio::test]
+async fn a_member_that_is_no_etcd_is_passed_over_and_nobody_waits_for_nodes_that_were_made_by_hand() {
+    let Some(etcd) = Etcd::start(HERE).await else { return };
+    // Each would be waited for in turn, for some minutes.
+    for node in 1..1000 {
+        etcd.put(&format!("/mcp-pipe/nodes/{node:x}"), "nobody").await;
+    }
+    let endpoint = Endpoint::at(HERE).await;
+    let agents = agents(3);
+    let mut config = shared(&endpoint, &agents, "", TTL);
+    config["lease"]["etcd"] = json!([etcd.no_gateway(), etcd.url()]);
+    let begun = Instant::now();
+    let only = daemon(&config, "only");
+    taken_over(&endpoint, &agents, begun).await;
+    only.stop().await;
+}
+
+#[tokio::test]
 async fn thirty_endpoints_are_spread_evenly_and_only_those_of_a_dead_daemon_move() {
     let Some(etcd) = Etcd::start(HERE).await else { return };
     let endpoint = Endpoint::at(HERE).await;

@@ -186,6 +186,11 @@ pub(super) fn get(key: &str) -> Value {
     json!({ "request_range": { "key": base64(key) } })
 }
 
+/// The first of all keys that begin with `prefix`.
+pub(super) fn first_of(prefix: &str) -> Value {
+    json!({ "request_range": { "key": base64(prefix), "range_end": end_of(prefix), "limit": "1", "keys_only": true } })
+}
+
 pub(super) fn delete(key: &str) -> Value {
     json!({ "request_delete_range": { "key": base64(key) } })
 }

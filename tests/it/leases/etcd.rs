@@ -65,6 +65,17 @@ impl Etcd {
         format!("https://{}:{}", self.host, self.ports[2])
     }
 
+    /// Where it answers over HTTP, and not as its JSON gateway does.
+    pub(super) fn no_gateway(&self) -> String {
+        format!("http://{}:{}", self.host, self.ports[1])
+    }
+
+    /// Puts an entry there that goes with no lease.
+    pub(super) async fn put(&self, key: &str, value: &str) {
+        let [key, value] = [key, value].map(|text| base64::prelude::BASE64_STANDARD.encode(text));
+        self.ask("kv/put", &json!({"key": key, "value": value})).await;
+    }
+
     pub(super) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
