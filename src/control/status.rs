@@ -146,6 +146,9 @@ pub(crate) struct ServerStatus {
     /// How many processes of it are wanted that are alike, where that is more than one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<usize>,
+    /// It stands in for another one, and is shown nowhere.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stands_in: bool,
     /// Whether it is asked, where it has a circuit breaker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub circuit: Option<CircuitState>,
@@ -280,6 +283,7 @@ impl ServerStatus {
             restarts_by: Causes::new(),
             failures: 0,
             replicas: None,
+            stands_in: false,
             circuit: None,
             refused: false,
             for_http: false,
@@ -702,9 +706,11 @@ impl Overview {
     pub(super) fn is_held_back(&self, server: &ServerStatus) -> bool {
         let mut links = self.links_of(server.key).peekable();
         let is_without_life = server.state == ServerState::Starting && server.process.is_none();
+        // One that stands in for others begins with these.
+        let is_shown = links.peek().is_some() || (server.stands_in && self.lease.is_some());
         is_without_life
             && self.gateway.is_none()
-            && links.peek().is_some()
+            && is_shown
             && links
                 .all(|link| link.fault == Some(FaultCode::AgentTaken) || matches!(link.state, LinkState::Standby(_)))
     }
@@ -1169,6 +1175,7 @@ impl ServerEntry {
         self.change(|server| {
             let breaker = spec.bounds.breaker;
             server.circuit = breaker.map(|_| server.circuit.take().unwrap_or(CircuitState::Closed));
+            server.stands_in = spec.bounds.stands_in;
             server.replicas = match spec.instances {
                 Instances::Replicas(replicas) => Some(replicas.number),
                 Instances::Shared | Instances::PerPeer(_) => None,

@@ -491,7 +491,7 @@ async fn a_standby_is_well_and_follows_a_changed_config_and_is_not_where_etcd_is
     config["mcpServers"]["y"]["fallback"] = "z".into();
     config["endpoints"]["e0"]["servers"] = json!(["x", "y"]);
     let told = runtime.reload(&second, &config).await;
-    assert!(told.contains("y is new"), "{told}");
+    assert!(told.contains("z, y are new"), "{told}");
     let status = runtime.ask(&["status"]).await;
     assert!(status.code == 0 && status.out.contains("first has the lease of its agent; serves x, y"), "{status:?}");
     assert_eq!(second.processes().len(), 2, "itself and its watcher: {:?}", second.processes());
