@@ -7,9 +7,6 @@ use std::io;
 #[cfg(unix)]
 const LEAST_FILES: usize = 8;
 /// Number of open files for which the kernel has room from the start: what 200 servers need. Once there are threads, Linux stops whoever
-/// How many tasks run at most before what has come from outside is looked at. tokio's 61 are for tasks that are short; ours carries all
-/// messages, and looks at each server once in a turn.
-const EVENTS: u32 = 4;
 /// opens a file for about 10 ms each time that this room has to double.
 #[cfg(target_os = "linux")]
 const ROOM: i32 = 1024;
@@ -28,8 +25,7 @@ pub(crate) fn runtime() -> io::Result<tokio::runtime::Runtime> {
     #[cfg(target_os = "linux")]
     // With a limit below it there is less room, which is right.
     drop(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), ROOM - 1));
-    // A task that is always ready, as that of servers which write without end, must not keep others' sockets from being looked at.
-    tokio::runtime::Builder::new_current_thread().enable_all().event_interval(EVENTS).build()
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
 /// Where a file may not grow (`ulimit -f`) a write is to fail, as on a full disk, and not to end the program. To be called within a runtime;

@@ -32,7 +32,7 @@ use super::spawn::Child;
 use super::stderr::{Noted, Stderr};
 use super::stdout::{OnFound, Stdout};
 use super::stop::{Group, Step};
-use crate::chunk::{poll_chunk, poll_part};
+use crate::chunk::poll_chunk;
 use crate::config::LimitsSpec;
 use crate::error::FaultCode;
 use crate::frame::LineOut;
@@ -42,9 +42,6 @@ use crate::wakers::Wakers;
 
 /// Most reads in a row from one pipe before others have their turn.
 const READS: usize = 2;
-
-/// Most bytes of stderr that are read at a time: each line is looked through for secrets, and meanwhile nobody else is served.
-const STDERR_READ: usize = 4 * 1024;
 /// Longest time that what is left of a group may take after TERM once its leader is gone.
 const SWEEP: Duration = Duration::from_secs(1);
 /// Most looks at stdout after its group is gone and had its time: at 128 KiB each they are twice what a pipe holds, unless root has
@@ -349,13 +346,19 @@ impl Process {
 
     fn poll_stderr(&mut self, log: &mut dyn FnMut(Noted<'_>)) {
         let cx = &mut Context::from_waker(self.wakers.waker(STDERR));
-        let Some(stderr) = &mut self.stderr else { return };
-        let noted = &mut self.noted;
-        match poll_part(stderr, cx, STDERR_READ, &mut |chunk| noted.feed(chunk, Instant::now().into_std(), log)) {
-            Poll::Pending => {}
-            Poll::Ready(Ok(n)) if n > 0 => cx.waker().wake_by_ref(),
-            Poll::Ready(Ok(_) | Err(_)) => self.stderr = None,
+        for _ in 0..READS {
+            let Some(stderr) = &mut self.stderr else { return };
+            let noted = &mut self.noted;
+            match poll_chunk(stderr, cx, &mut |chunk| noted.feed(chunk, Instant::now().into_std(), log)) {
+                Poll::Pending => return,
+                Poll::Ready(Ok(n)) if n > 0 => {}
+                Poll::Ready(Ok(_) | Err(_)) => {
+                    self.stderr = None;
+                    return;
+                }
+            }
         }
+        cx.waker().wake_by_ref();
     }
 
     fn poll_leader(&mut self) {
