@@ -91,6 +91,7 @@ pub(crate) use locate::{MAX_CONFIG, may_have_server};
 pub use log_file::LogFileSpec;
 pub(crate) use missing::{LAUNCHERS, Sought, WINDOWS_ENDS, fetcher, first_line, interpreted, is_script, shell_only};
 pub use options::LogFormat;
+pub(crate) use reader::truth;
 pub(crate) use resolve::{Outline, outline};
 pub use resolve::{Resolved, resolve, status_socket};
 pub use schema::schema;

@@ -29,8 +29,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::timeout;
+use tokio::sync::{mpsc, watch};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::engine::Epoch;
 use self::etcd::Etcd;
@@ -75,15 +76,16 @@ pub(crate) struct Place {
 }
 
 impl Leases {
-    /// Begins to keep a lease by `spec`, in a task that ends by [`Leases::finish`]. `state`: the folder where this daemon's name is kept.
-    /// At the drain of `stop` no agent is taken any more.
-    pub(crate) async fn begin(
+    /// Leases by `spec`, and what keeps them, which is to be driven: until `ended`, and then until all is given back, which is bounded. Every
+    /// place should have been given up by then. `state`: the folder where this daemon's name is kept. At the drain of `stop` no agent is
+    /// taken any more.
+    pub(crate) async fn new(
         spec: &LeaseSpec,
         state: Option<&Path>,
-        guard: Guard,
-        status: Status,
+        (guard, status): (Guard, Status),
         stop: &Stop,
-    ) -> Self {
+        ended: CancellationToken,
+    ) -> (Self, impl Future<Output = ()> + use<>) {
         let node: Arc<str> = match &spec.node {
             Some(node) => node.as_str().into(),
             None => node::name(state).await.into(),
@@ -97,23 +99,24 @@ impl Leases {
             );
         }
         let (asks, asked) = mpsc::unbounded_channel();
-        let keeper = Keeper::new(Etcd::of(spec, node), spec.ttl, guard, status);
-        tokio::spawn(keeper.run(asked, stop.drain().clone()));
-        Leases { asks, standby: spec.standby }
+        let (keeper, drain) = (Keeper::new(Etcd::of(spec, node), spec.ttl, guard, status), stop.drain().clone());
+        let kept = async move {
+            let late = async {
+                ended.cancelled().await;
+                sleep(PATIENCE).await;
+            };
+            tokio::select! {
+                () = keeper.run(asked, drain, ended.clone()) => {}
+                // An engine that does not answer is left to find out by itself.
+                () = late => {}
+            }
+        };
+        (Leases { asks, standby: spec.standby }, kept)
     }
 
     /// Asks for an agent.
     pub(crate) fn want(&self, agent: LeaseKey) -> Place {
         Place::of(agent, self.asks.clone())
-    }
-
-    /// Gives back all that is held, and ends the keeper. Every place should have been given up. Bounded.
-    pub(crate) async fn finish(&self) {
-        let (done, finished) = oneshot::channel();
-        if self.asks.send(Ask::Finish(done)).is_ok() {
-            // An engine that does not answer is left to find out by itself.
-            let _late = timeout(PATIENCE, finished).await;
-        }
     }
 }
 

@@ -173,11 +173,15 @@ pub(crate) async fn serve(
     let limits = Limits { drain_timeout, tool_budget };
     // No locks for a local endpoint, which nobody else can serve.
     let locks = cache_dir.clone().filter(|_| !local);
-    let leases = match &lease {
-        Some(lease) => Some(Leases::begin(lease, state.as_deref(), guard.clone(), status.clone(), &stop).await),
-        None => None,
+    let ended = CancellationToken::new();
+    let (leases, keeper) = match &lease {
+        Some(lease) => {
+            let told = (guard.clone(), status.clone());
+            let (leases, kept) = Leases::new(lease, state.as_deref(), told, &stop, ended.clone()).await;
+            (Some(leases), Some(kept))
+        }
+        None => (None, None),
     };
-    let kept_lease = leases.clone();
     let catalogue = Arc::new(Catalogue::at(cache_dir));
     let (kept, seen) = (catalogue.clone(), status.clone());
     let (now, remembering) = (stop.clone(), catalogue.clone());
@@ -224,7 +228,6 @@ pub(crate) async fn serve(
     }
     supervisor.wanted.groups.clone().into_iter().for_each(|group| supervisor.begin(group));
     supervisor.common.run_fallbacks(&supervisor.wanted.servers).await;
-    let ended = CancellationToken::new();
     let (watching, over) = (ended.clone(), ended.clone());
     let obeyed = async {
         let mut losses = pin!(losses::note(&kept, &seen));
@@ -294,10 +297,12 @@ pub(crate) async fn serve(
             () = keeping.cancelled() => {}
         }
     };
-    tokio::join!(obeyed, wakes.run(watching), heralded, good);
-    if let Some(leases) = kept_lease {
-        leases.finish().await;
-    }
+    let leased = async {
+        if let Some(keeper) = keeper {
+            keeper.await;
+        }
+    };
+    tokio::join!(obeyed, wakes.run(watching), heralded, good, leased);
     tokio::select! {
         () = remembering.finish() => {}
         () = now.now().cancelled() => {}

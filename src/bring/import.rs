@@ -10,7 +10,7 @@ use super::files::{self, Broken, Config, Lock, Writer, failure, one_line};
 use super::plan::{self, Plan, Present, Source};
 use super::programs::{self, PROGRAMS, Program, System};
 use super::report::Report;
-use crate::config::{self, Surroundings};
+use crate::config::{self, Surroundings, truth};
 use crate::disk::joined;
 use crate::error::{Exit, Failure};
 use crate::process::stdout::print;
@@ -68,19 +68,24 @@ fn command(wanted: &Import<'_>, surroundings: &Surroundings) -> String {
 
 /// The servers of a config that inherit one of these variables from `.env`.
 fn inheriting(config: &Value, servers: &Map<String, Value>, added: &[&str]) -> Vec<String> {
+    let everything = |all: bool| if all { vec!["*"] } else { Vec::new() };
+    let said = |of: &Value| of.get("inheritEnv").filter(|it| !it.is_null()).cloned();
     let inherits = |inherit: &Value| {
         let patterns = match inherit {
             Value::Array(names) => names.iter().filter_map(Value::as_str).collect(),
-            Value::String(text) if text != "true" => vec![text.as_str()],
-            Value::Bool(true) | Value::String(_) => vec!["*"],
-            Value::Bool(false) | Value::Null | Value::Number(_) | Value::Object(_) => Vec::new(),
+            Value::String(text) => match truth(text) {
+                Some(all) => everything(all),
+                None => vec![text.trim()],
+            },
+            Value::Bool(all) => everything(*all),
+            Value::Number(number) => everything(number.as_u64() == Some(1)),
+            Value::Null | Value::Object(_) => Vec::new(),
         };
         let mut globs = patterns.into_iter().map(Glob::new);
         globs.any(|glob| added.iter().any(|name| glob.matches(name)))
     };
-    let default = config.get("inheritEnv").cloned().unwrap_or(json!(true));
-    let is_told =
-        |entry: &Value| entry.get("command").is_some() && inherits(entry.get("inheritEnv").unwrap_or(&default));
+    let default = said(config).unwrap_or(json!(true));
+    let is_told = |entry: &Value| entry.get("command").is_some() && inherits(said(entry).as_ref().unwrap_or(&default));
     servers.iter().filter(|(_, entry)| is_told(entry)).map(|(name, _)| name.clone()).collect()
 }
 
@@ -250,5 +255,13 @@ mod tests {
         assert_eq!(of(json!({"inheritEnv": false}), &["A_TOKEN"]), "all some");
         assert_eq!(of(json!({"inheritEnv": ["B_TOKEN"]}), &["B_TOKEN"]), "unsaid all others");
         assert_eq!(of(json!({}), &[]), "");
+        for (written, is_told) in
+            [("\"yes\"", true), ("1", true), ("\" A_TOKEN \"", true), ("\"off\"", false), ("0", false)]
+        {
+            let inherit: Value = serde_json::from_str(written).unwrap();
+            let told = of(json!({"inheritEnv": inherit}), &["A_TOKEN"]);
+            assert_eq!(told.contains("unsaid"), is_told, "{written}");
+        }
+        assert!(of(json!({"inheritEnv": null}), &["A_TOKEN"]).contains("unsaid"));
     }
 }

@@ -65,9 +65,12 @@ impl<'a> Variables<'a> {
         name
     }
 
-    /// Sets a variable that is not set yet.
+    /// Sets a variable that is not set yet, or that was to be filled in.
     pub(crate) fn set(&mut self, name: &str, value: &str, server: &str) {
-        if self.get(name).is_none() {
+        let is_blank = |added: &&mut Added| added.name == name && added.value.reveal().is_empty();
+        if let Some(blank) = self.added.iter_mut().find(is_blank) {
+            blank.value = Secret::new(value);
+        } else if self.get(name).is_none() {
             self.added.push(Added { name: name.to_owned(), value: Secret::new(value), server: server.to_owned() });
         }
     }

@@ -104,7 +104,8 @@ impl Plan {
 
     /// Whether it brings an endpoint.
     pub(crate) fn has_endpoint(&self) -> bool {
-        !self.endpoints.is_empty() || self.added.iter().any(|added| added.name == ENDPOINT)
+        let is_it = |added: &Added| added.name == ENDPOINT && !added.value.reveal().is_empty();
+        !self.endpoints.is_empty() || self.added.iter().any(is_it)
     }
 
     /// Whether there is anything to write.
@@ -343,7 +344,8 @@ fn endpoints(n: usize, source: &Source, present: &Present<'_>, plan: &mut Plan, 
     let mut note = |what: &str| plan.notes.push((n, format!("mcpEndpoint: {what}")));
     match addresses.as_slice() {
         [] => note("holds no address, so it is not taken over"),
-        [one] => match variables.get(ENDPOINT) {
+        // One that is yet to be filled in is filled in now.
+        [one] => match variables.get(ENDPOINT).filter(|there| !there.is_empty()) {
             Some(there) if there == **one => note("is the endpoint already (MCP_ENDPOINT)"),
             Some(_) => note("is not taken over: MCP_ENDPOINT is set to another one"),
             None => {
@@ -569,6 +571,18 @@ mod tests {
         assert!(notes.iter().any(|note| note.starts_with("webUI: no servers")), "{notes:?}");
         let other = planned(&[source("xiaozhi-client", file)], json!({}), false, &[("MCP_ENDPOINT", "wss://other/")]);
         assert!(other.added.is_empty() && other.notes[0].1.contains("another"));
+        // What another program's server uses, and nothing sets, is filled in.
+        let user =
+            source("claude-code", json!({"mcpServers": {"b": {"command": "x", "env": {"WHERE": "${MCP_ENDPOINT}"}}}}));
+        let alone = planned(std::slice::from_ref(&user), json!({}), false, &[]);
+        assert_eq!((alone.added.len(), alone.has_endpoint()), (1, false));
+        let brings = source(
+            "xiaozhi-client",
+            json!({"mcpEndpoint": "wss://h/?token=s3cret", "mcpServers": {"a": {"command": "x"}}}),
+        );
+        let plan = planned(&[user, brings], json!({}), false, &[]);
+        let added: Vec<_> = plan.added.iter().map(|added| (&*added.name, added.value.reveal())).collect();
+        assert_eq!((added, plan.has_endpoint()), (vec![("MCP_ENDPOINT", "wss://h/?token=s3cret")], true));
         let several =
             json!({"mcpEndpoint": ["wss://h/?token=a", "wss://h/?token=b"], "mcpServers": {"a": {"command": "x"}}});
         let plan = planned(&[source("xiaozhi-client", several)], json!({}), false, &[]);

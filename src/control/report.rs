@@ -835,19 +835,6 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_server_without_the_lease_of_its_agent_is_well_and_one_that_has_it_is_to_serve() {
-        let rig = Rig::new(["a"], &[&["a"]]);
-        rig.status.set_lease_node("kitchen");
-        assert!(!rig.report(None).unwrap().is_well());
-        rig.link(0, LinkNews::Standby("garage has the lease of its agent"));
-        let told = "a: not started: waits for the lease of its agent\n";
-        assert!(rig.words().starts_with(told), "{}", rig.words());
-        assert!(rig.report(None).unwrap().is_well() && rig.report(Some("a")).unwrap().is_well());
-        rig.status.set_lease_trouble(Some("no answer".to_owned()));
-        assert!(!rig.report(None).unwrap().is_well() && rig.causes() == ["lease-unkept "], "{:?}", rig.causes());
-    }
-
-    #[tokio::test(start_paused = true)]
     async fn what_is_gone_or_wrong_no_more_is_told_once() {
         let rig = Rig::new(["a", "b"], &[&["a"], &["b"]]);
         rig.ready("b");
@@ -948,20 +935,22 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_stands_by_is_well_until_its_lease_cannot_be_kept() {
         let rig = Rig::new(["a"], &[&["a"]]);
-        rig.status.set_lease_node("attic");
         rig.links[0].write(&Names::from_iter([]), LinkNews::Standby("garage has the lease of its agent"));
+        assert!(!rig.report(None).unwrap().is_well(), "without leases it waits for nobody");
+        rig.status.set_lease_node("attic");
         tokio::time::advance(MIN).await;
-        assert!(rig.report(None).unwrap().is_well() && rig.causes().is_empty(), "{}", rig.words());
-        let words = rig.words();
-        assert!(words.contains(": standby for 2 min: garage has the lease of its agent; serves a\n"), "{words}");
-        assert!(
-            words.contains("shares its endpoints by leases, as attic\n") && words.contains("waits for the lease"),
-            "{words}"
-        );
+        let report = rig.report(None).unwrap();
+        assert!(report.is_well() && report.unwell().is_empty() && rig.causes().is_empty(), "{}", rig.words());
+        assert!(rig.report(Some("a")).unwrap().is_well() && report.lease_node() == Some("attic"));
         assert!(pipes(&rig.status.read()).iter().all(PipeStatus::is_well));
+        let words = rig.words();
+        assert!(words.starts_with("a: not started: waits for the lease of its agent\n"), "{words}");
+        assert!(words.contains(": standby for 2 min: garage has the lease of its agent; serves a\n"), "{words}");
+        assert!(words.contains("shares its endpoints by leases, as attic\n"), "{words}");
         rig.status.set_lease_trouble(Some("etcd says: permission denied".into()));
-        assert!(!rig.report(None).unwrap().is_well());
-        assert_eq!(rig.causes(), ["lease-unkept "]);
+        let report = rig.report(None).unwrap();
+        assert!(!report.is_well() && report.unwell() == ["the lease"] && rig.causes() == ["lease-unkept "]);
+        assert!(report.words().ends_with("error lease-unkept: etcd says: permission denied\n"), "{}", report.words());
         rig.status.set_lease_trouble(None);
         assert!(rig.report(None).unwrap().is_well());
     }
@@ -1059,20 +1048,6 @@ mod tests {
         rig.status.set_gateway_fault(None);
         rig.status.set_loss(None);
         assert!(rig.causes().is_empty());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_waits_for_a_lease_is_well_unless_the_lease_can_not_be_kept() {
-        let rig = Rig::new(["a"], &[&["a"]]);
-        rig.link(0, LinkNews::Standby("kitchen has the lease of its agent"));
-        assert!(!rig.report(None).unwrap().is_well(), "without leases it waits for nobody");
-        rig.status.set_lease_node("garage");
-        let report = rig.report(None).unwrap();
-        assert!(report.is_well() && report.unwell().is_empty() && report.lease_node() == Some("garage"));
-        rig.status.set_lease_trouble(Some("etcd has not answered".into()));
-        let report = rig.report(None).unwrap();
-        assert!(!report.is_well() && report.unwell() == ["the lease"]);
-        assert!(report.words().ends_with("error lease-unkept: etcd has not answered\n"), "{}", report.words());
     }
 
     #[tokio::test(start_paused = true)]

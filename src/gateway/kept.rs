@@ -102,16 +102,7 @@ type Mark = (u64, SystemTime);
 impl Kept {
     /// What is kept in this folder for a config, which may name a key. Where nothing can be, that is told in the log.
     pub(crate) async fn open(parent: Option<PathBuf>, config: &Path, key: Option<&SessionKey>) -> Self {
-        let mut files = parent.map(|parent| Files::of(parent, config));
-        if let (Some(there), Some(_)) = (&files, key)
-            && let Err(error) = there.is_there().await
-        {
-            warn!(
-                event = "SESSIONS_NOT_KEPT",
-                "which sessions of MCP clients have ended will be forgotten when mcp-pipe ends: {error}; once that is mended, restart it"
-            );
-            files = None;
-        }
+        let files = parent.map(|parent| Files::of(parent, config));
         let kept = Kept(Arc::new(Shared { files, ..Shared::default() }));
         kept.seal_with(key).await;
         kept
@@ -162,14 +153,17 @@ impl Kept {
         self.key()?.open(id, bound).filter(|sealed| sealed.is_good(now()))
     }
 
-    /// Whether a session has ended before its time. Where nobody can tell, it has.
+    /// Whether a session has ended before its time. Where nobody can tell, it has; but not where other replicas have it as well, which can't
+    /// tell either.
     pub(super) async fn has_ended(&self, hash: &Hash, issued: u64) -> bool {
         if self.key().is_none() {
             return true;
         }
         if let Err(why) = self.0.look().await {
             self.0.known().complain(&why);
-            return true;
+            if !self.is_shared() {
+                return true;
+            }
         }
         self.is_known_to_have_ended(hash, issued)
     }
@@ -334,7 +328,7 @@ impl Known {
         if !std::mem::replace(&mut self.said, true) {
             warn!(
                 event = "SESSIONS_NOT_KEPT",
-                "that sessions of MCP clients have ended can't be noted, or looked up: {error}; until that is mended, none survives a restart"
+                "that sessions of MCP clients have ended can't be noted, or looked up: {error}; until that is mended, none survives a restart, but those with a sessionKeyFile"
             );
         }
     }
@@ -363,12 +357,6 @@ impl Files {
 
     fn folder(&self) -> io::Result<Folder> {
         Folder::make_for(Purpose::State, &self.parent)
-    }
-
-    /// Whether they can be had.
-    async fn is_there(&self) -> io::Result<()> {
-        let files = self.clone();
-        aside(move || files.folder().map(drop)).await?
     }
 
     fn ended(&self) -> String {
@@ -625,6 +613,10 @@ mod tests {
         one.end(hash_of("first"), now() + 100);
         one.written().await;
         assert!(one.has_ended(&hash_of("other"), now()).await, "nobody can tell");
+        one.seal_with(Some(&SessionKey([1; SessionKey::LENGTH]))).await;
+        let of = async |id| one.has_ended(&hash_of(id), now()).await;
+        assert_eq!((of("other").await, of("first").await), (false, true), "nor can other replicas");
+        one.seal_with(None).await;
         fs::remove_dir(&name).unwrap();
         one.end(hash_of("second"), now() + 100);
         one.written().await;

@@ -69,7 +69,7 @@ pub(super) enum EngineError {
     Refused(String),
 }
 
-/// An engine. Each method asks once and is bounded by its caller in time; dropping the future gives up waiting.
+/// An engine. Each method but the last is bounded in time by itself; dropping the future gives up waiting.
 pub(super) trait Engine: Send + Sync + 'static {
     /// Tries to get an agent for a lease. `None`: somebody else has it.
     fn acquire(

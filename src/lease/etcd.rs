@@ -281,7 +281,7 @@ impl Etcd {
             "key": base64(&self.prefix), "range_end": end_of(&self.prefix), "start_revision": (at + 1).to_string() } });
         let member = self.current();
         let mut reply = self.logged_in(member, "watch", &create, |reply| async { Ok(reply) }).await?;
-        let (mut text, mut next) = (Vec::new(), Instant::now() + self.ttl / 2);
+        let (mut text, mut searched, mut next) = (Vec::new(), 0, Instant::now() + self.ttl / 2);
         loop {
             let chunk = tokio::select! {
                 chunk = poll_fn(|cx| reply.poll_chunk(cx)) => chunk,
@@ -298,9 +298,12 @@ impl Etcd {
             text.extend_from_slice(
                 &chunk.ok_or_else(lost)?.map_err(|error| EngineError::Unreachable(error.to_string()))?,
             );
-            while let Some(end) = memchr::memchr(b'\n', &text) {
-                let line: Vec<u8> = text.drain(..=end).collect();
-                let Watched { events, canceled } = streamed(read(&line)?)?;
+            let mut begin = 0;
+            // What has no end yet is not looked through again with each part that comes.
+            while let Some(end) = memchr::memchr(b'\n', &text[searched..]) {
+                let end = searched + end;
+                let Watched { events, canceled } = streamed(read(&text[begin..end])?)?;
+                (begin, searched) = (end + 1, end + 1);
                 if canceled {
                     return Err(lost());
                 }
@@ -313,6 +316,8 @@ impl Etcd {
                     });
                 }
             }
+            text.drain(..begin);
+            searched = text.len();
             if text.len() > MAX {
                 return Err(EngineError::Refused("a message of etcd is too long".to_owned()));
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -43,8 +43,6 @@ pub(super) enum Ask {
     Want { agent: LeaseKey, number: u64, tell: watch::Sender<Standing> },
     /// That no connection is open any more, and the agent not wanted by this one.
     Leave { agent: LeaseKey, number: u64 },
-    /// To give back all, and to end.
-    Finish(oneshot::Sender<()>),
 }
 
 /// See the module's documentation.
@@ -70,7 +68,8 @@ pub(super) struct Keeper<E> {
     blind: Option<String>,
     /// Why an agent that is free was not got when it was last asked for.
     denied: Option<String>,
-    finish: Option<oneshot::Sender<()>>,
+    /// All is to be given back, and nothing more to be done.
+    finishing: bool,
 }
 
 /// How it stands with the lease itself.
@@ -125,12 +124,17 @@ impl<E: Engine> Keeper<E> {
             trouble: None,
             blind: None,
             denied: None,
-            finish: None,
+            finishing: false,
         }
     }
 
-    /// Keeps the lease until it is told to finish, or until nobody is left who could tell. `drain`: no agent is to be taken any more.
-    pub(super) async fn run(mut self, mut asks: mpsc::UnboundedReceiver<Ask>, drain: CancellationToken) {
+    /// Keeps the lease until `ended`, and then until all is given back. `drain`: no agent is to be taken any more.
+    pub(super) async fn run(
+        mut self,
+        mut asks: mpsc::UnboundedReceiver<Ask>,
+        drain: CancellationToken,
+        ended: CancellationToken,
+    ) {
         let (seen, view) = watch::channel(None);
         // One is as good as many.
         let (tell, mut blind) = mpsc::channel(1);
@@ -150,7 +154,7 @@ impl<E: Engine> Keeper<E> {
             }
         };
         tokio::select! {
-            () = self.keep(&mut asks, &mut blind, drain) => {}
+            () = self.keep(&mut asks, &mut blind, (drain, ended)) => {}
             never = watching => never,
         }
     }
@@ -159,32 +163,24 @@ impl<E: Engine> Keeper<E> {
         &mut self,
         asks: &mut mpsc::UnboundedReceiver<Ask>,
         blind: &mut mpsc::Receiver<String>,
-        drain: CancellationToken,
+        (drain, ended): (CancellationToken, CancellationToken),
     ) {
         loop {
             let next = self.advance(now());
-            if matches!(self.session, Session::Absent { .. })
-                && !self.roll.may_be_open()
-                && let Some(done) = self.finish.take()
-            {
-                let _nobody_waits = done.send(());
+            if self.finishing && matches!(self.session, Session::Absent { .. }) && !self.roll.may_be_open() {
                 return;
             }
             tokio::select! {
-                ask = asks.recv() => match ask {
-                    Some(Ask::Want { agent, number, tell }) => {
+                Some(ask) = asks.recv() => match ask {
+                    Ask::Want { agent, number, tell } => {
                         self.roll.want(agent, number, tell);
                         self.look();
                     }
-                    Some(Ask::Leave { agent, number }) => self.roll.leave(agent, number),
-                    Some(Ask::Finish(done)) => (self.finish, self.draining) = (Some(done), true),
-                    None => return,
+                    Ask::Leave { agent, number } => self.roll.leave(agent, number),
                 },
                 Some(done) = self.work.next() => self.take(done, now()),
-                Ok(()) = self.view.changed() => {
-                    self.look();
-                    self.clear();
-                }
+                Ok(()) = self.view.changed() => self.look(),
+                () = ended.cancelled(), if !self.finishing => (self.finishing, self.draining) = (true, true),
                 Some(why) = blind.recv() => self.is_blind(why),
                 () = drain.cancelled(), if !self.draining => {
                     self.draining = true;
@@ -217,7 +213,7 @@ impl<E: Engine> Keeper<E> {
     }
 
     /// Gives back what is bound to our lease and nobody wants, as where the answer to somebody was lost who has gone since. What is seen may
-    /// be old: what was given back already is given back once more.
+    /// be old: what was given back already is given back once more. To be called now and then: each time there is as much to do again.
     fn clear(&self) {
         let Some(lease) = self.lease() else { return };
         let view = self.view.borrow();
@@ -254,6 +250,19 @@ impl<E: Engine> Keeper<E> {
         if self.denied.is_some() && !self.roll.is_short() {
             self.is_denied(None);
         }
+        for (agent, epoch) in self.roll.release() {
+            match self.lease() {
+                Some(lease) => {
+                    let engine = self.engine.clone();
+                    self.begin(async move {
+                        let result = engine.release(lease, Release::Agent(agent, epoch)).await;
+                        Done::Released { lease, agent, epoch, result }
+                    });
+                }
+                // It ends with the lease, of which the engine is told, or which it has forgotten.
+                None => self.roll.released(agent, now),
+            }
+        }
         let mut next = far;
         match &mut self.session {
             Session::Absent { again } if self.draining => *again = far,
@@ -271,7 +280,7 @@ impl<E: Engine> Keeper<E> {
                 self.give_back(lease);
             }
             Session::Live(term) => {
-                if self.finish.is_some() && !self.roll.may_be_open() {
+                if self.finishing && !self.roll.may_be_open() {
                     let lease = term.lease;
                     self.roll.lose_all(now);
                     self.give_back(lease);
@@ -290,38 +299,20 @@ impl<E: Engine> Keeper<E> {
             }
             Session::Beginning | Session::Over(_) | Session::Ending => {}
         }
-        if let Session::Live(Term { lease, .. }) = self.session {
-            for (agent, epoch) in self.roll.release() {
-                let engine = self.engine.clone();
-                self.begin(async move {
-                    let result = engine.release(lease, Release::Agent(agent, epoch)).await;
-                    Done::Released { lease, agent, epoch, result }
-                });
-            }
-            match self.settled {
-                _ if self.draining => {}
-                Some(first) if first <= now => {
-                    let begin = Begin { first, rest: first + self.settling() };
-                    for agent in self.roll.ask(now, begin, AT_ONCE) {
-                        let engine = self.engine.clone();
-                        self.begin(async move {
-                            Done::Acquired { lease, agent, result: engine.acquire(lease, agent).await }
-                        });
-                    }
-                    // What is due and was not asked for waits for an answer to another.
-                    next = next.min(self.roll.next(begin).filter(|at| *at > now).unwrap_or(far));
+        match (self.lease(), self.settled) {
+            (Some(lease), Some(first)) if first <= now && !self.draining => {
+                let begin = Begin { first, rest: first + self.settling() };
+                for agent in self.roll.ask(now, begin, AT_ONCE) {
+                    let engine = self.engine.clone();
+                    self.begin(
+                        async move { Done::Acquired { lease, agent, result: engine.acquire(lease, agent).await } },
+                    );
                 }
-                Some(settled) => next = next.min(settled),
-                None => {}
+                // What is due and was not asked for waits for an answer to another.
+                next = next.min(self.roll.next(begin).filter(|at| *at > now).unwrap_or(far));
             }
-        } else if matches!(self.session, Session::Over(_) | Session::Absent { .. } | Session::Ending) {
-            // They end with the lease, of which the engine is told, or which it has forgotten.
-            for (agent, _) in self.roll.release() {
-                self.roll.released(agent, now);
-            }
-            if matches!(self.session, Session::Over(_)) && !self.roll.is_closing() {
-                next = now;
-            }
+            (Some(_), Some(first)) if !self.draining => next = next.min(first),
+            _ => {}
         }
         self.guard();
         next
@@ -334,13 +325,13 @@ impl<E: Engine> Keeper<E> {
 
     /// Tells the watcher process until when connections may be open.
     fn guard(&mut self) {
-        let end = match self.session {
-            Session::Live(Term { end, .. }) => Some(end),
+        let at = match self.session {
+            Session::Live(Term { end, .. }) => Some(end - KILL),
             // What was told counts until everything is closed.
-            Session::Over(_) => self.guarded.map(|at| at + KILL),
+            Session::Over(_) => self.guarded,
             Session::Absent { .. } | Session::Beginning | Session::Ending => None,
         };
-        let at = end.map(|end| end - KILL).filter(|_| self.roll.may_be_open());
+        let at = at.filter(|_| self.roll.may_be_open());
         if self.guarded != at {
             self.guarded = at;
             self.guard.kill_at(at);
@@ -402,6 +393,7 @@ impl<E: Engine> Keeper<E> {
                     }
                     self.session = Session::Live(Term::of(&renewed, sent));
                     self.is_well();
+                    self.clear();
                 }
                 Err(EngineError::Over) => self.give_up(lease, "the engine has ended it", now),
                 Err(error) => {

@@ -13,7 +13,7 @@ use crate::endpoint::agent::LeaseKey;
 
 /// How many others try before us to get each of these agents, which nobody has.
 ///
-/// `wanted`: all agents that this daemon serves or would serve. Without us among the nodes nobody is before us.
+/// `wanted`: all agents that this daemon serves or would serve, each once and in their order. Without us among the nodes nobody is before us.
 pub(super) fn ranks(wanted: impl Iterator<Item = LeaseKey>, view: &View, us: LeaseId) -> BTreeMap<LeaseKey, usize> {
     let mut loads: BTreeMap<LeaseId, usize> = view.nodes.keys().map(|node| (*node, 0)).collect();
     for holder in view.agents.values() {
@@ -21,9 +21,7 @@ pub(super) fn ranks(wanted: impl Iterator<Item = LeaseKey>, view: &View, us: Lea
             *load += 1;
         }
     }
-    let mut free: Vec<LeaseKey> = wanted.filter(|agent| !view.agents.contains_key(agent)).collect();
-    free.sort_unstable();
-    free.dedup();
+    let free: Vec<LeaseKey> = wanted.filter(|agent| !view.agents.contains_key(agent)).collect();
     let share = (view.agents.len() + free.len()).div_ceil(loads.len().max(1));
     let mut ranks = BTreeMap::new();
     for agent in free {

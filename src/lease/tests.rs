@@ -174,6 +174,7 @@ struct Daemon {
     number: usize,
     fake: Fake,
     drain: CancellationToken,
+    ended: CancellationToken,
     leases: Leases,
     status: Status,
     tasks: Vec<JoinHandle<()>>,
@@ -186,10 +187,11 @@ impl Daemon {
         let fake = Fake { world: world.clone(), way, node: format!("node-{number}").into() };
         let (asks, asked) = mpsc::unbounded_channel();
         let (leases, drain) = (Leases { asks, standby: Standby::Cold }, CancellationToken::new());
+        let ended = CancellationToken::new();
         let status = Status::default();
         status.set_lease_node(&fake.node);
         let keeper = Keeper::new(fake.clone(), TTL, Guard::none(), status.clone());
-        let mut tasks = vec![tokio::spawn(keeper.run(asked, drain.clone()))];
+        let mut tasks = vec![tokio::spawn(keeper.run(asked, drain.clone(), ended.clone()))];
         for agent in agents.iter().copied() {
             let (leases, world, drain) = (leases.clone(), world.clone(), drain.clone());
             tasks.push(tokio::spawn(async move {
@@ -214,7 +216,7 @@ impl Daemon {
                 }
             }));
         }
-        Daemon { number, fake, drain, leases, status, tasks }
+        Daemon { number, fake, drain, ended, leases, status, tasks }
     }
 
     /// It is gone at once, with all its connections.
@@ -229,7 +231,7 @@ impl Daemon {
         for task in self.tasks.drain(..) {
             task.await.unwrap();
         }
-        self.leases.finish().await;
+        self.ended.cancel();
         keeper.await.unwrap();
     }
 

@@ -27,7 +27,7 @@ pub(super) fn file(variables: &[(String, Secret)]) -> String {
         line + "\"\n"
     };
     let lines: String = variables.iter().map(line).collect();
-    seal::sealed(&format!("# {}: tokens, for the service alone\n{lines}", seal::MARK))
+    seal::sealed(&format!("{}{lines}", head()))
 }
 
 /// The variables in such a file, also where somebody has edited it.
@@ -43,7 +43,7 @@ pub(super) fn read(text: &str) -> Vec<(String, Secret)> {
             rest = below;
             continue;
         };
-        let name = name.trim().to_owned();
+        let (name, value) = (name.trim().to_owned(), value.trim_start());
         match rest[line.len() - value.len()..].strip_prefix('"') {
             // It may have several lines.
             Some(quoted) => {
@@ -74,9 +74,13 @@ fn unquoted(text: &str) -> Option<(String, usize)> {
 
 /// The file without its values, and without the fingerprint of these.
 pub(super) fn shown(text: &str) -> String {
-    let head = format!("# {}: tokens, for the service alone", seal::MARK);
     let names: String = read(text).iter().map(|(name, _)| format!("{name}=…\n")).collect();
-    format!("{head}\n{names}")
+    head() + &names
+}
+
+/// The file's first line.
+fn head() -> String {
+    format!("# {}: tokens, for the service alone\n", seal::MARK)
 }
 
 #[cfg(test)]
@@ -103,9 +107,9 @@ mod tests {
         assert!(read("A=\"b\"\n").is_empty());
         let text = file(&[("TOKEN".to_owned(), Secret::new("s3\"cr$t"))]);
         assert!(text.ends_with("TOKEN=\"s3\\\"cr\\$t\"\n"), "{text}");
-        let edited = format!("{text}# OLD=\"x\"\nA=plain\nB=\"two\nlines\"\n");
+        let edited = format!("{text}# OLD=\"x\"\nA=plain\nB=\"two\nlines\"\nC= \"x y\"\n");
         let read: Vec<_> = read(&edited).into_iter().map(|(name, value)| (name, value.reveal().to_owned())).collect();
-        let want = [("TOKEN", "s3\"cr$t"), ("A", "plain"), ("B", "two\nlines")];
+        let want = [("TOKEN", "s3\"cr$t"), ("A", "plain"), ("B", "two\nlines"), ("C", "x y")];
         assert_eq!(read, want.map(|(name, value)| (name.to_owned(), value.to_owned())));
         let shown = shown(&text);
         assert!(shown.ends_with("TOKEN=…\n") && !shown.contains("s3"), "{shown}");

@@ -9,6 +9,7 @@
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -157,11 +158,12 @@ impl Store {
     pub(crate) async fn keep(self, ended: Stop) {
         let mut changes = self.history.changed.subscribe();
         let (mut said, over) = (false, ended.now());
-        // Only the waits are given up: a write that was left alone could come after the last one.
+        // A write is waited for however long it takes, while the run goes on: one that was left alone could come after the last one.
         while over.run_until_cancelled(timeout(AT_LEAST, changes.changed())).await.is_some() {
-            if timeout(PATIENCE, self.write(false, &mut said)).await.is_err() {
+            let mut write = pin!(self.write(false, &mut said));
+            if over.run_until_cancelled(&mut write).await.is_none() && timeout(PATIENCE, write).await.is_err() {
                 // A disk that hangs takes the last one neither.
-                return over.cancelled().await;
+                return;
             }
             over.run_until_cancelled(sleep(BETWEEN)).await;
         }

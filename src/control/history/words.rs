@@ -80,20 +80,17 @@ pub(in crate::control) fn of(told: &Told, local: impl Fn(u64) -> String) -> Stri
     }
     let today = local(now / 1000);
     // Within a day, what was at a later hour than it is now was yesterday.
-    let day_of = |it: &Span, time: &str| match it.from + WINDOW <= *now {
-        true => "earlier ",
-        false if *time > *today => "yesterday ",
-        false => "",
+    let begun = |it: &Span| match (it.from + WINDOW <= *now, local(it.from / 1000)) {
+        (true, _) => ("earlier ", String::new()),
+        (false, time) if time > today => ("yesterday ", time),
+        (false, time) => ("", time),
     };
-    let times: Vec<String> = row.spans.iter().map(|it| local(it.from / 1000)).collect();
-    let days: Vec<&str> = row.spans.iter().zip(&times).map(|(it, time)| day_of(it, time)).collect();
-    let wide = days.iter().map(|day| day.len()).max().unwrap_or_default();
-    for (at, (it, time)) in row.spans.iter().zip(&times).enumerate() {
-        let day = days[at];
-        let time = if day == "earlier " { "        " } else { time };
+    let times: Vec<(&str, String)> = row.spans.iter().map(begun).collect();
+    let wide = times.iter().map(|(day, _)| day.len()).max().unwrap_or_default();
+    for (at, (it, (day, time))) in row.spans.iter().zip(&times).enumerate() {
         let long = lasted(row.end_of(at, *now).saturating_sub(it.from));
         let before = at.checked_sub(1).map(|before| row.spans[before].doing);
-        text += &format!("  {day:<wide$}{time}  {long:<11} {}\n", what(it, before));
+        text += &format!("  {day:<wide$}{time:<8}  {long:<11} {}\n", what(it, before));
     }
     text
 }
