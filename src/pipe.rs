@@ -27,6 +27,7 @@
 mod carrier;
 mod comers;
 mod diagnosis;
+mod drain;
 mod further;
 mod links;
 pub(crate) mod membership;
@@ -49,6 +50,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use self::carrier::Carrier;
+use self::drain::Drain;
 use self::links::{HIGH, LinkSide};
 use self::observed::Way;
 use self::orders::PipeOrders;
@@ -199,6 +201,8 @@ struct Linked {
     stage: LinkStage,
     /// The router's count of served calls at the last look.
     served: u64,
+    /// When something was last written to it.
+    said: Option<Instant>,
 }
 
 /// How far a link of a pipe is.
@@ -206,7 +210,7 @@ enum LinkStage {
     /// The link serves, or waits for that.
     Serving,
     /// No new requests; those under way go on, until the deadline.
-    Draining { until: Instant, done: oneshot::Sender<()> },
+    Draining { drain: Drain, done: oneshot::Sender<()> },
     /// The link is ending.
     Closing { done: oneshot::Sender<()> },
     /// The link is gone, and its place is free.
@@ -216,9 +220,7 @@ enum LinkStage {
 enum PipePhase {
     Serving,
     /// No new requests; those under way go on, and their answers out, until the deadline.
-    Draining {
-        until: Instant,
-    },
+    Draining(Drain),
     /// Links and servers are ending.
     Closing,
 }
@@ -347,7 +349,7 @@ impl Pipe {
                 ended &= self.look_at_server(index, closing, now);
             }
         }
-        self.write_links();
+        self.write_links(now);
         self.write_stdin();
         // Not before now: what one server wrote may have been for another.
         let has_room = self.paused.links.iter().any(|place| self.sides.takes_from_endpoint(place))
@@ -363,7 +365,7 @@ impl Pipe {
         let Linked { carrier, peer, stage, .. } = &mut links[place];
         let is_last = matches!(stage, LinkStage::Draining { .. } | LinkStage::Closing { .. });
         let then = match phase {
-            PipePhase::Closing | PipePhase::Draining { .. } => Then::Ends,
+            PipePhase::Closing | PipePhase::Draining(_) => Then::Ends,
             PipePhase::Serving if is_last => Then::Ends,
             PipePhase::Serving if sides.is_unneeded(place) => Then::Rests,
             PipePhase::Serving => Then::Again,
@@ -445,7 +447,7 @@ impl Pipe {
     }
 
     /// Writes what waits for endpoints.
-    fn write_links(&mut self) {
+    fn write_links(&mut self, now: Instant) {
         while let Some(place) = self.sides.links.unwritten.next(0) {
             self.sides.links.unwritten.remove(place);
             self.touched.insert(place);
@@ -454,9 +456,12 @@ impl Pipe {
                 self.paused.links.insert(place);
             }
             let cx = &mut Context::from_waker(self.wakers.links.waker(place));
-            let carrier = &mut self.links[place].carrier;
-            // A writer that is pending has registered to be woken.
+            let Linked { carrier, said, .. } = &mut self.links[place];
             let side = &mut self.sides.links.each[place];
+            if !side.out.pending().is_empty() {
+                *said = Some(now);
+            }
+            // A writer that is pending has registered to be woken.
             let _pending = carrier.poll_write(cx, &mut side.out);
             side.waiting.set(side.out.pending().len());
             if self.sides.is_overdue(place) {
@@ -477,22 +482,27 @@ impl Pipe {
             // Rare, and a deadline may have come of which nothing else tells.
             (place..self.links.len()).for_each(|place| advanced |= self.end_drained(place, now));
         }
-        match self.phase {
+        let is_drained = matches!(self.phase, PipePhase::Draining(_)) && self.is_drained();
+        match &mut self.phase {
             PipePhase::Serving => {
                 self.note_late(now);
                 advanced | self.check_twins(now) | self.start(now)
             }
-            PipePhase::Draining { until } if now >= until || self.is_drained() => {
-                self.close(now);
-                true
+            PipePhase::Draining(drain) => {
+                let said = self.links.iter().filter_map(|linked| linked.said).max();
+                let is_over = drain.is_over(is_drained, said, now);
+                if is_over {
+                    self.close(now);
+                }
+                advanced | is_over
             }
-            PipePhase::Draining { .. } | PipePhase::Closing => advanced,
+            PipePhase::Closing => advanced,
         }
     }
 
     /// The same for one link.
     fn advance_link(&mut self, place: usize, now: Instant) -> bool {
-        let Linked { carrier, peer, served, stage } = &mut self.links[place];
+        let Linked { carrier, peer, served, stage, .. } = &mut self.links[place];
         if carrier.only_listens() {
             return self.let_go(place);
         }
@@ -683,7 +693,7 @@ impl Pipe {
             self.links.iter_mut().for_each(|linked| linked.carrier.dial_no_more());
             self.servers.iter_mut().for_each(Server::start_no_more);
             self.router.drain(now, &mut self.sides);
-            self.phase = PipePhase::Draining { until: now + self.run.limits.drain_timeout };
+            self.phase = PipePhase::Draining(Drain::new(now + self.run.limits.drain_timeout));
         }
     }
 
@@ -696,8 +706,9 @@ impl Pipe {
         for index in 0..self.servers.len() {
             self.router.on_server_down(index, gone, now, &mut self.sides);
         }
-        for (linked, side) in self.links.iter_mut().zip(&mut self.sides.links.each) {
-            linked.carrier.close(&mut side.out);
+        for (place, linked) in self.links.iter_mut().enumerate() {
+            self.router.part(linked.peer, &mut self.sides);
+            linked.carrier.close(&mut self.sides.links.each[place].out);
             // Whoever waits for one to be drained is told when it is gone.
             let stage = std::mem::replace(&mut linked.stage, LinkStage::Vacant);
             linked.stage = match stage {
@@ -721,7 +732,7 @@ impl Pipe {
             PipePhase::Serving => {
                 earliest([self.next_start(now), self.next_late(now), self.next_drained(), self.twins.next(now)])
             }
-            PipePhase::Draining { until } => Some(*until),
+            PipePhase::Draining(drain) => Some(drain.next()),
             PipePhase::Closing => None,
         };
         let watched = self.sides.watch(&mut *self.router, now);

@@ -14,6 +14,7 @@ pub use self::lane::{Checked, Failures};
 pub use self::note::{About, Note, What};
 pub use self::outcome::{CallMethod, CountedCall, Outcome};
 pub use self::peers::{NewPeer, PeerId, Sight, ViewId};
+pub(crate) use self::turns::QUIET;
 use crate::catalogue::Memory;
 use crate::frame::Cut;
 use crate::mcp::envelope::{Envelope, Lost};
@@ -271,8 +272,10 @@ pub trait Router {
     ) -> Result<String, String> {
         Err("its servers take no turns".into())
     }
-    /// From now on requests are refused; those under way go on.
+    /// From now on no request is served; those under way go on.
     fn drain(&mut self, now: Instant, out: &mut dyn Out);
+    /// A peer's connection is closed now: what it has asked since [`Router::drain`] is refused.
+    fn part(&mut self, peer: PeerId, out: &mut dyn Out);
     /// Says of the calls under way that all of them are about to be cut off.
     fn tell_cut(&self, now: Instant, out: &mut dyn Out);
     /// Requests of all peers that have no answer yet.

@@ -1,6 +1,6 @@
 //! What carries the messages of one peer: a link, which we make and make anew, or a guest, who came and will leave.
 
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use tokio::time::Instant;
 use tracing::warn;
@@ -70,11 +70,15 @@ impl Carrier {
         }
     }
 
-    /// Ends it for good, with a farewell where there is one. To be polled on until it is ready.
+    /// Ends it for good, with a farewell where there is one, after what is left to be written, if that is taken. To be polled on until it
+    /// is ready.
     pub(super) fn close(&mut self, out: &mut Outgoing) {
         match self {
             Carrier::Link(link) => link.close(out),
-            Carrier::Guest(guest) => guest.close(),
+            Carrier::Guest(guest) => {
+                let _pending = guest.poll_write(&mut Context::from_waker(Waker::noop()), out);
+                guest.close();
+            }
         }
     }
 

@@ -263,7 +263,7 @@ impl Pipe {
     /// A link or a guest comes to a place that nobody has.
     fn put_link(&mut self, carrier: Carrier, peers: &[PeerId], side: LinkSide) -> usize {
         let peer = peers.first().copied().unwrap_or_default();
-        let linked = Linked { carrier, peer, stage: LinkStage::Serving, served: 0 };
+        let linked = Linked { carrier, peer, stage: LinkStage::Serving, served: 0, said: None };
         let place = match self.links.iter().position(|linked| matches!(linked.stage, LinkStage::Vacant)) {
             Some(vacant) => {
                 self.links[vacant] = linked;
@@ -389,7 +389,8 @@ impl Pipe {
             return;
         }
         self.ending.insert(place);
-        self.links[place].stage = LinkStage::Draining { until: now + self.run.limits.drain_timeout, done };
+        let drain = Drain::new(now + self.run.limits.drain_timeout);
+        self.links[place].stage = LinkStage::Draining { drain, done };
     }
 
     /// Ends a link for good now, whatever is under way on it, and tells `done` when it is gone. Whoever waits for it to be drained is told,
@@ -409,16 +410,18 @@ impl Pipe {
 
     /// Closes a link that is to end, if nothing is under way on it any more; returns whether it did.
     pub(super) fn end_drained(&mut self, place: usize, now: Instant) -> bool {
-        let LinkStage::Draining { until, .. } = self.links[place].stage else { return false };
-        let peer = self.links[place].peer;
+        let Linked { peer, said, stage, .. } = &mut self.links[place];
+        let LinkStage::Draining { drain, .. } = stage else { return false };
+        let peer = *peer;
         let owed = self.router.turns().map_or(0, |router| router.owed_to(peer));
-        let out = &mut self.sides.links.each[place].out;
+        let out = &self.sides.links.each[place].out;
         let is_drained = owed == 0 && out.pending().is_empty() && !self.paused.links.contains(place);
-        if !is_drained && now < until {
+        if !drain.is_over(is_drained, *said, now) {
             return false;
         }
+        self.router.part(peer, &mut self.sides);
         let Linked { carrier, stage, .. } = &mut self.links[place];
-        carrier.close(out);
+        carrier.close(&mut self.sides.links.each[place].out);
         if let LinkStage::Draining { done, .. } = std::mem::replace(stage, LinkStage::Vacant) {
             *stage = LinkStage::Closing { done };
         }
@@ -430,7 +433,7 @@ impl Pipe {
     /// When a link that is to end is waited for no longer.
     pub(super) fn next_drained(&self) -> Option<Instant> {
         let until = |place: usize| match self.links[place].stage {
-            LinkStage::Draining { until, .. } => Some(until),
+            LinkStage::Draining { drain, .. } => Some(drain.next()),
             LinkStage::Serving | LinkStage::Closing { .. } | LinkStage::Vacant => None,
         };
         self.ending.iter().filter_map(until).min()

@@ -130,6 +130,7 @@ impl Router for Switch {
     }
 
     fn drain(&mut self, _: Instant, _: &mut dyn Out) {}
+    fn part(&mut self, _: PeerId, _: &mut dyn Out) {}
 
     fn tell_cut(&self, _: Instant, _: &mut dyn Out) {}
 

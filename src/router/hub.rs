@@ -29,6 +29,7 @@ mod gates;
 mod health;
 mod instances;
 mod membership;
+mod parting;
 pub(super) mod peer_side;
 mod processes;
 mod published;
@@ -55,7 +56,7 @@ use self::view::{Awaited, View};
 use super::call_cache::CallCache;
 use super::deadlines::{Deadlines, Due};
 use super::desk::{Message, MessageFault, Received};
-use super::held::Held;
+use super::held::{Held, HeldMessage};
 use super::lane::{Flight, Lane, OVER, ServerSide};
 use super::listing::Table;
 use super::listing::shelf::Shelf;
@@ -256,6 +257,8 @@ pub struct Hub {
     gates: Vec<Judged>,
     /// No request is taken any more.
     draining: bool,
+    /// Requests that came since.
+    parting: Held,
 }
 
 impl Hub {
@@ -305,6 +308,7 @@ impl Hub {
             tasks: Tasks::default(),
             gates: Vec::new(),
             draining: false,
+            parting: Held::default(),
         }
     }
 
@@ -446,7 +450,7 @@ impl Router for Hub {
     }
 
     fn on_link_down(&mut self, peer: PeerId, now: Instant, out: &mut dyn Out) {
-        for held in self.unrouted.drop_all_of(peer) {
+        for held in self.unrouted.drop_all_of(peer).into_iter().chain(self.parting.drop_all_of(peer)) {
             held.note_unserved(About::Peer(peer), Outcome::Cancelled, out);
         }
         let Hub { servers, peers, deadlines, .. } = self;
@@ -643,6 +647,7 @@ impl Router for Hub {
     }
 
     fn on_tick(&mut self, now: Instant, out: &mut dyn Out) {
+        self.refuse_parting(now, out);
         let mut late: Vec<PeerId> = self.unrouted.late(now).collect();
         for due in self.deadlines.expired(now) {
             match due {
@@ -697,20 +702,21 @@ impl Router for Hub {
         let mut servers = self.servers.iter().enumerate();
         debug_assert!(servers.all(|(server, it)| is_armed(Due::Server(server), it.next_tick())));
         debug_assert!(self.peers.iter().all(|(key, _)| is_armed(Due::Peer(key), self.due_of(key))));
-        super::earliest([self.deadlines.first(), self.unrouted.deadline()])
+        super::earliest([self.deadlines.first(), self.unrouted.deadline(), self.parting.deadline()])
     }
 
     fn drain(&mut self, _now: Instant, out: &mut dyn Out) {
         self.draining = true;
         let lanes = self.servers.iter_mut().map(|member| &mut member.lane.held);
         let held: Vec<_> = lanes.chain([&mut self.unrouted]).flat_map(Held::take_all).collect();
-        for held in held {
-            self.peers.refuse_held((held.peer, &held.frame), SHUTTING_DOWN, out);
-            held.note_unserved(About::Peer(held.peer), Outcome::Refused, out);
-        }
+        held.into_iter().for_each(|held| self.refuse_for_good(held, out));
         for (_, peer) in self.peers.iter_mut() {
             peer.drain(SHUTTING_DOWN, out);
         }
+    }
+
+    fn part(&mut self, peer: PeerId, out: &mut dyn Out) {
+        self.refuse_kept(peer, out);
     }
 
     fn tell_cut(&self, now: Instant, out: &mut dyn Out) {

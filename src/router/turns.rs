@@ -36,7 +36,7 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// Shortest time that the endpoint has to be silent: the way there and back, so that the endpoint has seen our last answer
 /// and has had time to react.
-const QUIET: Duration = Duration::from_millis(250);
+pub(crate) const QUIET: Duration = Duration::from_millis(250);
 
 /// Longest time that an endpoint is waited for which goes on asking although everything is refused.
 const INSISTING: Duration = Duration::from_secs(5);
@@ -553,6 +553,10 @@ impl Router for Turns {
     fn drain(&mut self, now: Instant, out: &mut dyn Out) {
         self.rotas.values_mut().for_each(|rota| rota.draining = true);
         self.hub.drain(now, out);
+    }
+
+    fn part(&mut self, of: PeerId, out: &mut dyn Out) {
+        self.peers(of).into_iter().for_each(|peer| self.hub.part(peer, out));
     }
 
     fn tell_cut(&self, now: Instant, out: &mut dyn Out) {

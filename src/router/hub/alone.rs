@@ -124,8 +124,7 @@ impl Hub {
 
     pub(super) fn request_alone(&mut self, server: ServerIndex, request: &Request<'_>, out: &mut dyn Out) {
         if self.draining || self.peers.is_leaving(request.peer) {
-            let Hub { peers, servers, .. } = self;
-            return servers[server].lane.decline(&Call::new(request), Outcome::Refused, SHUTTING_DOWN, peers, out);
+            return self.part_with(request, out);
         }
         let tool = request.tool();
         let question = match self.answer_again(server, request, &tool, out) {

@@ -192,14 +192,11 @@ impl Hub {
     /// A peer's connection is about to be closed for good: no request is taken any more, and what waits is answered. What is under
     /// way goes on.
     pub fn drain_peer(&mut self, peer: PeerId, out: &mut dyn Out) {
-        let Hub { peers, servers, unrouted, .. } = self;
+        let Hub { servers, unrouted, .. } = self;
         let held = servers.iter_mut().map(|server| &mut server.lane.held).chain([unrouted]);
         let held: Vec<_> = held.flat_map(|held| held.take_all_of(|of| of == peer)).collect();
-        for held in held {
-            peers.refuse_held((held.peer, &held.frame), SHUTTING_DOWN, out);
-            held.note_unserved(About::Peer(held.peer), Outcome::Refused, out);
-        }
-        if let Some(peer) = peers.get_mut(peer) {
+        held.into_iter().for_each(|held| self.refuse_for_good(held, out));
+        if let Some(peer) = self.peers.get_mut(peer) {
             peer.leaving = true;
             peer.drain(SHUTTING_DOWN, out);
         }

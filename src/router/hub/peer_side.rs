@@ -171,7 +171,7 @@ impl Hub {
     pub(super) fn request(&mut self, request: &Request<'_>, out: &mut dyn Out) {
         let Request { peer, envelope: e, method, .. } = *request;
         if self.draining || self.peers.is_leaving(peer) {
-            return self.decline(request, UNAVAILABLE, SHUTTING_DOWN, out);
+            return self.part_with(request, out);
         }
         if let Some(kind) = ListKind::ALL.into_iter().find(|kind| kind.method().as_bytes() == method) {
             return self.list_request(request, kind, out);
@@ -480,7 +480,7 @@ impl Hub {
             let Hub { deadlines, servers, .. } = self;
             return deadlines.retain_calls(|server, id| servers[server].lane.has(id));
         }
-        if let Some(held) = self.unrouted.cancel(key, wanted) {
+        if let Some(held) = self.unrouted.cancel(key, wanted).or_else(|| self.parting.cancel(key, wanted)) {
             return held.note_unserved(About::Peer(key), Outcome::Cancelled, out);
         }
         let Some(peer) = self.peers.get_mut(key) else { return };

@@ -6,6 +6,7 @@ mod elsewhere;
 mod health;
 mod modern;
 mod odd;
+mod parting;
 mod processes;
 mod replicas;
 mod tasks;

@@ -1359,8 +1359,12 @@ fn a_draining_router_refuses_new_requests_and_finishes_the_old() {
     rig.answer(json!(1));
     rig.endpoint(r#"{"id":2,"method":"tools/call"}"#);
     let answers = rig.sent_to_endpoint();
-    assert_eq!(parsed(&answers[0])["result"], 1);
-    assert_eq!(parsed(&answers[1])["error"]["message"], "mcp-pipe is shutting down or restarting its servers");
+    assert_eq!((parsed(&answers[0])["result"].clone(), answers.len()), (json!(1), 1));
+    rig.router.part(rig.peer, &mut rig.sink);
+    assert_eq!(
+        parsed(&rig.sent_to_endpoint()[0])["error"]["message"],
+        "mcp-pipe is shutting down or restarting its servers"
+    );
 }
 
 /// The endpoint sends a request, and the server answers with `result`.
