@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use super::{Endpoint, Secret};
 use crate::mcp::cloud;
+use crate::secrecy::address::is_telling;
 
 /// The agent to which an endpoint belongs, as a digest: equal for two addresses of one agent, and unreadable.
 ///
@@ -25,9 +26,11 @@ use crate::mcp::cloud;
 pub(crate) struct Agent([u8; 16]);
 
 /// What several daemons call an agent where they agree on who serves it: a digest, too, but of the token alone. Daemons may reach one
-/// endpoint by different addresses, and it is still the same agent.
+/// endpoint by different addresses, and it is still the same agent. Two keys for one agent would have it connected twice; one key for
+/// two agents only has one daemon serve both.
 ///
-/// Only where nothing lets anybody in, the address counts: there is nothing else by which two agents could be told apart.
+/// Only where there is no token, the rest of the query counts, and where there is nothing of that either, the address: there is
+/// nothing else by which two agents could be told apart.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct LeaseKey([u8; 16]);
 
@@ -55,10 +58,11 @@ impl Agent {
 impl LeaseKey {
     /// The key of the agent of `endpoint`, dialled with these headers.
     pub(crate) fn of(endpoint: &Endpoint, headers: &[(HeaderName, Secret)]) -> Self {
-        let token = token(endpoint, headers);
-        // Behind the word for what it is.
-        let lets_nobody_in = token.iter().skip(1).all(String::is_empty);
-        LeaseKey(digest_of(if lets_nobody_in { place(endpoint) } else { token }))
+        let query = endpoint.reveal().query().unwrap_or_default();
+        let all = || parameters(query).map(|(name, value)| format!("{}={}", decoded(name), decoded(value)));
+        let known = claimed(endpoint, headers).map(Vec::from).or_else(|| tokens(endpoint, headers));
+        let parts = known.unwrap_or_else(|| sorted(all()));
+        LeaseKey(digest_of(if parts.is_empty() { place(endpoint) } else { parts }))
     }
 
     /// The key as it is written: 32 hexadecimal digits.
@@ -100,16 +104,56 @@ fn place(endpoint: &Endpoint) -> Vec<String> {
 
 /// What lets somebody in at an endpoint, behind a word for what that is.
 fn token(endpoint: &Endpoint, headers: &[(HeaderName, Secret)]) -> Vec<String> {
-    let address = endpoint.reveal();
-    let query = address.query().unwrap_or_default();
-    if let Some([user, agent]) = query.split('&').find_map(claims) {
+    if let Some([user, agent]) = claimed(endpoint, headers) {
         return vec!["claims".to_owned(), user, agent];
     }
-    let user = address.authority().and_then(|a| a.as_str().rsplit_once('@')).map_or("", |(user, _)| user);
-    let headers = headers.iter().flat_map(|(name, value)| [name.as_str(), value.reveal()]);
-    let query = decoded(query);
-    let mut parts: Vec<String> = ["address", user, &query].map(str::to_owned).into();
-    parts.extend(headers.map(str::to_owned));
+    let query = endpoint.reveal().query().unwrap_or_default();
+    // The order of parameters and headers tells no two agents apart.
+    let query = sorted(query.split('&').filter(|it| !it.is_empty()).map(decoded)).join("&");
+    let mut headers: Vec<_> = headers.iter().map(|(name, value)| [name.as_str(), value.reveal()]).collect();
+    headers.sort_unstable();
+    let mut parts: Vec<String> = ["address", user(endpoint), &query].map(str::to_owned).into();
+    parts.extend(headers.into_iter().flatten().map(str::to_owned));
+    parts
+}
+
+/// The user and the agent, if a token in the query or in a header names them.
+fn claimed(endpoint: &Endpoint, headers: &[(HeaderName, Secret)]) -> Option<[String; 2]> {
+    let in_query = parameters(endpoint.reveal().query().unwrap_or_default()).find_map(|(_, value)| claims(value));
+    in_query.or_else(|| headers.iter().find_map(|(_, value)| claims(bare(value.reveal()))))
+}
+
+/// The tokens themselves, wherever an endpoint is told them: in the query, best as `token`, in headers, or as the user.
+fn tokens(endpoint: &Endpoint, headers: &[(HeaderName, Secret)]) -> Option<Vec<String>> {
+    let query = endpoint.reveal().query().unwrap_or_default();
+    let named = |is_it: fn(&str) -> bool| {
+        sorted(parameters(query).filter(|(name, _)| is_it(name)).map(|(_, value)| decoded(value)))
+    };
+    let telling = headers.iter().filter(|(name, _)| is_telling(name.as_str()));
+    let in_headers = || sorted(telling.map(|(_, value)| bare(value.reveal()).to_owned()));
+    let user = || sorted(std::iter::once(decoded(user(endpoint))).filter(|user| !user.is_empty()));
+    let ways = [named(|name| decoded(name).eq_ignore_ascii_case("token")), named(is_telling), in_headers(), user()];
+    ways.into_iter().find(|way| !way.is_empty())
+}
+
+/// The parameters of a query that say something, as they are written.
+fn parameters(query: &str) -> impl Iterator<Item = (&str, &str)> {
+    query.split('&').filter_map(|parameter| parameter.split_once('=')).filter(|(_, value)| !value.is_empty())
+}
+
+/// What a header says without the word for the way of letting in (RFC 9110 section 11.4).
+fn bare(value: &str) -> &str {
+    value.split_ascii_whitespace().next_back().unwrap_or_default()
+}
+
+/// The user, and the password, of an address.
+fn user(endpoint: &Endpoint) -> &str {
+    endpoint.reveal().authority().and_then(|a| a.as_str().rsplit_once('@')).map_or("", |(user, _)| user)
+}
+
+fn sorted(parts: impl Iterator<Item = String>) -> Vec<String> {
+    let mut parts: Vec<String> = parts.collect();
+    parts.sort_unstable();
     parts
 }
 
@@ -155,7 +199,7 @@ pub(crate) fn issued_at(endpoint: &Endpoint) -> Option<u64> {
 
 /// What the token in an endpoint's query says of itself.
 fn said<T: DeserializeOwned>(endpoint: &Endpoint) -> Option<T> {
-    endpoint.reveal().query().unwrap_or_default().split('&').find_map(payload)
+    parameters(endpoint.reveal().query().unwrap_or_default()).find_map(|(_, value)| payload(value))
 }
 
 /// A time as a token has it.
@@ -168,15 +212,14 @@ fn seconds(time: f64) -> Option<u64> {
     (time.is_finite() && time > 0.0).then_some(time as u64)
 }
 
-/// The user and the agent, if this parameter of a query is a token that names the agent.
-fn claims(parameter: &str) -> Option<[String; 2]> {
-    let Claims { agent_id, user_id } = payload(parameter)?;
+/// The user and the agent, if this is a token that names the agent.
+fn claims(token: &str) -> Option<[String; 2]> {
+    let Claims { agent_id, user_id } = payload(token)?;
     Some([id(&user_id).unwrap_or_default(), id(&agent_id)?])
 }
 
-/// What a parameter of a query says, if it is a token that can be read and says all of this.
-fn payload<T: DeserializeOwned>(parameter: &str) -> Option<T> {
-    let (_, token) = parameter.split_once('=')?;
+/// What a token says, if it can be read and says all of this.
+fn payload<T: DeserializeOwned>(token: &str) -> Option<T> {
     let token = decoded(token);
     let [_, payload, _] = token.split('.').collect::<Vec<_>>().try_into().ok()?;
     let payload = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
@@ -265,6 +308,8 @@ mod tests {
         assert_eq!(agent(odd), agent(&odd.replace("%2B", "+").replace("%2F", "/")));
         assert_ne!(agent("ws://h/?token=a"), agent("ws://h/?token=b"));
         assert_ne!(agent("ws://u:a@h/"), agent("ws://u:b@h/"));
+        assert_eq!(agent("ws://h/?token=a&v=1"), agent("ws://h/?v=1&token=a&"));
+        assert_ne!(agent("ws://h/?token=a&v=1"), agent("ws://h/?token=a&v=2"));
     }
 
     #[test]
@@ -293,6 +338,26 @@ mod tests {
         assert!(
             key("ws://a/") != key("ws://b/") && key("ws://a/x") != key("ws://a/y"),
             "nothing else tells them apart"
+        );
+        // Whatever stands beside the token.
+        for same in
+            ["v=1&token=t1", "token=t1&v=1", "token=t1&", "&&token=t1", "Token=t1", "%74oken=%741", "access_token=t1"]
+        {
+            assert_eq!(key(&format!("ws://a/x?{same}")), key("ws://a/?token=t1"), "{same}");
+        }
+        let x_host = |value: &str| (HeaderName::from_static("x-host"), Secret::new(value));
+        let bearer = |value: &str| (http::header::AUTHORIZATION, Secret::new(value));
+        assert_eq!(of("ws://a/?token=t1", &[x_host("1")]), of("ws://a/?token=t1", &[x_host("2"), bearer("x")]));
+        assert_eq!(
+            of("ws://a/", &[x_host("1"), bearer("Bearer t")]),
+            of("ws://b/?v=2", &[bearer("bearer  t"), x_host("2")])
+        );
+        let spoken = |payload: &str| of("ws://a/", &[bearer(&format!("Bearer {}", token(payload)))]);
+        assert_eq!(spoken(r#"{"userId":7,"agentId":42,"iat":1}"#), spoken(r#"{"userId":7,"agentId":42,"iat":2}"#));
+        assert_eq!(spoken(r#"{"userId":7,"agentId":42}"#), key(&jwt));
+        assert_ne!(spoken(r#"{"userId":7,"agentId":42}"#), spoken(r#"{"userId":7,"agentId":43}"#));
+        assert!(
+            key("ws://a/?room=1&v=2") == key("ws://b/?v=2&room=1") && key("ws://a/?room=1") != key("ws://a/?room=2")
         );
         let text = key(&jwt).to_string();
         assert_eq!((LeaseKey::read(&text), text.len()), (Some(key(&jwt)), 32));

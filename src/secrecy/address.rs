@@ -14,7 +14,7 @@ const TOKEN_AS_USER: usize = 8;
 const NO_PASSWORD: usize = 5;
 
 /// Whether a name says that its value lets somebody in.
-pub(super) fn is_telling(name: &str) -> bool {
+pub(crate) fn is_telling(name: &str) -> bool {
     let name = percent_decode_str(name).decode_utf8_lossy().to_ascii_lowercase();
     ["token", "key", "secret", "auth", "pass", "pwd", "sig", "cookie", "jwt", "credential", "session", "bearer"]
         .iter()
