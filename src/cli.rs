@@ -695,7 +695,10 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap:
     }
     let conflict = |text: String| Err(self::command().error(ErrorKind::ArgumentConflict, text));
     if cli.command.is_some() && (cli.target.target.is_some() || !cli.target.line.is_empty()) {
-        return conflict("a target stands behind its command, for example: mcp-pipe tools calculator".to_owned());
+        let program = slips::program(&self::command(), &arguments);
+        return conflict(program.unwrap_or_else(|| {
+            "a target stands behind its command, for example: mcp-pipe tools calculator".to_owned()
+        }));
     }
     if let Some(Command::Status { name: Some(name), wait: Some(_), .. }) = &cli.command
         && units::duration(name).is_ok()

@@ -48,7 +48,10 @@ pub(super) fn explain(mut error: clap::Error, command: &clap::Command, arguments
     if let (ErrorKind::ArgumentConflict, Some(hint)) = (error.kind(), divided(command, arguments)) {
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(hint)]));
     }
-    if let (ErrorKind::MissingRequiredArgument, Some(hint)) = (error.kind(), current.and_then(about_one_server)) {
+    let lacking = || program(command, arguments).or_else(|| current.and_then(about_one_server));
+    if let ErrorKind::MissingRequiredArgument = error.kind()
+        && let Some(hint) = lacking()
+    {
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(hint)]));
     }
     if let (ErrorKind::InvalidSubcommand, Some(hint)) = (error.kind(), command_to_explain(&error, command, arguments)) {
@@ -413,6 +416,11 @@ fn plain_line(words: &[&str]) -> Option<String> {
     (!words.iter().any(|word| is_secret(word)) && shown.len() <= LONGEST_SHOWN).then_some(shown)
 }
 
+/// How to start a program that everybody knows, where its own command was read as one of ours: `uv run x.py`.
+pub(super) fn program(command: &clap::Command, arguments: &[OsString]) -> Option<String> {
+    line(command, arguments, true)
+}
+
 /// How to start a program whose arguments were written behind the name of a server. `is_slip`: the wrong option is written much like
 /// one of ours, so that only a program which everybody knows takes it.
 fn line(command: &clap::Command, arguments: &[OsString], is_slip: bool) -> Option<String> {
@@ -498,6 +506,11 @@ mod tests {
             let error = refused(line);
             assert!(error.contains(&format!("tip: to start a program with arguments: {want}\n")), "{line:?}: {error}");
         }
+        for line in ["uv run x.py", "docker run -i image", "npm start", "npm run x", "deno run x.ts", "node test"] {
+            let error = refused(&line.split(' ').collect::<Vec<_>>());
+            assert!(error.contains(&format!("mcp-pipe -- {line}")), "{error}");
+        }
+        assert!(refused(&["clock", "tools"]).contains("for example: mcp-pipe tools calculator"));
     }
 
     #[test]

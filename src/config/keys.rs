@@ -195,7 +195,7 @@ pub(crate) enum Place {
 }
 
 /// What becomes of a key that other programs have. A key that is not in the table is unknown: ignored with a warning, but in
-/// `tools`, in `healthCheck`, in the gateway, in `admin` and in `lease` a mistake.
+/// `tools`, in `healthCheck`, in the gateway, in `admin` and in `lease` a mistake, as is a slip of a key that guards something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Treatment {
     /// Read as this key of ours. `tools.allow` and `tools.deny` are those in `tools`.
@@ -221,6 +221,10 @@ use Place::{
     Limits, LogFile, Server, Tools, Top,
 };
 use Treatment::{Asking, Harmless, Honoured, Ignored, Meant, Mistake, Off, On};
+
+/// What to write in place of another program's rule about which tools there are.
+const FILTER: &str =
+    "write \"tools\": {\"allow\": […]} for those to publish, or {\"deny\": […]} for those to leave out";
 
 /// The keys of other programs. Keys that only one program has stand under its name, others by what they are about.
 const FOREIGN: &[(Place, Treatment, &[&str])] = &[
@@ -287,11 +291,7 @@ const FOREIGN: &[(Place, Treatment, &[&str])] = &[
             "disallowedTools",
         ],
     ),
-    (
-        Server,
-        Mistake("write \"tools\": {\"allow\": […]} for those to publish, or {\"deny\": […]} for those to leave out"),
-        &["toolFilter", "tool_filter", "toolsFilter", "filterTools"],
-    ),
+    (Server, Mistake(FILTER), &["toolFilter", "tool_filter", "toolsFilter", "filterTools"]),
     (Tools, Mistake("did you mean allow?"), &["include", "included", "includeTools", "enabled", "allowed"]),
     (Tools, Mistake("did you mean deny?"), &["exclude", "excluded", "excludeTools", "disabled", "denied", "blocked"]),
     // Whether a person is asked before a call: Cline, Roo Code, Kiro, Amazon Q and others.
@@ -957,8 +957,13 @@ pub(crate) fn foreign(r: &mut Reader<'_>, key: &str, prop: &ObjectProp<'_>, path
         Some(Meant(ours)) => {
             r.warning(prop, path, Code::UnknownKey.says(format!("{unknown} and is ignored")), did_you_mean(ours))
         }
+        None if place == Server && is_filter(key) => {
+            r.mistake(prop, path, Code::UnknownKey.says(unknown), FILTER);
+        }
         None => {
-            let (code, what, remedy) = match likely(place, key) {
+            let likely = likely(place, key);
+            let guards = likely.as_ref().is_some_and(|likely| likely.guards(key));
+            let (code, what, remedy) = match likely {
                 Some(Likely::Misplaced { home }) => {
                     (Code::Misplaced, format!("belongs {home},"), "move it there".to_owned())
                 }
@@ -968,13 +973,27 @@ pub(crate) fn foreign(r: &mut Reader<'_>, key: &str, prop: &ObjectProp<'_>, path
                 }
                 None => (Code::UnknownKey, unknown.to_owned(), "remove it, or check its spelling".to_owned()),
             };
-            if is_strict(place) {
+            if guards || is_strict(place) {
                 r.mistake(prop, path, code.says(what.trim_end_matches(',')), remedy);
             } else {
                 r.warning(prop, path, code.says(format!("{what} and is ignored")), remedy);
             }
         }
     }
+}
+
+/// Keys of ours that keep something from happening. A slip of one is a mistake wherever it stands: it would happen.
+const GUARDS: &[&str] = &["lease", "tools", "inheritEnv"];
+
+/// Whether a key of an entry is some program's rule about which tools there are.
+fn is_filter(key: &str) -> bool {
+    let key = plain(key);
+    let names = |words: &[&str]| words.iter().any(|word| key.contains(word));
+    let rules = [
+        "allow", "deny", "denied", "exclu", "includ", "hid", "ignor", "black", "white", "block", "filter", "enable",
+        "disable",
+    ];
+    ["exclude", "include"].contains(&&*key) || names(&["tool"]) && names(&rules)
 }
 
 /// Whether an unknown key is a mistake: without the rule that was meant, tools would be published that should not be, or somebody let in
@@ -1045,6 +1064,16 @@ enum Likely {
         /// Where that belongs, if it is another place.
         home: Option<&'static str>,
     },
+}
+
+impl Likely {
+    /// Whether this key was meant to keep something from happening.
+    fn guards(&self, key: &str) -> bool {
+        GUARDS.iter().any(|guard| match self {
+            Likely::Misplaced { .. } => plain(guard) == plain(key),
+            Likely::Slip { ours, .. } => guard == ours,
+        })
+    }
 }
 
 /// What an unknown key most likely is: first what is written like it, here and elsewhere, then what others call it, then what is

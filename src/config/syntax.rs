@@ -430,16 +430,14 @@ fn missing_comma(kind: &ParseErrorKind, rest: &str) -> Option<Why> {
 fn odd_character(rest: &str) -> Option<Why> {
     let c = rest.chars().next()?;
     let shown = character(c);
-    let write = |plain: &str| Some((format!("{shown} is none of JSON's characters"), format!("write {plain} for it")));
+    let write = |plain: char| Some((format!("{shown} is none of JSON's characters"), format!("write {plain} for it")));
+    let is_last = rest[c.len_utf8()..].trim().is_empty();
     match c {
+        ';' | '；' if is_last => Some((format!("{shown} stands behind the end"), "remove it".to_owned())),
         '`' if rest.starts_with("```") => {
             Some(("a fence of Markdown stands here".to_owned(), "remove the lines that begin with ```".to_owned()))
         }
-        '\'' | '`' => write("\""),
-        '=' => write(":"),
-        ';' => write(","),
-        '(' => write("["),
-        ')' => write("]"),
+        '\'' | '`' | '=' | ';' | '(' | ')' => write(in_json(c)),
         '#' => Some((format!("{shown} begins no comment"), "write // for it".to_owned())),
         '.' if rest.starts_with("...") => {
             Some(("the ... of an example stands here".to_owned(), "remove it, or write what is meant".to_owned()))
@@ -455,12 +453,23 @@ fn odd_character(rest: &str) -> Option<Why> {
         '…' => Some((format!("{shown} of an example stands here"), "remove it, or write what is meant".to_owned())),
         _ if c.is_ascii() => None,
         _ => match meant(c) {
-            Some('\'') => write("\""),
             Some(' ') => Some((format!("{shown} stands here"), "write a blank for it".to_owned())),
-            Some(plain) => write(&plain.to_string()),
+            Some(plain) => write(in_json(plain)),
             None if is_unseen(c) => Some((format!("{shown} stands here"), "remove it".to_owned())),
             None => Some((format!("{shown} begins no value"), "put a text in quotes".to_owned())),
         },
+    }
+}
+
+/// The character of JSON that is meant by one which stands for it elsewhere.
+fn in_json(c: char) -> char {
+    match c {
+        '\'' | '`' => '"',
+        '=' => ':',
+        ';' => ',',
+        '(' => '[',
+        ')' => ']',
+        other => other,
     }
 }
 
@@ -557,6 +566,15 @@ mod tests {
                 "， (U+FF0C, fullwidth comma) is none of JSON's characters",
                 "write , for it",
             ),
+            (
+                "{\"a\":1；\"b\":2}",
+                "1:7",
+                "； (U+FF1B, fullwidth semicolon) is none of JSON's characters",
+                "write , for it",
+            ),
+            ("{\"a\":1}；\n", "1:8", "； (U+FF1B, fullwidth semicolon) stands behind the end", "remove it"),
+            ("{\"a\":1};", "1:8", "; (U+003B, semicolon) stands behind the end", "remove it"),
+            ("{\"a\"：（1）}", "1:5", "： (U+FF1A, fullwidth colon) is none of JSON's characters", "write : for it"),
             (r#"{"a"：1}"#, "1:5", "： (U+FF1A, fullwidth colon) is none of JSON's characters", "write : for it"),
             (
                 "{“a”: 1}",

@@ -145,3 +145,29 @@ fn a_slip_inside_tools_is_told_the_closest_key_or_the_right_place() {
     let warnings = Case::server(r#""tools": {"slim": true}"#).warnings(&[]);
     assert!(warnings[0].contains("tools.slim: is ignored here; write it beside tools, not in it"), "{warnings:?}");
 }
+
+#[test]
+fn a_slip_of_a_key_that_keeps_something_from_happening_is_a_mistake_and_no_warning() {
+    let is_refused = |case: Case, key: &str| {
+        let mistakes = case.mistakes(&[]);
+        assert!(mistakes.len() == 1 && mistakes[0].contains(key), "{key}: {mistakes:?}");
+    };
+    for key in ["leases", "Lease", "LEASE", "leese", "tool", "inherit_env", "inheritEnvs"] {
+        let top = format!(r#"{{"mcpServers": {{"a": {{"command": "x"}}}}, "{key}": {{}}}}"#);
+        is_refused(Case::new(&top), key);
+    }
+    for key in
+        ["lease", "Lease", "tool", "Tools", "InheritEnv", "ExcludeTools", "exclude-tools", "denyTools", "allowTools"]
+    {
+        is_refused(Case::server(&format!(r#""{key}": ["x"]"#)), key);
+    }
+    for key in ["hiddenTools", "ignoreTools", "toolsExclude", "toolBlacklist", "tool_denylist", "toolWhitelist"] {
+        is_refused(Case::server(&format!(r#""{key}": ["x"]"#)), key);
+    }
+    for key in ["exclude", "include", "toolsAllowed"] {
+        is_refused(Case::server(&format!(r#""{key}": ["x"]"#)), key);
+    }
+    for key in ["zzz", "toolkit", "includes_nothing"] {
+        assert_eq!(Case::server(&format!(r#""{key}": ["x"]"#)).warnings(&[]).len(), 1, "{key}");
+    }
+}
