@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use super::check::{Check, Fault, Found, Key};
 use super::code::Code;
 use super::facts::Facts;
-use super::{CONFIG, DAEMON};
+use super::{CONFIG, DAEMON, FAULT};
 use crate::config::{Config, MAX_CONFIG, Surroundings, sha256};
 use crate::disk::read::{Accept, whole};
 use crate::last_run::{self, Fate};
@@ -17,6 +17,8 @@ use crate::net::port;
 use crate::process::limits;
 use crate::secrecy::Redactor;
 use crate::words::{counted, listed};
+
+const PORT: &str = "listen.port";
 
 /// Files that a server takes: its three pipes, its endpoint's connection, and what is open for a moment.
 #[cfg(unix)]
@@ -70,7 +72,7 @@ pub(super) fn checks(config: &Config, runs: bool, redactor: &Redactor) -> Vec<Ch
     }
     for (name, listen) in listeners.into_iter().filter_map(|(name, listen)| Some((name, listen?))) {
         add(
-            "listen.port",
+            PORT,
             name,
             if runs { Found::Good(format!("{listen}, by the mcp-pipe that runs")) } else { self::port(listen) },
         );
@@ -86,7 +88,12 @@ pub(super) fn checks(config: &Config, runs: bool, redactor: &Redactor) -> Vec<Ch
     if let Some(found) = config.state_dir.as_ref().and_then(|folder| before(folder, &config.place, redactor)) {
         add("daemon.before", "", found);
     }
-    checks.into_iter().map(|check| check.after([Key::of(CONFIG, ""), Key::of(DAEMON, "")])).collect()
+    let after = |check: Check| {
+        // A gateway that a reload could not move is not where the config says.
+        let moved = (check.key == Key::of(PORT, "gateway")).then(|| Key::of(FAULT, "gateway"));
+        check.after([Key::of(CONFIG, ""), Key::of(DAEMON, "")]).after(moved)
+    };
+    checks.into_iter().map(after).collect()
 }
 
 /// That looking at this machine takes longer than anybody waits.

@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 
 use super::check::{Check, Fault, Found, Key};
 use super::code::Code;
-use super::{CONFIG, clients, network, program};
+use super::{CONFIG, FAULT, MISTAKE, clients, network, program};
 use crate::config::{Config, Instances, Reach, ServerSpec};
 use crate::control::journal::FOR_HTTP;
 use crate::control::status::Status;
@@ -107,15 +107,25 @@ pub(super) async fn ask(
     join_all(servers.iter().map(one)).await.into_iter().collect()
 }
 
-/// What a mcp-pipe that runs says is wrong, where nothing else is known of its config.
-pub(super) fn causes(report: &Report) -> Vec<Check> {
+/// What a mcp-pipe that runs says is wrong, where no other check tells of it. `told`: the checks that there are.
+pub(super) fn causes(report: &Report, told: &[Check]) -> Vec<Check> {
+    let is_told = |id: &'static str, target: &str| {
+        told.iter().any(|check| check.key.id == id && check.key.target == target)
+    };
+    let has_mistakes = told.iter().any(|check| check.key.id == MISTAKE);
     let one = |cause: &Cause| {
-        let (id, target) = match (&cause.server, &cause.endpoint) {
-            (Some(server), _) => (INITIALIZE, server.clone()),
-            (None, Some(endpoint)) => (network::CONNECTION, endpoint.clone()),
-            (None, None) => return None,
+        let (id, target) = match (&cause.server, &cause.endpoint, cause.code) {
+            (Some(server), _, _) => (INITIALIZE, server.as_str()),
+            (None, Some(endpoint), _) => (network::CONNECTION, endpoint.as_str()),
+            (None, None, FaultCode::GatewayUnchanged) => (FAULT, "gateway"),
+            (None, None, FaultCode::LeaseUnkept) => (LEASE, ""),
+            // The file as it is now is looked at anyway.
+            (None, None, FaultCode::ConfigMistake) if has_mistakes => return None,
+            (None, None, FaultCode::ConfigMistake) => (MISTAKE, ""),
+            (None, None, _) => (FAULT, ""),
         };
-        Some(Check::new(Key::of(id, target), Found::Bad(Fault::of(cause.code, &cause.message))))
+        let check = || Check::new(Key::of(id, target), Found::Bad(Fault::of(cause.code, &cause.message)));
+        (id == MISTAKE || !is_told(id, target)).then(check)
     };
     report.causes.iter().filter(|cause| cause.is_error()).filter_map(one).collect()
 }
@@ -171,6 +181,7 @@ impl Known<'_> {
                 Code::Fault(FaultCode::CommandNotFound | FaultCode::CommandNotRunnable | FaultCode::LimitReached)
             )
         };
+        let told = report.servers.iter().find(|told| told.name == name);
         let mut checks = Vec::new();
         let mut before = vec![Key::of(CONFIG, "")];
         match &server.reach {
@@ -188,13 +199,15 @@ impl Known<'_> {
                 checks.push(Check::new(key(PROGRAM), found).after(before.clone()));
                 before.push(key(PROGRAM));
             }
-            Reach::Remote(_) => {
+            Reach::Remote(remote) => {
                 checks.extend(self.ways.get(name).into_iter().flatten().cloned());
                 before.push(key(network::LAST_OF_REMOTE));
+                let is_taken = bad.is_none() && told.is_some_and(|told| told.took().is_some());
+                checks.extend(network::token_of_remote(name, remote, is_taken));
+                before.push(key(network::TOKEN_OF_REMOTE));
             }
             Reach::Comer(_) => {}
         }
-        let told = report.servers.iter().find(|told| told.name == name);
         let initialized = match (bad.filter(|fault| !of_program(fault)), told) {
             (Some(fault), _) => Found::Bad(fault),
             (None, None) => {
