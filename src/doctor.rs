@@ -207,9 +207,10 @@ impl Doctor<'_> {
             let examined = if let Running::One(examined) = running { Some(examined) } else { None };
             return Ok(Looked { checks, facts, examined, runs });
         };
+        let daemon = if let Running::One(examined) = &running { Some(examined.report.process()) } else { None };
         let surroundings = {
             let (config, redactor) = (config.clone(), self.status.redactor().clone());
-            timeout(MACHINE, aside(move || machine::checks(&config, runs, &redactor)))
+            timeout(MACHINE, aside(move || machine::checks(&config, daemon, &redactor)))
         };
         let endpoints = network::endpoints(config);
         let report = if let Running::One(examined) = &running { Some(&examined.report) } else { None };
@@ -264,7 +265,8 @@ impl Doctor<'_> {
             facts.proxies.insert(to.name.clone(), to.proxy.clone());
         }
         let commands = config.servers.iter().filter(|server| server.reach.command().is_some());
-        let program = |server: &ServerSpec| programs.get(&server.name).cloned().unwrap_or_default();
+        let program =
+            |server: &ServerSpec| programs.get(&server.name).map(|program| program.found.clone()).unwrap_or_default();
         facts.programs = commands.map(|server| (server.name.to_string(), program(server))).collect();
         if let Some(examined) = &examined {
             let took = examined.report.servers.iter();

@@ -173,9 +173,8 @@ fn source(
 /// Adds a root; the same fault at another place is the same root.
 fn add(roots: &mut Vec<Root>, check: &Check, (code, what, remedy): (Code, &str, &str)) {
     let Check { key: Key { target, .. }, common, .. } = check;
-    let is_same = |root: &&mut Root| {
-        (root.code == code && root.message == what) || (common.is_some() && root.common == *common)
-    };
+    let is_same =
+        |root: &&mut Root| (root.code == code && root.message == what) || (common.is_some() && root.common == *common);
     match roots.iter_mut().find(is_same) {
         Some(root) if root.targets.iter().any(|known| known == target) => {}
         Some(root) => root.targets.push(target.to_owned()),
@@ -235,9 +234,7 @@ mod tests {
 
     #[test]
     fn what_fails_by_the_same_thing_is_one_root_whatever_is_said_of_each() {
-        let of = |target, common: &str| {
-            Check::new(Key::of("dns", target), bad(target)).by(Some(common.to_owned()))
-        };
+        let of = |target, common: &str| Check::new(Key::of("dns", target), bad(target)).by(Some(common.to_owned()));
         let verdict = judge(vec![of("a", "x"), of("b", "y"), of("c", "x"), Check::new(Key::of("dns", "d"), bad("d"))]);
         let roots: Vec<_> = verdict.roots.iter().map(|root| root.targets.join(", ")).collect();
         assert_eq!(roots, ["a, c", "b", "d"]);

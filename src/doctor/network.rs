@@ -107,9 +107,11 @@ pub(super) async fn endpoint(at: Dialled, report: Option<&Report>, dials: bool, 
         report.endpoints.iter().find(is_it)
     });
     let connected = told.filter(|told| told.well);
-    let times = agent::times(endpoint.reveal().query(), link.headers.iter().map(|(_, value)| value)).unwrap_or_default();
+    let times =
+        agent::times(endpoint.reveal().query(), link.headers.iter().map(|(_, value)| value)).unwrap_or_default();
     let now = SystemTime::now();
-    let expired = expired(FaultCode::EndpointUnauthorized, "copy a fresh endpoint URL, with its token, from its console");
+    let expired =
+        expired(FaultCode::EndpointUnauthorized, "copy a fresh endpoint URL, with its token, from its console");
     checks.push(Check::new(key(TOKEN), token(times, connected.is_some(), expired, now)).after([clock()]));
     let issued = ahead(times, now).map(|ahead| (name.clone(), ahead));
     if let Some(told) = connected {
@@ -267,20 +269,22 @@ fn steps(way: &Way, ids: &Steps, (name, host): (&str, &str), code: impl Fn(&Dial
     let looked_up = through.is_none() && failed != Some(Step::Proxy);
     let addresses = looked_up.then(|| way.addresses.iter().map(|address| address.ip().to_string()).collect());
     let proxy = way.proxy.clone().unwrap_or_default();
-    let to = (looked_up || through.is_some()).then(|| To { name: name.to_owned(), host: host.to_owned(), proxy, addresses });
+    let to =
+        (looked_up || through.is_some()).then(|| To { name: name.to_owned(), host: host.to_owned(), proxy, addresses });
     Walked { checks, skew, untimely, to, issued: None }
 }
 
 /// What has failed, if other ways may fail by the same thing.
 fn common(error: &DialError, is_proxy: bool, way: &Way) -> Option<String> {
-    match error {
-        // Of one that connects to others it may be those.
-        DialError::Proxy { .. } => None,
-        _ if is_proxy => way.proxy.clone().or_else(|| Some(error.to_string())),
-        DialError::Dns { reason, .. } if reason == NO_NAME_SERVER => Some(reason.clone()),
-        DialError::Trust { .. } => Some(error.to_string()),
-        _ => None,
+    if is_proxy {
+        // Of one that can't connect to others it may be those.
+        let is_its_own = !matches!(error, DialError::Proxy { .. });
+        return is_its_own.then(|| way.proxy.clone().unwrap_or_else(|| error.to_string()));
     }
+    if let DialError::Dns { reason, .. } = error {
+        return (reason == NO_NAME_SERVER).then(|| reason.clone());
+    }
+    matches!(error, DialError::Trust { .. }).then(|| error.to_string())
 }
 
 /// The steps of a way, in their order.
@@ -533,7 +537,7 @@ mod tests {
             clock_of(&[early, other], None, now).found
         };
         let Found::Bad(fault) = found(Some(Untimely::Future), None) else { panic!("they agree") };
-        let want = "this machine's clock is behind: the token of e was issued 6 d 0 h from now by it, so certificates";
+        let want = "this machine's clock is behind: the token of e was issued 6 days from now by it, so certificates";
         assert!(fault.code == Code::ClockWrong && fault.what.starts_with(want), "{fault:?}");
         // A clock that is behind has nothing expire, and alone a token says only so much.
         assert!(matches!(found(Some(Untimely::Past), None), Found::Odd { .. }));
@@ -558,7 +562,11 @@ mod tests {
         assert!(what.ends_with("and it is taken all the same"), "{what}");
         let Found::Odd { what, .. } = told(None, Some(1_007_200), false) else { panic!("it is early") };
         assert_eq!(what, "its token was issued 2 h 0 min from now, by this machine's clock");
-        assert_eq!(told(None, Some(1_000_000_000_000), false), good("says nothing of how long it is good"), "milliseconds");
+        assert_eq!(
+            told(None, Some(1_000_000_000_000), false),
+            good("says nothing of how long it is good"),
+            "milliseconds"
+        );
     }
 
     #[test]
@@ -576,7 +584,11 @@ mod tests {
             let e = steps(&a, &ENDPOINT, ("e", "h"), DialError::fault);
             let r = steps(&b, &REMOTE, ("r", "i"), DialError::fault_of_remote);
             let verdict = judge(e.checks.into_iter().chain(r.checks).collect());
-            verdict.roots.iter().map(|root| format!("{} {}", root.code.as_str(), root.targets.join(", "))).collect::<Vec<_>>()
+            verdict
+                .roots
+                .iter()
+                .map(|root| format!("{} {}", root.code.as_str(), root.targets.join(", ")))
+                .collect::<Vec<_>>()
         };
         let proxy = |error| Way { proxy: Some("the proxy http://p:1".into()), ..way(Some(error)) };
         let refused = || proxy(DialError::Refused { peer: "the proxy http://p:1".into() });

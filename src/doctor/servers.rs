@@ -11,6 +11,7 @@ use tokio::time::{sleep, timeout};
 
 use super::check::{Check, Fault, Found, Key};
 use super::code::Code;
+use super::program::Program;
 use super::{CONFIG, FAULT, MISTAKE, clients, network, program};
 use crate::config::{Config, Instances, Reach, ServerSpec};
 use crate::control::journal::FOR_HTTP;
@@ -109,9 +110,8 @@ pub(super) async fn ask(
 
 /// What a mcp-pipe that runs says is wrong, where no other check tells of it. `told`: the checks that there are.
 pub(super) fn causes(report: &Report, told: &[Check]) -> Vec<Check> {
-    let is_told = |id: &'static str, target: &str| {
-        told.iter().any(|check| check.key.id == id && check.key.target == target)
-    };
+    let is_told =
+        |id: &'static str, target: &str| told.iter().any(|check| check.key.id == id && check.key.target == target);
     let has_mistakes = told.iter().any(|check| check.key.id == MISTAKE);
     let one = |cause: &Cause| {
         let (id, target) = match (&cause.server, &cause.endpoint, cause.code) {
@@ -151,11 +151,11 @@ pub(super) struct Known<'a> {
     /// The ways to remote servers.
     pub(super) ways: &'a HashMap<Arc<str>, Vec<Check>>,
     /// The programs of the others.
-    pub(super) programs: &'a HashMap<Arc<str>, String>,
+    pub(super) programs: &'a HashMap<Arc<str>, Program>,
 }
 
 /// The programs that servers are, as far as they are found.
-pub(super) async fn programs(servers: &[ServerSpec], guard: &Guard) -> HashMap<Arc<str>, String> {
+pub(super) async fn programs(servers: &[ServerSpec], guard: &Guard) -> HashMap<Arc<str>, Program> {
     let one = async |server: &ServerSpec| {
         let command = server.reach.command()?;
         Some((server.name.clone(), program::told(command, guard.clone()).await?))
@@ -189,7 +189,7 @@ impl Known<'_> {
                 let found = match bad.clone().filter(of_program) {
                     Some(fault) => Found::Bad(fault),
                     None => match self.programs.get(name) {
-                        Some(program) => Found::Good(program.clone()),
+                        Some(Program { found, with }) => Found::Good(format!("{found}{with}")),
                         None => Found::Odd {
                             what: format!("{} is in no folder of PATH={}", command.program, program::path(command)),
                             remedy: FaultCode::CommandNotFound.remedy().to_owned(),

@@ -5,7 +5,7 @@
 //! here doubt is enough. Words between blanks, quotes and brackets are looked at one by one, and one that is in doubt goes as a whole.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use percent_encoding::percent_decode_str;
 
@@ -38,10 +38,9 @@ pub(crate) struct Stranger {
     redactor: Redactor,
     /// The same of all that is private besides: whole texts with blanks in them, and every spelling.
     known: Redactor,
-    /// Parts of private texts and of their encodings, in lower case.
-    parts: HashSet<Box<[u8]>>,
-    /// Longer parts of those that are made of words, and such texts as a whole.
-    long: HashSet<Box<[u8]>>,
+    /// Parts of private texts and of their encodings, in lower case, by their length: longer ones of those that are made of words.
+    parts: BTreeMap<usize, HashSet<Box<[u8]>>>,
+    /// Texts that are made of words.
     words: HashSet<String>,
     /// Words of ours that are shown whatever is private: those without which nobody knows what a text is about.
     spared: HashSet<String>,
@@ -50,8 +49,8 @@ pub(crate) struct Stranger {
 impl Stranger {
     /// `redactor`: knows the secrets.
     pub(crate) fn new(redactor: Redactor) -> Self {
-        let (known, spared) = (Redactor::default(), HashSet::new());
-        Stranger { redactor, known, parts: HashSet::new(), long: HashSet::new(), words: HashSet::new(), spared }
+        let (known, parts) = (Redactor::default(), BTreeMap::new());
+        Stranger { redactor, known, parts, words: HashSet::new(), spared: HashSet::new() }
     }
 
     /// Has these texts left out, and their parts. Of a text that is made of words alone, as a setting or the name of a package is, only long
@@ -59,11 +58,18 @@ impl Stranger {
     pub(crate) fn hide(&mut self, texts: impl IntoIterator<Item = Secret>) {
         for text in texts {
             let text = text.reveal().trim();
-            let is_worded = !looks_secret(text)
-                && text.chars().any(|c| c.is_ascii_alphabetic())
+            let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+            let is_worded = !is_number
+                && !looks_secret(text)
                 && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_./@".contains(c));
-            let (length, kept) = if is_worded { (LONG_PART, &mut self.long) } else { (PART, &mut self.parts) };
+            let length = match text.len() {
+                _ if is_worded => LONG_PART,
+                // A part of a longer number is none.
+                len if is_number || len >= PART => PART,
+                len => len.max(SHORTEST),
+            };
             let decoded = percent_decode_str(text).decode_utf8_lossy();
+            let kept = self.parts.entry(length).or_default();
             for spelled in [text.to_owned(), decoded.into_owned()].into_iter().chain(encodings(text)) {
                 kept.extend(parts(&spelled, length));
             }
@@ -88,14 +94,16 @@ impl Stranger {
         let (mut out, mut at) = (String::with_capacity(text.len()), 0);
         for word in text.split(is_between) {
             let end = at + word.len();
-            out.push_str(&self.word(word, &private[at..end]));
+            let mut push = |shown: &str| {
+                // What is left out together has one mark.
+                if shown != HIDDEN || !out.ends_with(HIDDEN) {
+                    out.push_str(shown);
+                }
+            };
+            push(&self.word(word, &private[at..end]));
             at = end;
             if let Some(c) = text[at..].chars().next() {
-                if !private[at] {
-                    out.push(c);
-                } else if !out.ends_with(HIDDEN) {
-                    out.push_str(HIDDEN);
-                }
+                push(if private[at] { HIDDEN } else { &text[at..at + c.len_utf8()] });
                 at += c.len_utf8();
             }
         }
@@ -109,8 +117,8 @@ impl Stranger {
         for _ in 0..=LAYERS {
             let Some(now) = layer else { break };
             let folded = folded(now.text());
-            for (known, length) in [(&self.parts, PART), (&self.long, LONG_PART)] {
-                for (at, _) in folded.windows(length).enumerate().filter(|(_, part)| known.contains(*part)) {
+            for (length, known) in &self.parts {
+                for (at, _) in folded.windows(*length).enumerate().filter(|(_, part)| known.contains(*part)) {
                     private[now.place(at, at + length)].fill(true);
                 }
             }
@@ -272,12 +280,14 @@ mod tests {
 
     #[test]
     fn a_number_goes_however_short_and_a_word_also_as_the_value_of_something() {
-        let stranger = stranger(&["48213", "7391", "swordfish"]);
+        let stranger = stranger(&["48213", "7391", "swordfish", "a$b!", "x"]);
         for (text, want) in [
             ("PIN=48213, then 7391.", "PIN=…, then …."),
             ("{\"pin\":48213}", "{\"pin\":…}"),
             ("148213 and 73910", "148213 and 73910"),
-            ("PASSWORD=swordfish", "…"),
+            ("SETTING=swordfish", "…"),
+            ("it is a$b!", "it is …"),
+            ("it is 'A%24b!', x", "it is '…', x"),
         ] {
             assert_eq!(stranger.clean(text), want);
         }
