@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
@@ -470,9 +471,8 @@ pub struct DoctorArgs {
     /// Print JSON instead of words
     #[arg(long)]
     pub json: bool,
-    /// Also what this MCP client needs, and can't take: claude-desktop, claude-code, cursor, vscode, lmstudio, home-assistant,
-    /// open-webui or xiaozhi
-    #[arg(long, value_enum, value_name = "NAME", hide_possible_values = true)]
+    /// Also what this MCP client needs, and can't take: one of those of connect, home-assistant, open-webui or xiaozhi
+    #[arg(long, value_name = "NAME", hide_possible_values = true, value_parser = PossibleValuesParser::new(Client::names()).try_map(|name| Client::named(&name)))]
     pub client: Option<Client>,
     /// Dial each endpoint that is not connected to: that may end the connection of another program with the same token
     #[arg(long)]

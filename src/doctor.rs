@@ -30,7 +30,7 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::future::join_all;
 use serde_json::Value;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use self::bundle::Part;
 use self::check::{Check, Fault, Found, Key, judge};
@@ -38,7 +38,7 @@ use self::clients::Client;
 use self::code::Code;
 use self::facts::Facts;
 use self::servers::{Known, Started};
-use crate::config::{Config, Findings, Reach, Severity, Surroundings};
+use crate::config::{Config, Findings, Reach, ServerSpec, Severity, Surroundings};
 use crate::control::created::{create, unwritten};
 use crate::control::status::Status;
 use crate::control::{Asking, Examined, Logged, Report, Running, tell_waiting};
@@ -52,8 +52,9 @@ use crate::process::stop::Stop;
 use crate::secrecy::{Redactor, plain};
 use crate::words::{brief_path, counted};
 
-/// Longest time for everything.
+/// Longest time for everything, and what of it is left for telling what was found.
 const WITHIN: Duration = Duration::from_secs(12);
+const SPARE: Duration = Duration::from_secs(1);
 /// Longest time for what is looked at on this machine: a network drive that is gone never answers.
 const MACHINE: Duration = Duration::from_secs(5);
 /// Longest time for asking a mcp-pipe that runs: it answers within a millisecond, or hangs.
@@ -62,6 +63,9 @@ const ASKED: Duration = Duration::from_secs(3);
 /// The checks of which others make sense only after them: of the config, of a mcp-pipe that runs, and of this machine's clock.
 const CONFIG: &str = "config";
 const DAEMON: &str = "daemon";
+/// The checks of what is wrong with the config, and with a mcp-pipe that runs besides its servers and connections.
+const MISTAKE: &str = "config.mistake";
+const FAULT: &str = "daemon.fault";
 const CLOCK: &str = "machine.clock";
 
 /// What is wanted.
@@ -175,6 +179,7 @@ impl Doctor<'_> {
     }
 
     async fn look(&self, stop: &Stop, serve: impl AsyncFnOnce(Config, Stop)) -> Result<Looked, InspectError> {
+        let until = Instant::now() + (WITHIN - SPARE);
         let mut checks = self.of_config();
         let running = match timeout(ASKED, self.asking.examine()).await {
             Ok(running) => running,
@@ -197,14 +202,15 @@ impl Doctor<'_> {
         let Some(config) = &self.config else {
             checks.push(network::clock_of(&[], newest, SystemTime::now()));
             if let Running::One(examined) = &running {
-                checks.extend(servers::causes(&examined.report));
+                checks.extend(servers::causes(&examined.report, &checks));
             }
             let examined = if let Running::One(examined) = running { Some(examined) } else { None };
             return Ok(Looked { checks, facts, examined, runs });
         };
+        let daemon = if let Running::One(examined) = &running { Some(examined.report.process()) } else { None };
         let surroundings = {
             let (config, redactor) = (config.clone(), self.status.redactor().clone());
-            timeout(MACHINE, aside(move || machine::checks(&config, runs, &redactor)))
+            timeout(MACHINE, aside(move || machine::checks(&config, daemon, &redactor)))
         };
         let endpoints = network::endpoints(config);
         let report = if let Running::One(examined) = &running { Some(&examined.report) } else { None };
@@ -216,12 +222,12 @@ impl Doctor<'_> {
             .collect();
         let is_held = |name: &str| holders.iter().any(|check| check.key.target == name);
         let dials = |name: &str| self.wishes.dials && matches!(running, Running::No) && !is_held(name);
-        let walks = join_all(endpoints.iter().map(|at| network::endpoint(at.clone(), report, dials(&at.name))));
+        let walks = join_all(endpoints.iter().map(|at| network::endpoint(at.clone(), report, dials(&at.name), until)));
         let remotes = config.servers.iter().filter_map(|server| match &server.reach {
             Reach::Remote(remote) => Some((server.name.clone(), remote.clone())),
             Reach::Command(_) | Reach::Comer(_) => None,
         });
-        let remotes = remotes.map(async |(name, remote)| (name.clone(), network::remote(&name, &remote).await));
+        let remotes = remotes.map(async |(name, remote)| (name.clone(), network::remote(&name, &remote, until).await));
         let programs = servers::programs(&config.servers, &self.guard);
         let starts = async {
             match &running {
@@ -231,7 +237,10 @@ impl Doctor<'_> {
         };
         let known = async {
             match report {
-                Some(report) => servers::known(&self.asking, report, &config.servers).await,
+                Some(report) => {
+                    let known = servers::known(&self.asking, report, &config.servers);
+                    timeout_at(until, known).await.unwrap_or_default()
+                }
                 None => HashMap::new(),
             }
         };
@@ -252,10 +261,13 @@ impl Doctor<'_> {
         checks.extend(surroundings.unwrap_or_else(|_| Ok(vec![machine::hangs()])).unwrap_or_default());
         facts.clock = walks.iter().find_map(|walked| Some(walked.skew.as_ref()?.1));
         for to in walks.iter().filter_map(|walked| walked.to.as_ref()) {
-            facts.addresses.insert(to.host.clone(), to.addresses.clone());
-            facts.proxies.extend(to.proxy.clone().map(|proxy| (to.name.clone(), proxy)));
+            facts.addresses.extend(to.addresses.clone().map(|addresses| (to.host.clone(), addresses)));
+            facts.proxies.insert(to.name.clone(), to.proxy.clone());
         }
-        facts.programs = programs.iter().map(|(name, program)| (name.to_string(), program.clone())).collect();
+        let commands = config.servers.iter().filter(|server| server.reach.command().is_some());
+        let program =
+            |server: &ServerSpec| programs.get(&server.name).map(|program| program.found.clone()).unwrap_or_default();
+        facts.programs = commands.map(|server| (server.name.to_string(), program(server))).collect();
         if let Some(examined) = &examined {
             let took = examined.report.servers.iter();
             facts.starts =
@@ -268,6 +280,9 @@ impl Doctor<'_> {
         }
         checks.extend(holders);
         checks.extend(walks.into_iter().flat_map(|walked| walked.checks));
+        if let Some(examined) = examined.as_ref().filter(|_| runs) {
+            checks.extend(servers::causes(&examined.report, &checks));
+        }
         Ok(Looked { checks, facts, examined, runs })
     }
 
@@ -332,7 +347,7 @@ impl Doctor<'_> {
             let problem = &finding.problem;
             let id = match finding.severity {
                 Severity::Error if problem.code == Mistake::EndpointMissing => "config.endpoint",
-                Severity::Error => "config.mistake",
+                Severity::Error => MISTAKE,
                 Severity::Warning => "config.warning",
             };
             let key = Key::of(id, problem.place.to_string());

@@ -1,6 +1,7 @@
 //! Secrets, which let somebody in, and the one place through which text from outside goes to a person.
 //!
-//! `address` knows which parts of an address or a header are secret, `needle` in which spellings a secret may come back, `encoded` in which encodings. A
+//! `address` knows which parts of an address or a header are secret, `needle` in which spellings a secret may come back, `encoded` in which encodings, `unspelled` undoes these
+//! where only a part may be there. A
 //! [`Redactor`] takes the secrets that it was told out of a text, and from addresses in that text the parts that look like
 //! secrets. `plain` leaves nothing in a text that steers a terminal.
 //!
@@ -14,6 +15,7 @@ mod needle;
 pub(crate) mod plain;
 mod redactor;
 pub(crate) mod stranger;
+mod unspelled;
 
 use std::fmt;
 

@@ -339,6 +339,11 @@ impl Report {
         format!("process {pid}, version {version}, with {config}")
     }
 
+    /// Its process.
+    pub(crate) fn process(&self) -> u32 {
+        self.daemon.pid
+    }
+
     /// As what it shares its endpoints with other daemons, if it does.
     pub(crate) fn lease_node(&self) -> Option<&str> {
         self.lease.as_ref().map(|lease| &*lease.node)

@@ -539,11 +539,21 @@ pub(crate) enum Refusal {
     ContentType,
     /// The request is of a session that is not here, or has ended (404).
     Session,
+    /// What came is no message, or the request lacks what it has to say (400).
+    Message,
+    /// Nothing is at that address (404).
+    Path,
+    /// Nothing there is asked for in this way (405).
+    Method,
+    /// There are as many connections from the client's address as there may be.
+    Connections,
+    /// What came on a connection is no HTTP, or not encrypted as it has to be.
+    NotHttp,
 }
 
 impl Refusal {
     /// All of them, each at the place that its number names.
-    pub(crate) const ALL: [Refusal; 11] = [
+    pub(crate) const ALL: [Refusal; 16] = [
         Refusal::Key,
         Refusal::Host,
         Refusal::Origin,
@@ -555,6 +565,11 @@ impl Refusal {
         Refusal::Size,
         Refusal::ContentType,
         Refusal::Session,
+        Refusal::Message,
+        Refusal::Path,
+        Refusal::Method,
+        Refusal::Connections,
+        Refusal::NotHttp,
     ];
 
     /// How machines know it.
@@ -571,6 +586,11 @@ impl Refusal {
             Refusal::Size => "size",
             Refusal::ContentType => "content_type",
             Refusal::Session => "session",
+            Refusal::Message => "message",
+            Refusal::Path => "path",
+            Refusal::Method => "method",
+            Refusal::Connections => "connections",
+            Refusal::NotHttp => "not_http",
         }
     }
 }

@@ -130,6 +130,9 @@ fn words(at: u64, line: &str) -> Option<String> {
     details.extend(told.outcome.map(|outcome| match &*outcome {
         "tool_error" => "the tool reports an error".to_owned(),
         "rpc_error" => "an error".to_owned(),
+        "timeout" => "an error: the server did not answer in time".to_owned(),
+        "server_down" => "an error: the server is down".to_owned(),
+        "refused" => "an error: it was not passed on".to_owned(),
         _ => outcome,
     }));
     let contents = told.contents.map_or_else(String::new, |contents| format!("\n    {contents}"));

@@ -27,6 +27,8 @@ pub(super) struct Check {
     pub(super) found: Found,
     /// What has to be well before this one means anything.
     pub(super) after: Vec<Key>,
+    /// What has failed, where others may fail by the same thing: they all have one root.
+    pub(super) common: Option<String>,
 }
 
 /// What was found.
@@ -67,7 +69,12 @@ impl Fault {
 
 impl Check {
     pub(super) fn new(key: Key, found: Found) -> Self {
-        Check { key, found, after: Vec::new() }
+        Check { key, found, after: Vec::new(), common: None }
+    }
+
+    /// The same check, which fails by what may have others fail as well.
+    pub(super) fn by(self, common: Option<String>) -> Self {
+        Check { common, ..self }
     }
 
     /// The same check, which means something only if these are well.
@@ -85,6 +92,7 @@ pub(super) struct Root {
     pub(super) targets: Vec<String>,
     pub(super) message: String,
     pub(super) remedy: String,
+    common: Option<String>,
 }
 
 /// A check with what follows from the others.
@@ -132,7 +140,7 @@ pub(super) fn judge(checks: Vec<Check>) -> Verdict {
                 of(Mark::Skip, &format!("because of {code}{target}"), "")
             }
             (_, Found::Bad(Fault { code, what, remedy })) => {
-                add(&mut roots, *code, &check.key.target, what, remedy);
+                add(&mut roots, check, (*code, what, remedy));
                 of(Mark::Fail, what, remedy)
             }
             (_, Found::Good(what)) => of(Mark::Pass, what, ""),
@@ -163,8 +171,11 @@ fn source(
 }
 
 /// Adds a root; the same fault at another place is the same root.
-fn add(roots: &mut Vec<Root>, code: Code, target: &str, what: &str, remedy: &str) {
-    match roots.iter_mut().find(|root| root.code == code && root.message == what) {
+fn add(roots: &mut Vec<Root>, check: &Check, (code, what, remedy): (Code, &str, &str)) {
+    let Check { key: Key { target, .. }, common, .. } = check;
+    let is_same =
+        |root: &&mut Root| (root.code == code && root.message == what) || (common.is_some() && root.common == *common);
+    match roots.iter_mut().find(is_same) {
         Some(root) if root.targets.iter().any(|known| known == target) => {}
         Some(root) => root.targets.push(target.to_owned()),
         None => roots.push(Root {
@@ -172,6 +183,7 @@ fn add(roots: &mut Vec<Root>, code: Code, target: &str, what: &str, remedy: &str
             targets: vec![target.to_owned()],
             message: what.to_owned(),
             remedy: remedy.to_owned(),
+            common: common.clone(),
         }),
     }
 }
@@ -218,6 +230,14 @@ mod tests {
         let verdict = judge(vec![of("a", "x"), of("b", "x"), of("c", "y")]);
         let roots: Vec<_> = verdict.roots.iter().map(|root| root.targets.join(", ")).collect();
         assert_eq!((roots, statuses(&verdict)), (vec!["a, b".to_owned(), "c".to_owned()], vec!["FAIL"; 3]));
+    }
+
+    #[test]
+    fn what_fails_by_the_same_thing_is_one_root_whatever_is_said_of_each() {
+        let of = |target, common: &str| Check::new(Key::of("dns", target), bad(target)).by(Some(common.to_owned()));
+        let verdict = judge(vec![of("a", "x"), of("b", "y"), of("c", "x"), Check::new(Key::of("dns", "d"), bad("d"))]);
+        let roots: Vec<_> = verdict.roots.iter().map(|root| root.targets.join(", ")).collect();
+        assert_eq!(roots, ["a, c", "b", "d"]);
     }
 
     proptest! {

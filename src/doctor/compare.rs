@@ -1,6 +1,6 @@
 //! Two sides of which one serves and the other does not: what is different, and most likely the reason, first. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -79,20 +79,17 @@ pub(super) fn differences(here: &Facts, there: &Facts) -> Vec<Difference> {
             all.push((topic, Difference { what: bounded(&what, LONGEST), here, there, likely: false }));
         }
     };
-    for name in keys(&here.programs, &there.programs) {
-        let of = |facts: &Facts| facts.programs.get(name).cloned().unwrap_or_default();
-        add(Topic::Program, format!("the program of {name}"), &of(here), &of(there));
+    for (name, mine, theirs) in both(&here.programs, &there.programs) {
+        add(Topic::Program, format!("the program of {name}"), mine, theirs);
     }
     let set = |folders: &[String]| folders.iter().cloned().collect::<BTreeSet<_>>();
     let (mine, theirs) = only(&set(&here.path), &set(&there.path));
     add(Topic::Program, "folders of PATH that only one side has".to_owned(), &mine, &theirs);
-    for host in keys(&here.addresses, &there.addresses) {
-        let of = |facts: &Facts| facts.addresses.get(host).map_or_else(String::new, join);
-        add(Topic::Name, format!("the addresses of {host}"), &of(here), &of(there));
+    for (host, mine, theirs) in both(&here.addresses, &there.addresses) {
+        add(Topic::Name, format!("the addresses of {host}"), &join(mine), &join(theirs));
     }
-    for name in keys(&here.proxies, &there.proxies) {
-        let of = |facts: &Facts| facts.proxies.get(name).cloned().unwrap_or_default();
-        add(Topic::Proxy, format!("the proxy to {name}"), &of(here), &of(there));
+    for (name, mine, theirs) in both(&here.proxies, &there.proxies) {
+        add(Topic::Proxy, format!("the proxy to {name}"), mine, theirs);
     }
     if let (Some(mine), Some(theirs)) = (here.clock, there.clock)
         && mine.abs_diff(theirs) >= CLOCK
@@ -104,13 +101,11 @@ pub(super) fn differences(here: &Facts, there: &Facts) -> Vec<Difference> {
     add(Topic::Environment, "variables that only one side has".to_owned(), &mine, &theirs);
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     add(Topic::Config, "the config file (SHA-256)".to_owned(), &text(&here.config), &text(&there.config));
-    for name in keys(&here.starts, &there.starts) {
-        if let (Some(mine), Some(theirs)) = (here.starts.get(name), there.starts.get(name)) {
-            let (quick, slow) = (mine.min(*theirs), mine.max(*theirs));
-            if slow >= quick * SLOWER.0 && slow - quick >= SLOWER.1 {
-                let told = |time: &f64| format!("{time:.1} s");
-                add(Topic::Start, format!("the start of {name}"), &told(mine), &told(theirs));
-            }
+    for (name, mine, theirs) in both(&here.starts, &there.starts) {
+        let (quick, slow) = (mine.min(*theirs), mine.max(*theirs));
+        if slow >= quick * SLOWER.0 && slow - quick >= SLOWER.1 {
+            let told = |time: &f64| format!("{time:.1} s");
+            add(Topic::Start, format!("the start of {name}"), &told(mine), &told(theirs));
         }
     }
     add(Topic::Daemon, "the mcp-pipe that runs".to_owned(), &text(&here.daemon), &text(&there.daemon));
@@ -185,11 +180,12 @@ impl Topic {
     }
 }
 
-fn keys<'a, T>(
-    here: &'a std::collections::BTreeMap<String, T>,
-    there: &'a std::collections::BTreeMap<String, T>,
-) -> BTreeSet<&'a String> {
-    here.keys().chain(there.keys()).collect()
+/// What both sides have looked at: of anything else no difference is known.
+fn both<'a, T>(
+    here: &'a BTreeMap<String, T>,
+    there: &'a BTreeMap<String, T>,
+) -> impl Iterator<Item = (&'a String, &'a T, &'a T)> {
+    here.iter().filter_map(|(name, mine)| Some((name, mine, there.get(name)?)))
 }
 
 /// What only either has.
@@ -217,6 +213,7 @@ mod tests {
             system: "linux x86_64".into(),
             path: vec!["/usr/bin".into()],
             programs: [("a".to_owned(), "/usr/bin/python3".to_owned())].into(),
+            proxies: [("e".to_owned(), String::new())].into(),
             starts: [("a".to_owned(), 0.4)].into(),
             clock: Some(0),
             ..Facts::default()
@@ -232,7 +229,7 @@ mod tests {
     #[test]
     fn what_fits_the_cause_of_one_side_comes_first() {
         let mut there = facts();
-        there.programs.clear();
+        there.programs.insert("a".into(), String::new());
         there.path = vec!["/bin".into()];
         there.proxies.insert("e".into(), "proxy http://p:1".into());
         there.clock = Some(7200);
@@ -249,6 +246,22 @@ mod tests {
         let both = Facts { roots: vec!["clock-wrong".to_owned()], ..facts() };
         let there = Facts { roots: both.roots.clone(), ..there };
         assert!(differences(&both, &there).iter().all(|difference| !difference.likely), "both have it");
+    }
+
+    #[test]
+    fn what_one_side_did_not_look_at_is_no_difference() {
+        let there = Facts { roots: vec!["endpoint-refused".to_owned()], ..facts() };
+        let looked = Facts {
+            addresses: [("localhost".to_owned(), BTreeSet::from(["127.0.0.1".to_owned()]))].into(),
+            proxies: [("f".to_owned(), "the proxy http://p:1".to_owned())].into(),
+            programs: [("b".to_owned(), "x".to_owned())].into(),
+            ..facts()
+        };
+        assert_eq!((differences(&looked, &there), differences(&there, &looked)), (vec![], vec![]));
+        // But that a name has no address is known.
+        let mut none = looked.clone();
+        none.addresses.insert("localhost".into(), BTreeSet::new());
+        assert_eq!(differences(&looked, &none).len(), 1);
     }
 
     #[test]

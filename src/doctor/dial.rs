@@ -4,26 +4,37 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::check::{Fault, Found};
 use crate::config::LinkSpec;
 use crate::endpoint::Endpoint;
 use crate::link::cause::{Cause, code};
 use crate::net::dial::{self, Dialed};
+use crate::net::error::DialError;
 use crate::net::peer_text::Redaction;
 use crate::net::websocket::{Event, Incoming, Outgoing};
+use crate::words::span;
 
 /// How long the connection is looked at: an endpoint that does not take a token often says so by closing what it has opened.
 const WATCHED: Duration = Duration::from_millis(1500);
 /// How long an endpoint has to answer our goodbye.
 const GOODBYE: Duration = Duration::from_millis(500);
+/// Time in which most endpoints take a connection that take one at all.
+const FAIR: Duration = Duration::from_secs(5);
 /// Largest message that is read. None is answered, so an endpoint says little.
 const LARGEST: usize = 64 << 10;
 
-/// Dials, and looks whether it stands.
-pub(super) async fn dial(endpoint: &Endpoint, spec: &LinkSpec) -> Found {
-    let ended = match dial::dial(endpoint, spec).await {
+/// Dials, and looks whether it stands, until then at most.
+pub(super) async fn dial(endpoint: &Endpoint, spec: &LinkSpec, until: Instant) -> Found {
+    let left = until.saturating_duration_since(Instant::now()).saturating_sub(WATCHED + GOODBYE);
+    let hurried = LinkSpec { connect_timeout: spec.connect_timeout.min(left), ..spec.clone() };
+    let ended = match dial::dial(endpoint, &hurried).await {
+        Err(DialError::Timeout { .. }) if left < FAIR.min(spec.connect_timeout) => {
+            let what = format!("has not taken the connection within {}, and there was no more time", span(left));
+            let remedy = format!("mcp-pipe itself waits for {}: see what it says of this", span(spec.connect_timeout));
+            return Found::Odd { what, remedy };
+        }
         Ok(mut dialed) => {
             let redaction = Redaction::of(endpoint, spec);
             let ended = timeout(WATCHED, end(&mut dialed, &redaction)).await.ok();
@@ -73,6 +84,25 @@ async fn end(Dialed { stream, early }: &mut Dialed, redaction: &Redaction) -> Ca
             Ok(0) => return Cause::Lost("it ended at once".to_owned()),
             Ok(n) => *early = more[..n].to_vec(),
             Err(error) => return Cause::Lost(error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_never_answers_is_waited_for_only_as_long_as_there_is_time() {
+        let mute = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("ws://{}/", mute.local_addr().unwrap()).parse().unwrap();
+        for (left, is_clear) in [(3, false), (11, true)] {
+            let begun = Instant::now();
+            let found = dial(&endpoint, &LinkSpec::default(), begun + Duration::from_secs(left)).await;
+            assert!(begun.elapsed() <= Duration::from_secs(left), "{left}: {:?}", begun.elapsed());
+            assert_eq!(matches!(found, Found::Bad(_)), is_clear, "{found:?}");
+            assert_eq!(matches!(found, Found::Odd { .. }), !is_clear, "{found:?}");
         }
     }
 }

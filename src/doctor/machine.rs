@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use super::check::{Check, Fault, Found, Key};
 use super::code::Code;
 use super::facts::Facts;
-use super::{CONFIG, DAEMON};
+use super::{CONFIG, DAEMON, FAULT};
 use crate::config::{Config, MAX_CONFIG, Surroundings, sha256};
 use crate::disk::read::{Accept, whole};
 use crate::last_run::{self, Fate};
@@ -18,21 +18,21 @@ use crate::process::limits;
 use crate::secrecy::Redactor;
 use crate::words::{counted, listed};
 
+const PORT: &str = "listen.port";
+
 /// Files that a server takes: its three pipes, its endpoint's connection, and what is open for a moment.
-#[cfg(unix)]
 const FILES_OF_SERVER: u64 = 6;
 /// Files that mcp-pipe itself takes, and room for clients.
-#[cfg(unix)]
 const FILES: u64 = 64;
 /// Least room on a disk of which nothing is told.
 #[cfg(unix)]
 const ROOM: u64 = 16 << 20;
 
-/// All that can be looked at here. `runs`: whether a mcp-pipe runs with this config, whose ports are its own.
-pub(super) fn checks(config: &Config, runs: bool, redactor: &Redactor) -> Vec<Check> {
-    let mut checks = Vec::new();
+/// All that can be looked at here. `daemon`: the process of a mcp-pipe that runs with this config, whose ports are its own.
+pub(super) fn checks(config: &Config, daemon: Option<u32>, redactor: &Redactor) -> Vec<Check> {
+    let (mut checks, runs) = (Vec::new(), daemon.is_some());
     let mut add = |id, target: &str, found| checks.push(Check::new(Key::of(id, target), found));
-    add("machine.files", "", files(config.servers.len() as u64));
+    add("machine.files", "", files(config.servers.len() as u64, most_files(daemon)));
     let folders = [("machine.cache", &config.cache_dir), ("machine.state", &config.state_dir)];
     for (id, folder) in folders.into_iter().filter_map(|(id, folder)| Some((id, folder.as_ref()?))) {
         add(id, &folder.display().to_string(), self::folder(folder));
@@ -41,7 +41,7 @@ pub(super) fn checks(config: &Config, runs: bool, redactor: &Redactor) -> Vec<Ch
     if let Some(kind) = container {
         add("machine.container", "", Found::Good(format!("runs in a container ({kind})")));
     }
-    if let Some(killed) = killed_for_memory() {
+    if let Some(killed) = killed_for_memory(daemon) {
         let what = format!("the system has ended {} of this group because memory ran out", counted(killed, "process"));
         let remedy = "give it more memory (MemoryMax= of systemd, --memory of a container), or run fewer servers";
         add("machine.memory", "", Found::Odd { what, remedy: remedy.to_owned() });
@@ -70,7 +70,7 @@ pub(super) fn checks(config: &Config, runs: bool, redactor: &Redactor) -> Vec<Ch
     }
     for (name, listen) in listeners.into_iter().filter_map(|(name, listen)| Some((name, listen?))) {
         add(
-            "listen.port",
+            PORT,
             name,
             if runs { Found::Good(format!("{listen}, by the mcp-pipe that runs")) } else { self::port(listen) },
         );
@@ -86,7 +86,12 @@ pub(super) fn checks(config: &Config, runs: bool, redactor: &Redactor) -> Vec<Ch
     if let Some(found) = config.state_dir.as_ref().and_then(|folder| before(folder, &config.place, redactor)) {
         add("daemon.before", "", found);
     }
-    checks.into_iter().map(|check| check.after([Key::of(CONFIG, ""), Key::of(DAEMON, "")])).collect()
+    let after = |check: Check| {
+        // A gateway that a reload could not move is not where the config says.
+        let moved = (check.key == Key::of(PORT, "gateway")).then(|| Key::of(FAULT, "gateway"));
+        check.after([Key::of(CONFIG, ""), Key::of(DAEMON, "")]).after(moved)
+    };
+    checks.into_iter().map(after).collect()
 }
 
 /// That looking at this machine takes longer than anybody waits.
@@ -149,11 +154,41 @@ pub(super) fn newest(config: Option<&Path>) -> Option<(String, SystemTime)> {
     files.filter_map(changed).max_by_key(|(_, at)| *at)
 }
 
+/// What a process has in /proc: whatever is asked about is the mcp-pipe that runs, else we ourselves.
 #[cfg(unix)]
-fn files(servers: u64) -> Found {
+fn of_process(daemon: Option<u32>, file: &str) -> Option<String> {
+    let process = daemon.map_or_else(|| "self".to_owned(), |pid| pid.to_string());
+    std::fs::read_to_string(format!("/proc/{process}/{file}")).ok()
+}
+
+/// How many files may be open; `None`: as many as one likes, `Err`: that can't be found out.
+#[cfg(unix)]
+fn most_files(daemon: Option<u32>) -> Result<Option<u64>, &'static str> {
     use rustix::process::{Resource, getrlimit};
-    let Some(limit) = getrlimit(Resource::Nofile).current else {
-        return Found::Good("no limit on open files".to_owned());
+    if daemon.is_none() {
+        return Ok(getrlimit(Resource::Nofile).current);
+    }
+    let limits = of_process(daemon, "limits").ok_or("those of the mcp-pipe that runs are not to be seen")?;
+    Ok(limit_of(&limits))
+}
+
+/// The limit on open files that counts, of `/proc/PID/limits` (proc(5)).
+#[cfg(unix)]
+fn limit_of(limits: &str) -> Option<u64> {
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(not(unix))]
+fn most_files(_daemon: Option<u32>) -> Result<Option<u64>, &'static str> {
+    Err("this system has no such limit")
+}
+
+fn files(servers: u64, most: Result<Option<u64>, &str>) -> Found {
+    let limit = match most {
+        Ok(Some(limit)) => limit,
+        Ok(None) => return Found::Good("no limit on open files".to_owned()),
+        Err(why) => return Found::Skipped(why.to_owned()),
     };
     let needed = FILES + servers * FILES_OF_SERVER;
     if limit >= needed {
@@ -161,11 +196,6 @@ fn files(servers: u64) -> Found {
     }
     let what = format!("{limit} open files at most; {} want {needed} or so", counted(servers as usize, "server"));
     Found::Odd { what, remedy: "raise it: ulimit -n, LimitNOFILE= of systemd".to_owned() }
-}
-
-#[cfg(not(unix))]
-fn files(_servers: u64) -> Found {
-    Found::Skipped("this system has no such limit".to_owned())
 }
 
 /// Whether something can be kept in a folder, which need not be there yet.
@@ -242,17 +272,31 @@ fn container() -> Option<&'static str> {
     None
 }
 
-/// How many processes of this control group the system has ended because memory ran out (cgroup v2, `memory.events`).
+/// How many processes of its control group the system has ended because memory ran out.
 #[cfg(target_os = "linux")]
-fn killed_for_memory() -> Option<usize> {
-    let own = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-    let place = own.lines().find_map(|line| line.strip_prefix("0::"))?;
-    let events = std::fs::read_to_string(format!("/sys/fs/cgroup{place}/memory.events")).ok()?;
+fn killed_for_memory(daemon: Option<u32>) -> Option<usize> {
+    let events = std::fs::read_to_string(events_of(&of_process(daemon, "cgroup")?)?).ok()?;
+    killed(&events)
+}
+
+/// Where the events of a group's memory are told, by `/proc/PID/cgroup` (cgroups(7)): of cgroup v1 where that has memory, else of v2.
+#[cfg(target_os = "linux")]
+fn events_of(groups: &str) -> Option<String> {
+    let places = || groups.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
+    let of_v1 = places().find(|(what, _)| what.split(',').any(|one| one == "memory"));
+    let of_v1 = of_v1.map(|(_, place)| format!("/sys/fs/cgroup/memory{place}/memory.oom_control"));
+    let of_v2 = || places().find(|(what, _)| what.is_empty());
+    of_v1.or_else(|| of_v2().map(|(_, place)| format!("/sys/fs/cgroup{place}/memory.events")))
+}
+
+/// How many were ended, by these events.
+#[cfg(target_os = "linux")]
+fn killed(events: &str) -> Option<usize> {
     events.lines().find_map(|line| line.strip_prefix("oom_kill "))?.parse().ok().filter(|killed| *killed > 0)
 }
 
 #[cfg(not(target_os = "linux"))]
-fn killed_for_memory() -> Option<usize> {
+fn killed_for_memory(_daemon: Option<u32>) -> Option<usize> {
     None
 }
 
@@ -330,6 +374,29 @@ mod tests {
         std::fs::write(dir.path().join("a"), "").unwrap();
         let Found::Odd { what, .. } = folder(&missing) else { panic!("it can't be made") };
         assert!(what.contains("is no folder"), "{what}");
+    }
+
+    #[test]
+    fn limits_and_groups_are_those_of_the_process_that_runs() {
+        let limits = "Limit                     Soft Limit           Hard Limit           Units     \n\
+            Max open files            32                   1048576              files     \n";
+        assert_eq!(limit_of(limits), Some(32));
+        assert_eq!(limit_of("Max open files            unlimited            unlimited            files"), None);
+        let own = most_files(Some(std::process::id()));
+        assert_eq!(own, most_files(None), "our own, by /proc");
+        assert!(most_files(Some(u32::MAX)).is_err());
+        let Found::Odd { what, .. } = files(2, Ok(Some(32))) else { panic!("too few") };
+        assert_eq!(what, "32 open files at most; 2 servers want 76 or so");
+        assert!(matches!(files(2, Ok(None)), Found::Good(_)) && matches!(files(2, Err("x")), Found::Skipped(_)));
+        for (groups, want) in [
+            ("0::/a.slice/b.service\n", Some("/sys/fs/cgroup/a.slice/b.service/memory.events")),
+            ("5:cpu,memory:/docker/1\n0::/x\n", Some("/sys/fs/cgroup/memory/docker/1/memory.oom_control")),
+            ("1:name=systemd:/x\n", None),
+        ] {
+            assert_eq!(events_of(groups).as_deref(), want, "{groups}");
+        }
+        assert_eq!(killed("low 0\noom 3\noom_kill 2\noom_group_kill 0\n"), Some(2));
+        assert_eq!(killed("oom_kill_disable 0\nunder_oom 0\noom_kill 0\n"), None);
     }
 
     #[test]

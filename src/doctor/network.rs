@@ -4,16 +4,19 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
+use tokio::time::Instant;
+
 use super::check::{Check, Fault, Found, Key};
 use super::code::Code;
 use super::{CLOCK, CONFIG, DAEMON};
-use crate::config::{Config, LinkSpec, RemoteSpec};
+use crate::config::{AuthSpec, Config, LinkSpec, RemoteSpec};
 use crate::control::Report;
 use crate::endpoint::Endpoint;
 use crate::endpoint::agent::{self, Agent};
 use crate::error::FaultCode;
 use crate::net::dial::probe::{self, Answer, Way};
 use crate::net::error::{DialError, DialStep, TlsProblem};
+use crate::process::limits::NO_NAME_SERVER;
 use crate::words::span;
 
 /// Longest time for one way.
@@ -62,12 +65,15 @@ pub(super) fn endpoints(config: &Config) -> Vec<Dialled> {
 }
 
 /// The checks of one way, and what is to be told of clocks.
+#[derive(Default)]
 pub(super) struct Walked {
     pub(super) checks: Vec<Check>,
     /// How far the other side's clock is from ours: ahead if positive, in seconds.
     pub(super) skew: Option<(String, i64)>,
     /// Whether a certificate seems to be of another time.
     pub(super) untimely: Option<Untimely>,
+    /// Whose token says that it is to be issued yet, and how long until then.
+    pub(super) issued: Option<(String, Duration)>,
     /// Whose way it is, to which host, through which proxy, and to which addresses; nothing where none was gone.
     pub(super) to: Option<To>,
 }
@@ -85,12 +91,14 @@ pub(super) enum Untimely {
 pub(super) struct To {
     pub(super) name: String,
     pub(super) host: String,
-    pub(super) proxy: Option<String>,
-    pub(super) addresses: BTreeSet<String>,
+    /// Empty where there is none.
+    pub(super) proxy: String,
+    /// `None` where nobody looked for any: a proxy does that by itself.
+    pub(super) addresses: Option<BTreeSet<String>>,
 }
 
-/// The way to an endpoint; `report`: what a running mcp-pipe says.
-pub(super) async fn endpoint(at: Dialled, report: Option<&Report>, dials: bool) -> Walked {
+/// The way to an endpoint; `report`: what a running mcp-pipe says. `until`: when everything has to be over.
+pub(super) async fn endpoint(at: Dialled, report: Option<&Report>, dials: bool, until: Instant) -> Walked {
     let Dialled { name, endpoint, link } = at;
     let key = |id| Key::of(id, &*name);
     let mut checks = Vec::new();
@@ -99,12 +107,18 @@ pub(super) async fn endpoint(at: Dialled, report: Option<&Report>, dials: bool) 
         report.endpoints.iter().find(is_it)
     });
     let connected = told.filter(|told| told.well);
-    checks.push(Check::new(key(TOKEN), token(&endpoint, connected.is_some(), SystemTime::now())).after([clock()]));
+    let times =
+        agent::times(endpoint.reveal().query(), link.headers.iter().map(|(_, value)| value)).unwrap_or_default();
+    let now = SystemTime::now();
+    let expired =
+        expired(FaultCode::EndpointUnauthorized, "copy a fresh endpoint URL, with its token, from its console");
+    checks.push(Check::new(key(TOKEN), token(times, connected.is_some(), expired, now)).after([clock()]));
+    let issued = ahead(times, now).map(|ahead| (name.clone(), ahead));
     if let Some(told) = connected {
         checks.push(Check::new(key(CONNECTION), Found::Good(told.words.clone())));
-        return Walked { checks, skew: None, untimely: None, to: None };
+        return Walked { checks, issued, ..Walked::default() };
     }
-    let way = probe::endpoint(&endpoint, &link, WAY).await;
+    let way = probe::endpoint(&endpoint, &link, within(until)).await;
     let mut walked = steps(&way, &ENDPOINT, (&name, endpoint.host()), DialError::fault);
     checks.append(&mut walked.checks);
     let before = [key(HTTP), key(TOKEN)];
@@ -121,20 +135,39 @@ pub(super) async fn endpoint(at: Dialled, report: Option<&Report>, dials: bool) 
         Some(_) | None if report.is_some() => {
             Found::Skipped("the mcp-pipe that runs has no such endpoint: its config is another one".to_owned())
         }
-        Some(_) | None if dials && walked_to_the_end(&way) => super::dial::dial(&endpoint, &link).await,
+        Some(_) | None if dials && walked_to_the_end(&way) => super::dial::dial(&endpoint, &link, until).await,
         Some(_) | None if dials => Found::Skipped("not dialled, as the way there is not free".to_owned()),
         Some(_) | None => Found::Skipped(
             "not dialled: that could take the connection of another program with this token. --dial does it".to_owned(),
         ),
     };
     checks.push(Check::new(key(CONNECTION), connection).after(before));
-    Walked { checks, ..walked }
+    Walked { checks, issued, ..walked }
 }
 
-/// The way to a remote server, as far as TLS.
-pub(super) async fn remote(name: &str, spec: &RemoteSpec) -> Walked {
-    let way = probe::remote(&spec.url.origin(), &spec.tls, WAY).await;
-    steps(&way, &REMOTE, (name, &spec.url.origin().host), DialError::fault_of_remote)
+/// The way to a remote server, as far as TLS: what it answers, whoever starts it finds out.
+pub(super) async fn remote(name: &str, spec: &RemoteSpec, until: Instant) -> Walked {
+    let way = probe::remote(&spec.url.origin(), &spec.tls, within(until)).await;
+    let walked = steps(&way, &REMOTE, (name, &spec.url.origin().host), DialError::fault_of_remote);
+    let times = times_of_remote(spec).unwrap_or_default();
+    Walked { issued: ahead(times, SystemTime::now()).map(|ahead| (name.to_owned(), ahead)), ..walked }
+}
+
+/// What the token for a remote server says of itself, if there is one that says anything. `is_taken`: whether the server takes it.
+pub(super) fn token_of_remote(name: &str, spec: &RemoteSpec, is_taken: bool) -> Option<Check> {
+    let expired = expired(FaultCode::RemoteUnauthorized, "write a fresh one into the config");
+    let found = token(times_of_remote(spec)?, is_taken, expired, SystemTime::now());
+    Some(Check::new(Key::of(TOKEN_OF_REMOTE, name), found).after([Key::of(CONFIG, ""), clock()]))
+}
+
+fn times_of_remote(spec: &RemoteSpec) -> Option<agent::Times> {
+    let bearer = if let AuthSpec::Bearer(token) = &spec.auth { Some(token) } else { None };
+    agent::times(spec.url.reveal().query(), spec.headers.iter().map(|(_, value)| value).chain(bearer))
+}
+
+/// The time for one way.
+fn within(until: Instant) -> Duration {
+    WAY.min(until.saturating_duration_since(Instant::now()))
 }
 
 fn walked_to_the_end(way: &Way) -> bool {
@@ -178,6 +211,7 @@ const REMOTE: Steps = Steps {
     http: None,
 };
 
+pub(super) const TOKEN_OF_REMOTE: &str = "server.token";
 /// The last step of the way to a remote server.
 pub(super) const LAST_OF_REMOTE: &str = "server.tls";
 
@@ -187,6 +221,7 @@ fn steps(way: &Way, ids: &Steps, (name, host): (&str, &str), code: impl Fn(&Dial
     // On the way to the proxy it is the proxy that fails, whatever step that is.
     let failed = way.error.as_ref().map(|error| if through.is_some() { step(error).by_proxy() } else { step(error) });
     let code = |error: &DialError| if failed == Some(Step::Proxy) { ids.through } else { code(error) };
+    let common = way.error.as_ref().and_then(|error| common(error, failed == Some(Step::Proxy), way));
     let key = |id| Key::of(id, name);
     let mut checks: Vec<Check> = Vec::new();
     let mut add = |step: Step, id: &'static str, good: Found| {
@@ -198,7 +233,8 @@ fn steps(way: &Way, ids: &Steps, (name, host): (&str, &str), code: impl Fn(&Dial
         };
         let untimely = way.error.as_ref().and_then(untimely).filter(|_| step == Step::Tls);
         let clock = untimely.map(|_| clock());
-        checks.push(Check::new(key(id), found).after([Key::of(CONFIG, "")]).after(before).after(clock));
+        let check = Check::new(key(id), found).after([Key::of(CONFIG, "")]).after(before).after(clock);
+        checks.push(check.by(common.clone().filter(|_| failed == Some(step))));
     };
     if through.is_some() || failed == Some(Step::Proxy) {
         let good = through.map_or_else(String::new, |proxy| format!("through {proxy}"));
@@ -224,20 +260,31 @@ fn steps(way: &Way, ids: &Steps, (name, host): (&str, &str), code: impl Fn(&Dial
         None if failed == Some(Step::Tls) => add(Step::Tls, ids.tls, Found::Good(String::new())),
         None => add(Step::Tls, ids.tls, Found::Good("without TLS".to_owned())),
     }
-    let mut skew = None;
     if let Some(id) = ids.http {
         let found = way.answer.as_ref().map_or_else(|| Found::Good(String::new()), answered);
         add(Step::Http, id, found);
-        skew = way
-            .answer
-            .as_ref()
-            .and_then(|answer| answer.date)
-            .map(|(theirs, ours)| (name.to_owned(), apart(theirs, ours)));
     }
+    let skew = way.date.map(|(theirs, ours)| (name.to_owned(), apart(theirs, ours)));
     let untimely = way.error.as_ref().and_then(untimely);
-    let addresses = way.addresses.iter().map(|address| address.ip().to_string()).collect();
-    let to = To { name: name.to_owned(), host: host.to_owned(), proxy: way.proxy.clone(), addresses };
-    Walked { checks, skew, untimely, to: Some(to) }
+    let looked_up = through.is_none() && failed != Some(Step::Proxy);
+    let addresses = looked_up.then(|| way.addresses.iter().map(|address| address.ip().to_string()).collect());
+    let proxy = way.proxy.clone().unwrap_or_default();
+    let to =
+        (looked_up || through.is_some()).then(|| To { name: name.to_owned(), host: host.to_owned(), proxy, addresses });
+    Walked { checks, skew, untimely, to, issued: None }
+}
+
+/// What has failed, if other ways may fail by the same thing.
+fn common(error: &DialError, is_proxy: bool, way: &Way) -> Option<String> {
+    if is_proxy {
+        // Of one that can't connect to others it may be those.
+        let is_its_own = !matches!(error, DialError::Proxy { .. });
+        return is_its_own.then(|| way.proxy.clone().unwrap_or_else(|| error.to_string()));
+    }
+    if let DialError::Dns { reason, .. } = error {
+        return (reason == NO_NAME_SERVER).then(|| reason.clone());
+    }
+    matches!(error, DialError::Trust { .. }).then(|| error.to_string())
 }
 
 /// The steps of a way, in their order.
@@ -314,23 +361,35 @@ fn apart(theirs: SystemTime, ours: SystemTime) -> i64 {
     }
 }
 
-/// What the token says of itself.
-fn token(endpoint: &Endpoint, is_connected: bool, now: SystemTime) -> Found {
-    let at = |seconds| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
-    let (until, since) = (agent::good_until(endpoint).and_then(at), agent::issued_at(endpoint).and_then(at));
-    let fresh = "copy a fresh endpoint URL, with its token, from its console";
-    if let Some(past) = until.and_then(|until| now.duration_since(until).ok()).filter(|past| !past.is_zero()) {
-        let what = format!("its token expired {} ago, by what the token says of itself", span(past));
-        return if is_connected {
-            Found::Odd { what: format!("{what}, and the endpoint takes it all the same"), remedy: fresh.to_owned() }
-        } else {
-            let code = Code::Fault(FaultCode::EndpointUnauthorized);
-            Found::Bad(Fault { code, what, remedy: fresh.to_owned() })
-        };
-    }
+/// A time as a token has it.
+fn at(seconds: u64) -> Option<SystemTime> {
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+}
+
+/// How long it is until a token is issued, by what it says of itself and this machine's clock.
+fn ahead(times: agent::Times, now: SystemTime) -> Option<Duration> {
     // In milliseconds, as some write it, it would be far away.
     let is_meant = |ahead: &Duration| *ahead > SKEW && *ahead < FAR;
-    if let Some(ahead) = since.and_then(|since| since.duration_since(now).ok()).filter(is_meant) {
+    times.since.and_then(at)?.duration_since(now).ok().filter(is_meant)
+}
+
+/// That a token is good no longer, with what is to be done then.
+fn expired(code: FaultCode, remedy: &str) -> Fault {
+    Fault { code: Code::Fault(code), what: String::new(), remedy: remedy.to_owned() }
+}
+
+/// What the token says of itself. `expired`: what it means if it is good no longer, and what is to be done then.
+fn token(times: agent::Times, is_taken: bool, expired: Fault, now: SystemTime) -> Found {
+    let until = times.until.and_then(at);
+    if let Some(past) = until.and_then(|until| now.duration_since(until).ok()).filter(|past| !past.is_zero()) {
+        let what = format!("its token expired {} ago, by what the token says of itself", span(past));
+        return if is_taken {
+            Found::Odd { what: format!("{what}, and it is taken all the same"), remedy: expired.remedy }
+        } else {
+            Found::Bad(Fault { what, ..expired })
+        };
+    }
+    if let Some(ahead) = ahead(times, now) {
         let what = format!("its token was issued {} from now, by this machine's clock", span(ahead));
         return Found::Odd { what, remedy: SET_CLOCK.to_owned() };
     }
@@ -355,8 +414,18 @@ pub(super) fn clock_of(walks: &[Walked], newest: Option<(String, SystemTime)>, n
     let far = skews().find(|(_, apart)| apart.unsigned_abs() > SKEW.as_secs() && is_sane(*apart));
     let is_behind = far.is_none_or(|(_, apart)| *apart > 0);
     let fits = if is_behind { Untimely::Future } else { Untimely::Past };
-    let ahead =
-        newest.as_ref().and_then(|(file, at)| Some((file, at.duration_since(now).ok().filter(|ahead| *ahead > SKEW)?)));
+    // Where others agree with this machine's clock, it is the file or the token that is wrong.
+    let is_right = far.is_none() && skews().any(|(_, apart)| apart.unsigned_abs() <= SKEW.as_secs());
+    let changed = newest.as_ref().and_then(|(file, at)| {
+        let ahead = at.duration_since(now).ok().filter(|ahead| *ahead > SKEW)?;
+        Some((format!("{file} was changed"), ahead))
+    });
+    let issued = || {
+        let tokens = walks.iter().filter_map(|walked| walked.issued.as_ref());
+        let (name, ahead) = tokens.max_by_key(|(_, ahead)| *ahead)?;
+        Some((format!("the token of {name} was issued"), *ahead))
+    };
+    let ahead = changed.or_else(issued).filter(|_| !is_right);
     let what = match (far, &ahead) {
         (Some((name, apart)), _) => {
             let side = if *apart > 0 { "behind" } else { "ahead of" };
@@ -365,8 +434,8 @@ pub(super) fn clock_of(walks: &[Walked], newest: Option<(String, SystemTime)>, n
                 span(Duration::from_secs(apart.unsigned_abs()))
             ))
         }
-        (None, Some((file, ahead))) => {
-            Some(format!("this machine's clock is behind: {file} was changed {} from now by it", span(*ahead)))
+        (None, Some((event, ahead))) => {
+            Some(format!("this machine's clock is behind: {event} {} from now by it", span(*ahead)))
         }
         (None, None) => None,
     };
@@ -450,9 +519,8 @@ mod tests {
         let tls = DialError::Tls { peer: "h:1".into(), problem: TlsProblem::Expired };
         let expired = steps(&way(Some(tls)), &ENDPOINT, ("e", "h"), DialError::fault);
         let clock = |apart, newest: Duration| {
-            let other = Walked { checks: Vec::new(), skew: Some(("f".into(), apart)), untimely: None, to: None };
-            let walks =
-                [Walked { checks: expired.checks.clone(), skew: None, untimely: expired.untimely, to: None }, other];
+            let other = Walked { skew: Some(("f".into(), apart)), ..Walked::default() };
+            let walks = [Walked { untimely: expired.untimely, ..Walked::default() }, other];
             matches!(clock_of(&walks, Some(("c.json".into(), now - newest)), now).found, Found::Bad(_))
         };
         let (day, week) = (Duration::from_hours(24), Duration::from_hours(7 * 24));
@@ -461,9 +529,85 @@ mod tests {
     }
 
     #[test]
+    fn a_token_from_the_future_and_a_certificate_that_is_not_valid_yet_agree_on_the_clock() {
+        let now = SystemTime::now();
+        let found = |untimely, skew: Option<i64>| {
+            let early = Walked { untimely, issued: Some(("e".into(), Duration::from_hours(144))), ..Walked::default() };
+            let other = Walked { skew: skew.map(|apart| ("f".into(), apart)), ..Walked::default() };
+            clock_of(&[early, other], None, now).found
+        };
+        let Found::Bad(fault) = found(Some(Untimely::Future), None) else { panic!("they agree") };
+        let want = "this machine's clock is behind: the token of e was issued 6 days from now by it, so certificates";
+        assert!(fault.code == Code::ClockWrong && fault.what.starts_with(want), "{fault:?}");
+        // A clock that is behind has nothing expire, and alone a token says only so much.
+        assert!(matches!(found(Some(Untimely::Past), None), Found::Odd { .. }));
+        assert!(matches!(found(None, None), Found::Odd { .. }));
+        assert!(matches!(found(Some(Untimely::Future), Some(3)), Found::Good(_)), "another clock agrees with ours");
+    }
+
+    #[test]
+    fn the_times_of_a_token_are_told_in_words() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let told = |until: Option<u64>, since: Option<u64>, is_taken| {
+            let expired = expired(FaultCode::RemoteUnauthorized, "write a fresh one");
+            token(agent::Times { until, since }, is_taken, expired, now)
+        };
+        let good = |what: &str| Found::Good(what.to_owned());
+        assert_eq!(told(Some(1_007_200), None, false), good("good for 2 h 0 min more, by what it says of itself"));
+        assert_eq!(told(None, Some(900_000), false), good("says nothing of how long it is good"));
+        let Found::Bad(fault) = told(Some(992_800), None, false) else { panic!("it has expired") };
+        assert_eq!(fault.what, "its token expired 2 h 0 min ago, by what the token says of itself");
+        assert_eq!((fault.code.as_str(), fault.remedy.as_str()), ("remote-unauthorized", "write a fresh one"));
+        let Found::Odd { what, .. } = told(Some(992_800), None, true) else { panic!("it is taken") };
+        assert!(what.ends_with("and it is taken all the same"), "{what}");
+        let Found::Odd { what, .. } = told(None, Some(1_007_200), false) else { panic!("it is early") };
+        assert_eq!(what, "its token was issued 2 h 0 min from now, by this machine's clock");
+        assert_eq!(
+            told(None, Some(1_000_000_000_000), false),
+            good("says nothing of how long it is good"),
+            "milliseconds"
+        );
+    }
+
+    #[test]
+    fn a_certificate_that_ends_soon_is_a_warning() {
+        let of = |days: u64| {
+            let good_until = Some(SystemTime::now() + Duration::from_hours(24 * days + 1));
+            statuses(&Way { good_until, ..way(None) }).swap_remove(2)
+        };
+        assert_eq!([13, 15].map(of), ["endpoint.tls WARN", "endpoint.tls PASS"]);
+    }
+
+    #[test]
+    fn one_proxy_or_name_server_that_fails_is_one_root_for_endpoints_and_remote_servers() {
+        let targets = |a: Way, b: Way| {
+            let e = steps(&a, &ENDPOINT, ("e", "h"), DialError::fault);
+            let r = steps(&b, &REMOTE, ("r", "i"), DialError::fault_of_remote);
+            let verdict = judge(e.checks.into_iter().chain(r.checks).collect());
+            verdict
+                .roots
+                .iter()
+                .map(|root| format!("{} {}", root.code.as_str(), root.targets.join(", ")))
+                .collect::<Vec<_>>()
+        };
+        let proxy = |error| Way { proxy: Some("the proxy http://p:1".into()), ..way(Some(error)) };
+        let refused = || proxy(DialError::Refused { peer: "the proxy http://p:1".into() });
+        assert_eq!(targets(refused(), refused()), ["endpoint-proxy e, r"]);
+        let rejected = || proxy(DialError::ProxyRejected { proxy: "the proxy http://p:1".into(), reason: "x" });
+        assert_eq!(targets(rejected(), refused()), ["endpoint-proxy e, r"]);
+        let unusable = || way(Some(DialError::ProxyUnusable { variable: "HTTP_PROXY", reason: "x" }));
+        assert_eq!(targets(unusable(), unusable()), ["endpoint-proxy e, r"]);
+        let dns = |host: &str, reason: &str| way(Some(DialError::Dns { host: host.into(), reason: reason.into() }));
+        assert_eq!(targets(dns("h", NO_NAME_SERVER), dns("i", NO_NAME_SERVER)), ["endpoint-dns e, r"]);
+        assert_eq!(targets(dns("h", "x"), dns("i", "x")), ["endpoint-dns e", "remote-dns r"], "two names");
+        let trust = || way(Some(DialError::Trust { what: "SSL_CERT_FILE can't be read".into(), remedy: "x" }));
+        assert_eq!(targets(trust(), trust()), ["endpoint-tls e, r"]);
+    }
+
+    #[test]
     fn a_clock_is_compared_with_those_of_others() {
         let now = SystemTime::now();
-        let walked = |apart| Walked { checks: Vec::new(), skew: Some(("e".into(), apart)), untimely: None, to: None };
+        let walked = |apart| Walked { skew: Some(("e".into(), apart)), ..Walked::default() };
         let told = |apart| match clock_of(&[walked(apart)], None, now).found {
             Found::Good(what) | Found::Odd { what, .. } => what,
             other @ (Found::Bad(_) | Found::Skipped(_)) => panic!("{other:?}"),
@@ -477,7 +621,7 @@ mod tests {
     fn an_answer_to_a_plain_get_is_bad_only_where_it_says_so() {
         let of = |status| {
             let words = DialError::Http { peer: "h".into(), status, retry_after: None, body: String::new() };
-            match answered(&Answer { status, date: None, words }) {
+            match answered(&Answer { status, words }) {
                 Found::Good(_) => "good",
                 Found::Odd { .. } => "odd",
                 Found::Bad(_) => "bad",

@@ -104,7 +104,7 @@ fn is_name(text: &str) -> bool {
         && text.split(|c: char| !c.is_ascii_alphanumeric()).all(is_word)
 }
 
-/// The texts and long numbers of a config that may be no JSON: all but the names of members.
+/// The texts and numbers of a config that may be no JSON: all but the names of members.
 fn texts(written: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut rest = written;
@@ -190,12 +190,11 @@ fn of_address(address: &str, all: &mut Vec<String>) {
     all.extend(pieces.map(str::to_owned));
 }
 
-/// Whether a value lets nobody in: a small number, or files that are there.
+/// Whether a value lets nobody in: files that are there.
 fn is_plain(value: &str) -> bool {
     let value = value.trim();
     let is_path = |text: &str| text.starts_with('/') && Path::new(text).exists();
-    let is_short_number = value.len() < 6 && value.parse::<f64>().is_ok();
-    value.is_empty() || is_short_number || value.split(':').all(is_path) || Path::new(value).is_file()
+    value.is_empty() || value.split(':').all(is_path) || Path::new(value).is_file()
 }
 
 #[cfg(test)]

@@ -23,17 +23,32 @@ const INITIALIZE: &[u8] =
 const ANSWER: usize = 64 << 10;
 /// Longest version that is shown, in bytes.
 const LONGEST: usize = 60;
+/// Longest `PATH` that is shown where nothing is wrong, in characters.
+const LONGEST_PATH: usize = 160;
 
-/// The file of the program, if it is found, with its version.
-pub(super) async fn told(spec: &CommandSpec, guard: Guard) -> Option<String> {
+/// Which program it is, in words.
+#[derive(Debug, Clone)]
+pub(super) struct Program {
+    /// Its file, with its version.
+    pub(super) found: String,
+    /// With which `PATH` it was found, where it was looked for.
+    pub(super) with: String,
+}
+
+/// The file of the program, if it is found.
+pub(super) async fn told(spec: &CommandSpec, guard: Guard) -> Option<Program> {
     let file = file_of(spec)?;
     let name = file.file_stem()?.to_string_lossy().into_owned();
     let is_version = |c: char| c.is_ascii_digit() || c == '.';
     let family = name.trim_end_matches(is_version);
     let version = if TELL.contains(&&*name) || TELL.contains(&family) { version(spec, guard).await } else { None };
     let version = version.map_or_else(String::new, |version| format!(" ({version})"));
-    let by_name = if file.as_os_str() == &*spec.program { String::new() } else { format!("{} is ", spec.program) };
-    Some(format!("{by_name}{}{version}", file.display()))
+    // A path is looked for nowhere.
+    let is_path = file.as_os_str() == &*spec.program;
+    let by_name = if is_path { String::new() } else { format!("{} is ", spec.program) };
+    let found = format!("{by_name}{}{version}", file.display());
+    let with = (!is_path).then(|| format!("; by PATH={}", plain::bounded(&path(spec), LONGEST_PATH)));
+    Some(Program { found, with: with.unwrap_or_default() })
 }
 
 /// The `PATH` with which it is looked for.

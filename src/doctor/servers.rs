@@ -11,7 +11,8 @@ use tokio::time::{sleep, timeout};
 
 use super::check::{Check, Fault, Found, Key};
 use super::code::Code;
-use super::{CONFIG, clients, network, program};
+use super::program::Program;
+use super::{CONFIG, FAULT, MISTAKE, clients, network, program};
 use crate::config::{Config, Instances, Reach, ServerSpec};
 use crate::control::journal::FOR_HTTP;
 use crate::control::status::Status;
@@ -107,15 +108,24 @@ pub(super) async fn ask(
     join_all(servers.iter().map(one)).await.into_iter().collect()
 }
 
-/// What a mcp-pipe that runs says is wrong, where nothing else is known of its config.
-pub(super) fn causes(report: &Report) -> Vec<Check> {
+/// What a mcp-pipe that runs says is wrong, where no other check tells of it. `told`: the checks that there are.
+pub(super) fn causes(report: &Report, told: &[Check]) -> Vec<Check> {
+    let is_told =
+        |id: &'static str, target: &str| told.iter().any(|check| check.key.id == id && check.key.target == target);
+    let has_mistakes = told.iter().any(|check| check.key.id == MISTAKE);
     let one = |cause: &Cause| {
-        let (id, target) = match (&cause.server, &cause.endpoint) {
-            (Some(server), _) => (INITIALIZE, server.clone()),
-            (None, Some(endpoint)) => (network::CONNECTION, endpoint.clone()),
-            (None, None) => return None,
+        let (id, target) = match (&cause.server, &cause.endpoint, cause.code) {
+            (Some(server), _, _) => (INITIALIZE, server.as_str()),
+            (None, Some(endpoint), _) => (network::CONNECTION, endpoint.as_str()),
+            (None, None, FaultCode::GatewayUnchanged) => (FAULT, "gateway"),
+            (None, None, FaultCode::LeaseUnkept) => (LEASE, ""),
+            // The file as it is now is looked at anyway.
+            (None, None, FaultCode::ConfigMistake) if has_mistakes => return None,
+            (None, None, FaultCode::ConfigMistake) => (MISTAKE, ""),
+            (None, None, _) => (FAULT, ""),
         };
-        Some(Check::new(Key::of(id, target), Found::Bad(Fault::of(cause.code, &cause.message))))
+        let check = || Check::new(Key::of(id, target), Found::Bad(Fault::of(cause.code, &cause.message)));
+        (id == MISTAKE || !is_told(id, target)).then(check)
     };
     report.causes.iter().filter(|cause| cause.is_error()).filter_map(one).collect()
 }
@@ -141,11 +151,11 @@ pub(super) struct Known<'a> {
     /// The ways to remote servers.
     pub(super) ways: &'a HashMap<Arc<str>, Vec<Check>>,
     /// The programs of the others.
-    pub(super) programs: &'a HashMap<Arc<str>, String>,
+    pub(super) programs: &'a HashMap<Arc<str>, Program>,
 }
 
 /// The programs that servers are, as far as they are found.
-pub(super) async fn programs(servers: &[ServerSpec], guard: &Guard) -> HashMap<Arc<str>, String> {
+pub(super) async fn programs(servers: &[ServerSpec], guard: &Guard) -> HashMap<Arc<str>, Program> {
     let one = async |server: &ServerSpec| {
         let command = server.reach.command()?;
         Some((server.name.clone(), program::told(command, guard.clone()).await?))
@@ -171,6 +181,7 @@ impl Known<'_> {
                 Code::Fault(FaultCode::CommandNotFound | FaultCode::CommandNotRunnable | FaultCode::LimitReached)
             )
         };
+        let told = report.servers.iter().find(|told| told.name == name);
         let mut checks = Vec::new();
         let mut before = vec![Key::of(CONFIG, "")];
         match &server.reach {
@@ -178,7 +189,7 @@ impl Known<'_> {
                 let found = match bad.clone().filter(of_program) {
                     Some(fault) => Found::Bad(fault),
                     None => match self.programs.get(name) {
-                        Some(program) => Found::Good(program.clone()),
+                        Some(Program { found, with }) => Found::Good(format!("{found}{with}")),
                         None => Found::Odd {
                             what: format!("{} is in no folder of PATH={}", command.program, program::path(command)),
                             remedy: FaultCode::CommandNotFound.remedy().to_owned(),
@@ -188,13 +199,15 @@ impl Known<'_> {
                 checks.push(Check::new(key(PROGRAM), found).after(before.clone()));
                 before.push(key(PROGRAM));
             }
-            Reach::Remote(_) => {
+            Reach::Remote(remote) => {
                 checks.extend(self.ways.get(name).into_iter().flatten().cloned());
                 before.push(key(network::LAST_OF_REMOTE));
+                let is_taken = bad.is_none() && told.is_some_and(|told| told.took().is_some());
+                checks.extend(network::token_of_remote(name, remote, is_taken));
+                before.push(key(network::TOKEN_OF_REMOTE));
             }
             Reach::Comer(_) => {}
         }
-        let told = report.servers.iter().find(|told| told.name == name);
         let initialized = match (bad.filter(|fault| !of_program(fault)), told) {
             (Some(fault), _) => Found::Bad(fault),
             (None, None) => {

@@ -176,40 +176,46 @@ pub(crate) fn takes_one(endpoint: &Endpoint) -> bool {
     endpoint.reveal().path().ends_with(cloud::SELF_HOSTED_PATH)
 }
 
-/// Until when the token of an endpoint is good by what it says of itself (`exp`, RFC 7519 section 4.1.4), in seconds since 1970.
-/// `None` where it doesn't say.
+/// Until when the token of an endpoint is good by what it says of itself, in seconds since 1970. `None` where it doesn't say.
 pub(crate) fn good_until(endpoint: &Endpoint) -> Option<u64> {
-    #[derive(Deserialize)]
-    struct Claims {
-        exp: f64,
-    }
-    let Claims { exp } = said(endpoint)?;
-    seconds(exp)
+    times(endpoint.reveal().query(), [])?.until
 }
 
-/// When the token of an endpoint was issued by what it says of itself (`iat`, RFC 7519 section 4.1.6), in the same way.
-pub(crate) fn issued_at(endpoint: &Endpoint) -> Option<u64> {
-    #[derive(Deserialize)]
-    struct Claims {
-        iat: f64,
-    }
-    let Claims { iat } = said(endpoint)?;
-    seconds(iat)
+/// What a token says of its time, in seconds since 1970.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Times {
+    /// Until when it is good (`exp`, RFC 7519 section 4.1.4).
+    pub(crate) until: Option<u64>,
+    /// When it was issued (`iat`, RFC 7519 section 4.1.6).
+    pub(crate) since: Option<u64>,
 }
 
-/// What the token in an endpoint's query says of itself.
-fn said<T: DeserializeOwned>(endpoint: &Endpoint) -> Option<T> {
-    parameters(endpoint.reveal().query().unwrap_or_default()).find_map(|(_, value)| payload(value))
+/// The times of the token that lets somebody in: in the query of an address, or in a header. `None` where none says any.
+pub(crate) fn times<'a>(query: Option<&str>, headers: impl IntoIterator<Item = &'a Secret>) -> Option<Times> {
+    #[derive(Deserialize)]
+    struct Claims {
+        #[serde(default)]
+        exp: Value,
+        #[serde(default)]
+        iat: Value,
+    }
+    let of_query = parameters(query.unwrap_or_default()).map(|(_, value)| value);
+    let of_headers = headers.into_iter().map(|value| bare(value.reveal()));
+    of_query.chain(of_headers).find_map(|token| {
+        let Claims { exp, iat } = payload(token)?;
+        let times = Times { until: seconds(&exp), since: seconds(&iat) };
+        (times != Times::default()).then_some(times)
+    })
 }
 
 /// A time as a token has it.
-fn seconds(time: f64) -> Option<u64> {
+fn seconds(time: &Value) -> Option<u64> {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "saturates, which is far away in either way"
     )]
-    (time.is_finite() && time > 0.0).then_some(time as u64)
+    time.as_f64().filter(|time| time.is_finite() && *time > 0.0).map(|time| time as u64)
 }
 
 /// The user and the agent, if this is a token that names the agent.
@@ -364,6 +370,20 @@ mod tests {
         for other in ["", "x", &text.to_uppercase(), &text[1..], &format!("+{}", &text[1..]), &format!("{text}0")] {
             assert_eq!(LeaseKey::read(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn the_times_of_a_token_are_read_wherever_it_stands() {
+        let said = token(r#"{"exp":200.5,"iat":"soon"}"#);
+        let query = format!("v=1&token={}", said.replace('.', "%2E"));
+        let want = Some(Times { until: Some(200), since: None });
+        assert_eq!(times(Some(&query), []), want);
+        assert_eq!(times(None, &[Secret::new("x"), Secret::new(format!("Bearer {said}"))]), want);
+        assert_eq!(times(None, &[Secret::new(said)]), want);
+        for none in [r#"{"exp":-1}"#, r#"{"exp":null}"#, "{}", "[]"] {
+            assert_eq!(times(None, &[Secret::new(token(none))]), None, "{none}");
+        }
+        assert_eq!(good_until(&cloud(r#"{"iat":7,"exp":9}"#).parse().unwrap()), Some(9));
     }
 
     #[test]

@@ -29,6 +29,7 @@ use super::admin::Admin;
 use super::reply::Answer;
 use super::socket::Seats;
 use super::stall::Stall;
+use super::turned_away::{self, Refusal};
 use super::{Encryption, Gateway};
 use crate::config::GatewayTls;
 use crate::net::port;
@@ -113,6 +114,8 @@ impl Listener {
                                 admit(stream, host, ended).await;
                                 drop(place);
                             });
+                        } else {
+                            host.refused(Refusal::Connections);
                         }
                     }
                     Err(error) => {
@@ -197,6 +200,13 @@ impl Host {
         }
     }
 
+    /// Notes a client that got no answer.
+    fn refused(&self, refusal: Refusal) {
+        if let Host::Gateway(gateway) = self {
+            turned_away::note(refusal, &gateway.status);
+        }
+    }
+
     fn sweep(&self) {
         if let Host::Gateway(gateway) = self {
             gateway.sweep();
@@ -251,7 +261,10 @@ async fn admit(stream: TcpStream, host: Host, ended: CancellationToken) {
             let Bounds { patience, .. } = host.bounds();
             match timeout(patience, TlsAcceptor::from(config).accept(stream)).await {
                 Ok(Ok(stream)) => converse(stream, host, ended).await,
-                Ok(Err(error)) => debug!(event = "GATEWAY", "a connection was not encrypted: {error}"),
+                Ok(Err(error)) => {
+                    debug!(event = "GATEWAY", "a connection was not encrypted: {error}");
+                    host.refused(Refusal::NotHttp);
+                }
                 Err(_) => debug!(event = "GATEWAY", "a connection was not encrypted in time"),
             }
         }
@@ -306,6 +319,10 @@ where
     };
     if let Err(error) = done {
         debug!(event = "GATEWAY", "a connection ended: {error}");
+        // Also what a client says that wants to be encrypted where nothing is.
+        if error.downcast_ref::<hyper::Error>().is_some_and(|error| error.is_parse() && !error.is_parse_too_large()) {
+            host.refused(Refusal::NotHttp);
+        }
     }
     // One that has become a connection of WebSocket still counts among those of its address.
     drop(seat);

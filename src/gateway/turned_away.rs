@@ -37,6 +37,17 @@ fn words(refusal: Refusal) -> &'static str {
         Refusal::Session => {
             "a request was refused (404): its session is not here, or has ended; its client has to begin anew (initialize)"
         }
+        Refusal::Message => {
+            "a request was refused (400): it is no message, or lacks its session or a version of MCP that is known here; its answer says which"
+        }
+        Refusal::Path => "a request was refused (404): nothing is at its address, or nothing for its key",
+        Refusal::Method => "a request was refused (405): nothing at its address is asked for by its method",
+        Refusal::Connections => {
+            "a connection was closed: its address has as many as `maxConnectionsPerAddress` of `gateway` allows"
+        }
+        Refusal::NotHttp => {
+            "a connection was closed: what came is not HTTP as it is spoken here; its client may have https:// for http://, or the other way round"
+        }
     }
 }
 
@@ -47,8 +58,12 @@ pub(super) fn note(refusal: Refusal, status: &Status) {
         status.tap().show(&[], |_| json!({"time": utc(), "kind": "refused", "why": words}).to_string());
     }
     // Whoever is let in somewhere is told why, and that is enough.
-    let is_let_in =
-        matches!(refusal, Refusal::Rate | Refusal::Room | Refusal::Size | Refusal::ContentType | Refusal::Session);
+    let is_let_in = match refusal {
+        Refusal::Rate | Refusal::Room | Refusal::Size | Refusal::ContentType | Refusal::Session => true,
+        Refusal::Message | Refusal::Path | Refusal::Method => true,
+        Refusal::Key | Refusal::Host | Refusal::Origin | Refusal::Token | Refusal::NoToken | Refusal::Epoch => false,
+        Refusal::Connections | Refusal::NotHttp => false,
+    };
     if is_let_in {
         return;
     }
@@ -69,6 +84,9 @@ pub(super) fn by_status(status: StatusCode, has_session: bool) -> Option<Refusal
         StatusCode::PAYLOAD_TOO_LARGE => Some(Refusal::Size),
         StatusCode::UNSUPPORTED_MEDIA_TYPE => Some(Refusal::ContentType),
         StatusCode::NOT_FOUND if has_session => Some(Refusal::Session),
+        StatusCode::NOT_FOUND => Some(Refusal::Path),
+        StatusCode::BAD_REQUEST => Some(Refusal::Message),
+        StatusCode::METHOD_NOT_ALLOWED => Some(Refusal::Method),
         _ => None,
     }
 }

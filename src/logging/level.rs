@@ -162,7 +162,10 @@ pub(crate) fn check_level(text: &str) -> Result<(), Problem> {
 /// A level, or a list of `target=level` with or without a level for the rest.
 pub(super) fn targets(place: &str, text: &str) -> Result<Targets, Problem> {
     let mut targets = Targets::new();
-    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    // A text without any would show nothing at all, which has the name "off".
+    let blank = parts.clone().next().is_none().then_some(text);
+    for part in parts.chain(blank) {
         let (target, level) = part.split_once('=').map_or((None, part), |(target, level)| (Some(target), level));
         let level = level_of(level).ok_or_else(|| {
             let names = ["off", "error", "warn", "info", "debug", "trace"];
@@ -243,6 +246,11 @@ mod tests {
         let wrong = level.set("inof", None).unwrap_err().to_string();
         assert!(wrong.starts_with("log-level: \"inof\" is no level; did you mean info? levels are off, "), "{wrong}");
         assert_eq!(check_level("inof").unwrap_err().to_string(), wrong);
+        for blank in ["", " ", ",", " , "] {
+            let wrong = level.set(blank, None).unwrap_err().to_string();
+            assert!(wrong.starts_with(&format!("log-level: \"{blank}\" is no level; levels are off, ")), "{wrong}");
+        }
         assert!(level.would_enable("mcp_pipe", &Level::INFO) && check_level("mcp_pipe::link=debug").is_ok());
+        assert!(check_level("info,").is_ok());
     }
 }

@@ -13,7 +13,7 @@ use crate::control::tap::Tap;
 use crate::logging::utc;
 use crate::mcp::envelope::{self, Envelope, Kind, Scanned};
 use crate::mcp::{object, trace};
-use crate::router::{PeerId, ServerIndex};
+use crate::router::{Outcome, PeerId, ServerIndex};
 use crate::secrecy::Redactor;
 use crate::words::millis;
 
@@ -95,18 +95,18 @@ impl Observed {
         Observed { tap, redactor, under_way: RefCell::default() }
     }
 
-    /// Shows a message, if anybody looks on.
-    pub(super) fn see(&self, way: Way, side: &Beyond<'_>, pieces: &[&[u8]]) {
+    /// Shows a message, if anybody looks on. `told`: what has become of a call, where the message is our own word for that.
+    pub(super) fn see(&self, way: Way, side: &Beyond<'_>, told: Option<Outcome>, pieces: &[&[u8]]) {
         let whole = pieces.concat();
         match envelope::scan(&whole) {
             Ok(Scanned::Batch(members)) => {
-                members.into_iter().for_each(|member| self.see_one(way, side, &whole[member]));
+                members.into_iter().for_each(|member| self.see_one(way, side, told, &whole[member]));
             }
-            Ok(Scanned::One(_)) | Err(_) => self.see_one(way, side, &whole),
+            Ok(Scanned::One(_)) | Err(_) => self.see_one(way, side, told, &whole),
         }
     }
 
-    fn see_one(&self, way: Way, side: &Beyond<'_>, frame: &[u8]) {
+    fn see_one(&self, way: Way, side: &Beyond<'_>, told: Option<Outcome>, frame: &[u8]) {
         let e = envelope::scan_one(frame).unwrap_or_default();
         let text = |range: &Option<Range<usize>>| range.clone().map(|range| String::from_utf8_lossy(&frame[range]));
         let clean = |text: Cow<'_, str>| self.redactor.clean(&text).into_owned();
@@ -118,7 +118,7 @@ impl Observed {
                 let trace = trace::of_message(frame, &e).map(|trace| clean(trace.into()));
                 (method.map(|method| Asked { method, tool, trace, at: Instant::now() }), None)
             }
-            Kind::Response => (self.answered(way, side.with, &e, frame), Some(outcome(&e, frame))),
+            Kind::Response => (self.answered(way, side.with, &e, frame), Some(outcome(&e, told, frame))),
             Kind::Other => (None, None),
         };
         let ms = asked.as_ref().filter(|_| outcome.is_some()).map(|asked| millis(asked.at.elapsed()));
@@ -183,14 +183,14 @@ impl Observed {
     }
 }
 
-/// What an answer says.
-fn outcome(e: &Envelope, frame: &[u8]) -> &'static str {
+/// What an answer says. `told`: what has become of the call, where that is known better.
+fn outcome(e: &Envelope, told: Option<Outcome>, frame: &[u8]) -> &'static str {
     if e.error {
-        return "rpc_error";
+        return told.unwrap_or(Outcome::RpcError).as_str();
     }
     let result = e.result.clone().and_then(|result| std::str::from_utf8(&frame[result]).ok());
     match result.and_then(|result| object::find(result, &["isError"])) {
-        Some("true") => "tool_error",
-        Some(_) | None => "ok",
+        Some("true") => Outcome::ToolError.as_str(),
+        Some(_) | None => Outcome::Ok.as_str(),
     }
 }

@@ -19,7 +19,7 @@ use crate::logging::Names;
 use crate::mcp::era::Era;
 use crate::mcp::{cloud, envelope, trace};
 use crate::net::peer_text::bounded;
-use crate::router::{About, Arrangement, Checked, Note, Out, PeerId, Router, ServerIndex, What};
+use crate::router::{About, Arrangement, Checked, Note, Out, Outcome, PeerId, Router, ServerIndex, What};
 use crate::secrecy::Redactor;
 use crate::server::notation;
 use crate::server::wanted::{Goal, Wanted};
@@ -133,6 +133,8 @@ pub(super) struct Sides {
     log_contents: bool,
     /// For those who look on.
     observed: Observed,
+    /// What has become of a call whose caller is told next.
+    outcome: Option<Outcome>,
     pub(super) each: Vec<Side>,
     pub(super) links: Links,
     /// Servers that have got something since the last write.
@@ -344,6 +346,7 @@ impl Sides {
         Sides {
             log_contents: run.log_contents,
             observed: Observed::new(run.tap.clone(), run.redactor.clone()),
+            outcome: None,
             links: Links::default(),
             each: Vec::new(),
             unwritten: Bits::default(),
@@ -524,7 +527,8 @@ impl Sides {
                 Beyond { with: With::Peer(peer), kind, name, server: only }
             }
         };
-        self.observed.see(way, &side, pieces);
+        let outcome = self.outcome.filter(|_| matches!((way, of), (Way::To, About::Peer(_))));
+        self.observed.see(way, &side, outcome, pieces);
     }
 
     fn write_note(&mut self, note: &Note<'_>) {
@@ -539,6 +543,8 @@ impl Sides {
         }
         // So do these, where many calls come to nothing.
         if let What::Lost(call) | What::Unserved(call) = &note.what {
+            // Whoever has cancelled a call is told nothing of it.
+            self.outcome = Some(call.outcome).filter(|outcome| *outcome != Outcome::Cancelled);
             let (server, outcome) = (note.server().map(|server| &*each[server].name), call.outcome.as_str());
             debug!(event = "CALL_FAILED", server, trace = call.trace, outcome, "{note}");
             match note.server().map(|server| (&each[server], &each[each[server].first.unwrap_or(server)].tools)) {
@@ -745,6 +751,7 @@ fn words_of(era: Era) -> &'static str {
 impl Out for Sides {
     fn to_peer(&mut self, peer: PeerId, pieces: &[&[u8]]) {
         self.trace(Way::To, About::Peer(peer), pieces);
+        self.outcome = None;
         self.links.push(peer, pieces);
     }
 

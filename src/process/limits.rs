@@ -52,6 +52,9 @@ pub(crate) fn is_reached(error: &io::Error) -> bool {
     remedy(error).is_some() || error.kind() == io::ErrorKind::OutOfMemory
 }
 
+/// What is said where this machine has no name server that answers: no name at all can be looked up then.
+pub(crate) const NO_NAME_SERVER: &str = "no name server answered";
+
 /// What the system says of a failure: without its number, and in our words where its own say little.
 pub(crate) fn in_words(error: &io::Error) -> String {
     let text = error.to_string();
@@ -59,7 +62,7 @@ pub(crate) fn in_words(error: &io::Error) -> String {
     let text = text.strip_prefix("failed to lookup address information: ").unwrap_or(text);
     match text {
         "Name or service not known" | "nodename nor servname provided, or not known" => "no name server knows it",
-        "Temporary failure in name resolution" => "no name server answered",
+        "Temporary failure in name resolution" => NO_NAME_SERVER,
         "No address associated with hostname" => "it has no address",
         "No such file or directory" => "it does not exist",
         "Connection refused" => "nobody listens there",

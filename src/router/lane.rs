@@ -528,8 +528,8 @@ impl Lane {
         peers: &mut Peers,
         out: &mut dyn Out,
     ) {
-        peers.refuse_held((held.peer, &held.frame), why, out);
         held.note_unserved(About::Server(self.index), outcome, out);
+        peers.refuse_held((held.peer, &held.frame), why, out);
     }
 
     /// A call gets no answer of the server: the endpoint is told why, unless another server may be asked.
@@ -538,8 +538,8 @@ impl Lane {
         if search.is_some_and(|search| search.reads) {
             self.strays.push((call, why));
         } else {
-            peers.refuse(call.peer, call.id(), UNAVAILABLE, why, out);
             self.note_lost(&call, outcome, out);
+            peers.refuse(call.peer, call.id(), UNAVAILABLE, why, out);
         }
     }
 
@@ -646,8 +646,8 @@ impl Lane {
         peers: &mut Peers,
         out: &mut dyn Out,
     ) {
-        peers.refuse(call.peer, call.id(), UNAVAILABLE, why, out);
         note_unserved(self.index, call, outcome, out);
+        peers.refuse(call.peer, call.id(), UNAVAILABLE, why, out);
     }
 
     fn has_room_for(&self, peer: PeerId) -> bool {
@@ -696,9 +696,9 @@ impl Lane {
         let Some((oldest, _)) = oldest.filter(|(_, since)| request.now - *since >= STALE) else { return false };
         if let Some(Flight::Call(call)) = self.remove_flight(oldest) {
             let message = format!("server \"{}\" has not answered for {} s", self.name, STALE.as_secs());
-            peers.refuse(call.peer, call.id(), UNAVAILABLE, message, out);
             self.call_failed(Outcome::Timeout, request.now, out);
             self.note_lost(&call, Outcome::Timeout, out);
+            peers.refuse(call.peer, call.id(), UNAVAILABLE, message, out);
         }
         true
     }

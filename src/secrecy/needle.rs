@@ -269,13 +269,13 @@ fn backslashes(text: &str) -> Option<(usize, &str)> {
 }
 
 /// The number in the first `digits` characters of a text, if all of these are hexadecimal digits.
-fn hex(text: &str, digits: usize) -> Option<u32> {
+pub(super) fn hex(text: &str, digits: usize) -> Option<u32> {
     let digits = text.get(..digits).filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))?;
     u32::from_str_radix(digits, 16).ok()
 }
 
 /// The character for which an HTML entity stands at the beginning of a text, and the entity's length.
-fn entity(text: &str) -> Option<(char, usize)> {
+pub(super) fn entity(text: &str) -> Option<(char, usize)> {
     let rest = text.strip_prefix('&')?;
     let end = rest.bytes().take(SPELLING).position(|b| b == b';')?;
     let name = &rest[..end];

@@ -5,9 +5,12 @@
 //! here doubt is enough. Words between blanks, quotes and brackets are looked at one by one, and one that is in doubt goes as a whole.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
+
+use percent_encoding::percent_decode_str;
 
 use super::encoded::encodings;
+use super::unspelled::Unspelled;
 use super::{Redactor, Secret};
 
 /// The text in place of what is left out.
@@ -25,16 +28,19 @@ const MIXED: usize = 8;
 const LONG: usize = 20;
 /// Longest private text whose parts are known, in bytes.
 const LONGEST: usize = 16 << 10;
+/// Most blanks in a part: the margins of any text are made of such.
+const BLANKS: usize = 2;
+/// Most layers of encoding that are undone: JSON in JSON in JSON has three.
+const LAYERS: usize = 3;
 
 /// Knows what is private.
 pub(crate) struct Stranger {
     redactor: Redactor,
     /// The same of all that is private besides: whole texts with blanks in them, and every spelling.
     known: Redactor,
-    /// Parts of private texts and of their encodings, in lower case.
-    parts: HashSet<Box<[u8]>>,
-    /// Longer parts of those that are made of words, and such texts as a whole.
-    long: HashSet<Box<[u8]>>,
+    /// Parts of private texts and of their encodings, in lower case, by their length: longer ones of those that are made of words.
+    parts: BTreeMap<usize, HashSet<Box<[u8]>>>,
+    /// Texts that are made of words.
     words: HashSet<String>,
     /// Words of ours that are shown whatever is private: those without which nobody knows what a text is about.
     spared: HashSet<String>,
@@ -43,19 +49,28 @@ pub(crate) struct Stranger {
 impl Stranger {
     /// `redactor`: knows the secrets.
     pub(crate) fn new(redactor: Redactor) -> Self {
-        let (known, spared) = (Redactor::default(), HashSet::new());
-        Stranger { redactor, known, parts: HashSet::new(), long: HashSet::new(), words: HashSet::new(), spared }
+        let (known, parts) = (Redactor::default(), BTreeMap::new());
+        Stranger { redactor, known, parts, words: HashSet::new(), spared: HashSet::new() }
     }
 
     /// Has these texts left out, and their parts. Of a text that is made of words alone, as a setting or the name of a package is, only long
-    /// parts count: short ones are in any text.
+    /// parts count: short ones are in any text. A number is none of these.
     pub(crate) fn hide(&mut self, texts: impl IntoIterator<Item = Secret>) {
         for text in texts {
             let text = text.reveal().trim();
-            let is_worded =
-                !looks_secret(text) && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_./@".contains(c));
-            let (length, kept) = if is_worded { (LONG_PART, &mut self.long) } else { (PART, &mut self.parts) };
-            for spelled in [text.to_owned()].into_iter().chain(encodings(text)) {
+            let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+            let is_worded = !is_number
+                && !looks_secret(text)
+                && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_./@".contains(c));
+            let length = match text.len() {
+                _ if is_worded => LONG_PART,
+                // A part of a longer number is none.
+                len if is_number || len >= PART => PART,
+                len => len.max(SHORTEST),
+            };
+            let decoded = percent_decode_str(text).decode_utf8_lossy();
+            let kept = self.parts.entry(length).or_default();
+            for spelled in [text.to_owned(), decoded.into_owned()].into_iter().chain(encodings(text)) {
                 kept.extend(parts(&spelled, length));
             }
             if is_worded && text.len() >= SHORTEST {
@@ -75,51 +90,78 @@ impl Stranger {
     pub(crate) fn clean(&self, text: &str) -> String {
         let text = self.redactor.clean_all(text);
         let text = self.known.clean(&text);
-        let mut out = String::with_capacity(text.len());
-        let mut word = String::new();
-        for c in text.chars() {
-            if is_between(c) {
-                out.push_str(&self.word(&word));
-                word.clear();
-                out.push(c);
-            } else {
-                word.push(c);
+        let private = self.places(&text);
+        let (mut out, mut at) = (String::with_capacity(text.len()), 0);
+        for word in text.split(is_between) {
+            let end = at + word.len();
+            let mut push = |shown: &str| {
+                // What is left out together has one mark.
+                if shown != HIDDEN || !out.ends_with(HIDDEN) {
+                    out.push_str(shown);
+                }
+            };
+            push(&self.word(word, &private[at..end]));
+            at = end;
+            if let Some(c) = text[at..].chars().next() {
+                push(if private[at] { HIDDEN } else { &text[at..at + c.len_utf8()] });
+                at += c.len_utf8();
             }
         }
-        out.push_str(&self.word(&word));
         out
     }
 
-    fn word<'a>(&self, word: &'a str) -> Cow<'a, str> {
-        if word.len() < SHORTEST || self.spared.contains(bare(word)) {
+    /// Of each byte of a text whether it belongs to a part of something private, in whichever spelling.
+    fn places(&self, text: &str) -> Vec<bool> {
+        let mut private = vec![false; text.len()];
+        let mut layer = Some(Unspelled::of(text));
+        for _ in 0..=LAYERS {
+            let Some(now) = layer else { break };
+            let folded = folded(now.text());
+            for (length, known) in &self.parts {
+                for (at, _) in folded.windows(*length).enumerate().filter(|(_, part)| known.contains(*part)) {
+                    private[now.place(at, at + length)].fill(true);
+                }
+            }
+            layer = now.before();
+        }
+        private
+    }
+
+    /// A word; `private`: of each byte whether it belongs to a part of something private.
+    fn word<'a>(&self, word: &'a str, private: &[bool]) -> Cow<'a, str> {
+        let is_private = private.contains(&true);
+        if (word.len() < SHORTEST && !is_private) || self.spared.contains(bare(word)) {
             return Cow::Borrowed(word);
         }
         if let Some((scheme, rest)) = word.split_once("://")
             && scheme.len() <= LONGEST_SCHEME
             && scheme.chars().all(|c| c.is_ascii_lowercase())
         {
-            return Cow::Owned(self.address(scheme, rest));
+            return Cow::Owned(self.address(scheme, rest, &private[word.len() - rest.len()..]));
         }
-        if self.is_private(word) || looks_secret(word) { Cow::Borrowed(HIDDEN) } else { Cow::Borrowed(word) }
+        if is_private || self.is_known(word) || looks_secret(word) {
+            Cow::Borrowed(HIDDEN)
+        } else {
+            Cow::Borrowed(word)
+        }
     }
 
     /// Of an address its scheme, host and port.
-    fn address(&self, scheme: &str, rest: &str) -> String {
+    fn address(&self, scheme: &str, rest: &str, private: &[bool]) -> String {
         let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
         let (authority, behind) = rest.split_at(end);
         let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-        let is_shown = self.spared.contains(host) || !(self.is_private(host) || looks_secret(host));
+        let is_private = || private[end - host.len()..end].contains(&true);
+        let is_shown = self.spared.contains(host) || !(is_private() || self.is_known(host) || looks_secret(host));
         let host = if is_shown { host } else { HIDDEN };
         let behind = if behind.is_empty() || behind == "/" { behind } else { "/…" };
         format!("{scheme}://{host}{behind}")
     }
 
-    /// Whether there is a part of something private in a word.
-    fn is_private(&self, word: &str) -> bool {
+    /// Whether a word is a private one, or gives it as the value of something.
+    fn is_known(&self, word: &str) -> bool {
         let lower = word.to_ascii_lowercase();
-        let has =
-            |known: &HashSet<Box<[u8]>>, length| lower.as_bytes().windows(length).any(|part| known.contains(part));
-        has(&self.parts, PART) || has(&self.long, LONG_PART) || self.words.contains(bare(&lower))
+        lower.split(['=', ':', '&', '?']).any(|word| self.words.contains(bare(word)))
     }
 }
 
@@ -128,12 +170,19 @@ fn bare(word: &str) -> &str {
     word.trim_matches(|c: char| ".:!?=".contains(c))
 }
 
-/// The parts of a text, in lower case: who repeats a part may have changed that.
+/// The parts of a text, as those of others are looked up.
 fn parts(text: &str, length: usize) -> impl Iterator<Item = Box<[u8]>> {
-    let lower = text.to_ascii_lowercase();
-    let end = lower.len().min(LONGEST);
-    let all: Vec<Box<[u8]>> = lower.as_bytes()[..end].windows(length).map(Box::from).collect();
+    let mut text = folded(text);
+    text.truncate(LONGEST);
+    let is_blank = |byte: &&u8| byte.is_ascii_whitespace();
+    let all: Vec<Box<[u8]>> =
+        text.windows(length).filter(|part| part.iter().filter(is_blank).count() <= BLANKS).map(Box::from).collect();
     all.into_iter()
+}
+
+/// A text in lower case, and with blanks as they are outside of forms: who repeats a part may have changed that.
+fn folded(text: &str) -> Vec<u8> {
+    text.bytes().map(|byte| if byte == b'+' { b' ' } else { byte.to_ascii_lowercase() }).collect()
 }
 
 /// Whether a character stands between words.
@@ -227,6 +276,51 @@ mod tests {
         ] {
             assert_eq!(stranger.clean(text), want);
         }
+    }
+
+    #[test]
+    fn a_number_goes_however_short_and_a_word_also_as_the_value_of_something() {
+        let stranger = stranger(&["48213", "7391", "swordfish", "a$b!", "x"]);
+        for (text, want) in [
+            ("PIN=48213, then 7391.", "PIN=…, then …."),
+            ("{\"pin\":48213}", "{\"pin\":…}"),
+            ("148213 and 73910", "148213 and 73910"),
+            ("SETTING=swordfish", "…"),
+            ("it is a$b!", "it is …"),
+            ("it is 'A%24b!', x", "it is '…', x"),
+        ] {
+            assert_eq!(stranger.clean(text), want);
+        }
+    }
+
+    #[test]
+    fn a_part_is_known_in_every_spelling() {
+        let secret = r#"pa"ss\wo'rd<12>&é€"#;
+        let stranger = stranger(&[secret]);
+        let part = r#"pa"ss\wo'rd<"#;
+        let json = serde_json::to_string(part).unwrap();
+        for written in [
+            part.to_owned(),
+            json.clone(),
+            serde_json::to_string(&json).unwrap(),
+            format!("{part:?}"),
+            "pa%22ss%5Cwo%27rd%3C".to_owned(),
+            "pa%2522ss%255Cwo%2527rd%253C".to_owned(),
+            "pa&quot;ss\\wo&#39;rd&lt;".to_owned(),
+            "pa&#34;ss&#x5c;wo&apos;rd&#60;".to_owned(),
+            r#"'pa"ss\wo'\''rd<'"#.to_owned(),
+            r#"pa\"ss\\wo\'rd\<"#.to_owned(),
+            r"pa\x22ss\x5cwo\x27rd\x3c".to_owned(),
+            r"pa\u0022ss\u005cwo\u0027rd\u003c".to_owned(),
+        ] {
+            let clean = stranger.clean(&format!("it says {written} here"));
+            assert!(clean.starts_with("it says ") && clean.ends_with(" here"), "{clean}");
+            for piece in ["pa", "ss", "wo", "rd"] {
+                assert!(!clean["it says ".len()..].contains(piece), "{written}: {clean}");
+            }
+        }
+        assert!(!stranger.clean("rd%3C12%3E%26%C3%A9").contains("12"));
+        assert!(!stranger.clean(r"<12>&\u00e9\u20ac").contains("12"));
     }
 
     #[test]

@@ -59,7 +59,7 @@ fn name(signal: i32) -> &'static str {
         libc::SIGABRT => " (SIGABRT)",
         libc::SIGBUS => " (SIGBUS)",
         libc::SIGFPE => " (SIGFPE)",
-        libc::SIGKILL => " (SIGKILL; by the system if memory ran out)",
+        libc::SIGKILL => " (SIGKILL: by the system if memory ran out, else by a person or a program)",
         libc::SIGSEGV => " (SIGSEGV)",
         libc::SIGPIPE => " (SIGPIPE)",
         libc::SIGTERM => " (SIGTERM)",

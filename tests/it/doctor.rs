@@ -126,6 +126,11 @@ async fn each_fault_is_one_root_with_its_code_and_its_target() {
         }
     };
     let expired_token = token_that_says(&json!({"agentId": 7, "exp": seconds() - 86_400}));
+    let issued = token_that_says(&json!({"agentId": 7, "iat": seconds() + 6 * 86_400}));
+    let early = wss(&early_tls).replace("t0ken-of-a-test", &issued);
+    let mut both_by_proxy = with_endpoint("ws://endpoint.test/?token=t0ken-of-a-test");
+    both_by_proxy["mcpServers"]["x"] = json!({"url": "http://remote.test/mcp"});
+    both_by_proxy["endpoints"]["e"]["servers"] = json!(["well", "x"]);
     let with_port = |key: &str| {
         let mut config = config([("well", fixture_entry(&[]))]);
         config["gateway"] = json!({"listen": "127.0.0.1:0"});
@@ -186,6 +191,11 @@ async fn each_fault_is_one_root_with_its_code_and_its_target() {
         of_server("a remote server that is down", "remote-refused", json!({"url": "http://127.0.0.1:9/mcp"})),
         of_server("a remote server of no name", "remote-dns", json!({"url": "http://no-such-name.invalid/mcp"})),
         of_server("a remote server that wants a token", "remote-unauthorized", json!({"url": locked.url()})),
+        of_server(
+            "a token for a remote server that has expired",
+            "remote-unauthorized",
+            json!({"url": locked.url(), "headers": {"Authorization": format!("Bearer {expired_token}")}}),
+        ),
         of_server("a remote server at another path", "remote-http", json!({"url": found.url()})),
         of_server("a remote server of an unknown authority", "remote-tls", json!({"url": good_tls.url()})),
         of_endpoint("an endpoint of no name", "endpoint-dns", "ws://no-such-name.invalid/mcp/?token=t0ken-of-a-test"),
@@ -210,6 +220,12 @@ async fn each_fault_is_one_root_with_its_code_and_its_target() {
             &format!("ws://127.0.0.1:{}/?token={expired_token}", found.port()),
         ),
         fault("a clock that stands in the past", clock, "clock-wrong "),
+        fault("a clock that stands before a token was issued", Setup::new().config(&trusting(&early)), "clock-wrong "),
+        fault(
+            "a proxy that is not there, on the way to an endpoint and to a remote server",
+            Setup::new().config(&both_by_proxy).env("HTTP_PROXY", "http://127.0.0.1:9"),
+            "remote-proxy x, e",
+        ),
         fault(
             "a proxy that is not there",
             Setup::new()
@@ -335,6 +351,76 @@ async fn one_that_runs_is_asked_for_what_is_wrong_with_it() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_a_reload_could_not_move_is_a_root_and_its_port_is_not_well() {
+    let runtime = Runtime::new();
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut config = config([("a", fixture_entry(&[]))]);
+    config["gateway"] = json!({"listen": "127.0.0.1:0"});
+    let daemon = runtime.setup().config(&config).start("info");
+    daemon.wait_for_event("ALL_UP").await;
+    config["gateway"] = json!({"listen": taken.local_addr().unwrap().to_string()});
+    let file = daemon.path().join("mcp_config.json");
+    fs::write(&file, config.to_string()).unwrap();
+    assert_ne!(runtime.ask(&["reload"]).await.code, 0);
+    let asked = runtime.ask(&["doctor", "--json", "--config", file.to_str().unwrap()]).await;
+    assert_eq!(roots(&asked), ["gateway-unchanged gateway"], "{asked:?}");
+    assert_eq!(check(&asked, "listen.port", "gateway").0, "SKIP");
+    // What it runs by, where the file is broken by now.
+    fs::write(&file, "{").unwrap();
+    let asked = runtime.ask(&["doctor", "--json", "--config", file.to_str().unwrap()]).await;
+    let mistake = format!("config-mistake {}:1:1", file.display());
+    assert_eq!(roots(&asked), [mistake.as_str(), "gateway-unchanged gateway"], "{asked:?}");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_remote_server_tells_the_time_and_its_token_how_long_it_is_good() {
+    let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(7200));
+    let web = Web::start(move |_| Some(whole("404 Not Found", &[&format!("date: {date}")], ""))).await;
+    let token = token_that_says(&json!({"exp": seconds() + 86_400 + 600}));
+    let entry = json!({"url": web.url(), "headers": {"Authorization": format!("Bearer {token}")}});
+    let asked = doctor(Setup::new().config(&beside("x", entry)).args(["--local"])).await;
+    assert_eq!(roots(&asked), ["remote-http x"]);
+    let (status, because) = check(&asked, "machine.clock", "");
+    assert!(status == "WARN" && because.contains(" behind that of x"), "{because}");
+    let (status, because) = check(&asked, "server.token", "x");
+    assert!(status == "PASS" && because.starts_with("good for 24 h "), "{because}");
+    let first = web.asked().into_iter().find(|asked| asked.method == "GET").unwrap();
+    assert_eq!((first.target.as_str(), first.header("authorization")), ("/", None), "nothing lets anybody in");
+    assert!(!asked.out.contains(&token[..20]), "{asked:?}");
+}
+
+#[tokio::test]
+async fn each_client_that_starts_mcp_pipe_needs_neither_an_endpoint_nor_a_gateway() {
+    for name in ["claude", "claude-desktop", "cursor", "windsurf"] {
+        let setup = Setup::new().config(&config([("well", fixture_entry(&[]))]));
+        let asked = Asked::of(setup.args(["doctor", "--json", "--client", name]).output().await);
+        assert_eq!(roots(&asked), [""; 0], "{name}: {asked:?}");
+    }
+    let none = Asked::of(Setup::new().args(["doctor", "--client", "curser"]).output().await);
+    assert!(none.code == 2 && none.err.contains("cursor"), "{none:?}");
+}
+
+#[tokio::test]
+async fn what_surrounds_it_is_looked_at() {
+    let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
+    let mut config = config([("well", fixture_entry(&[]))]);
+    (config["gateway"], config["admin"]) = (json!({"listen": free}), json!({"listen": free}));
+    config["stateDir"] = json!("a-file/of-mine");
+    let setup = Setup::new().config(&config).file("a-file", "").env("KUBERNETES_SERVICE_HOST", "10.0.0.1");
+    let (mut command, folder) = setup.args(["doctor", "--json"]).into_command();
+    let asked = Asked::of(command.output().await.unwrap());
+    assert_eq!(roots(&asked), ["port-taken admin"], "{asked:?}");
+    assert_eq!(check(&asked, "listen.both", "admin").0, "FAIL");
+    assert_eq!(check(&asked, "listen.reach", "gateway").0, "WARN");
+    assert_eq!(check(&asked, "machine.container", "").0, "PASS");
+    assert_eq!(check(&asked, "machine.files", "").0, "PASS");
+    let state = folder.path().canonicalize().unwrap().join("a-file/of-mine");
+    let (status, because) = check(&asked, "machine.state", state.to_str().unwrap());
+    assert!(status == "WARN" && because.contains("is no folder"), "{because}");
+}
+
+#[tokio::test]
 async fn one_that_hangs_is_the_root_and_nothing_is_started_beside_it() {
     let runtime = Runtime::new();
     let mut config = config([("a", fixture_entry(&[]))]);
@@ -448,13 +534,13 @@ async fn a_bundle_has_no_secret_in_it_whatever_way_it_went() {
     };
     let jwt = token_that_says(&json!({"agentId": all[20], "exp": seconds() + 86_400}));
     let gone = "127.0.0.1:9";
-    let broken = "import os, sys\nsys.stderr.write(open('told.txt').read())\nsys.stderr.flush()\nsys.exit(int('no number ' + os.environ['A']))";
+    let broken = "import os, sys\nsys.stderr.write(open('told.txt').read())\nsys.stderr.write('pin ' + os.environ['PIN'] + ', ' + repr(os.environ['ODD'][:12]) + '\\n')\nsys.stderr.flush()\nsys.exit(int('no number ' + os.environ['A']))";
     let mut config = config([
         ("well", fixture_entry(&["--saying", &told(0), "--api-key", &all[1]])),
         (
             "broken",
             json!({"command": "python3", "args": ["-c", broken, &all[2], format!("--key={}", all[3])], "env": {
-                "A": all[4], "PASSWORD": all[5], "SETTING": all[6], "FROM_DOTENV": "${IN_DOTENV}"
+                "A": all[4], "PASSWORD": all[5], "SETTING": all[6], "PIN": "48213", "ODD": "pa\"ss\\wo'rd<12>&é€", "FROM_DOTENV": "${IN_DOTENV}"
             }}),
         ),
         (
@@ -479,6 +565,9 @@ async fn a_bundle_has_no_secret_in_it_whatever_way_it_went() {
     let check = |text: &str, what: &str| {
         for (n, secret) in all.iter().enumerate() {
             assert_eq!(is_betrayed(text, secret), None, "{what}: secret {n}, {secret}: {text}");
+        }
+        for short in ["48213", "pa\"ss", "ss\\\\wo", "wo\\'rd"] {
+            assert!(!text.contains(short), "{what}: {short}: {text}");
         }
         for section in [
             "## In it",

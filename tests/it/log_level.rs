@@ -49,6 +49,10 @@ async fn one_part_alone_can_say_more_and_less_is_possible_too() {
     let daemon = runtime.setup().config(&one_server(&endpoint, &[])).start("info");
     let mut conn = endpoint.accept().await;
     conn.handshake().await;
+    for blank in ["", " ", ","] {
+        let refused = runtime.ask(&["log-level", blank]).await;
+        assert!(refused.code == 2 && refused.err.contains(&format!("\"{blank}\" is no level")), "{refused:?}");
+    }
     let said = runtime.done(&["log-level", "error,mcp_pipe::pipe=debug"]).await;
     assert_eq!(said, "log level: mcp_pipe::pipe=debug,error until somebody says otherwise (info at the start)\n");
     conn.call(5, "pid", json!({})).await;

@@ -499,7 +499,7 @@ fn of_resources() -> Vec<Row> {
             "a server was killed because memory ran out",
             (
                 "mcp-pipe logs x",
-                "`was killed by signal 9 (SIGKILL; by the system if memory ran out)`, and when it is started again: `restart in`",
+                "`was killed by signal 9 (SIGKILL: by the system if memory ran out, else by a person or a program)`, and when it is started again: `restart in`",
             ),
             0,
             async |wanted| {

@@ -71,10 +71,10 @@ async fn each_message_is_shown_on_both_sides_with_its_time_and_outcome_and_witho
     assert!(seen[0]["contents"]["params"]["arguments"]["text"].as_str().unwrap().contains("a text with …"), "{seen:?}");
     // A tool that there is not.
     conn.call(501, "three__echo", json!({})).await;
-    let refused = message(&tap.until("rpc_error").await);
+    let refused = message(&tap.until("\"refused\"").await);
     assert_eq!(
         (&refused["id"], &refused["tool"], &refused["outcome"]),
-        (&json!(501), &json!("three__echo"), &json!("rpc_error"))
+        (&json!(501), &json!("three__echo"), &json!("refused"))
     );
     daemon.stop_closing([&mut conn]).await;
     let (code, rest) = tap.exit().await;
@@ -82,11 +82,38 @@ async fn each_message_is_shown_on_both_sides_with_its_time_and_outcome_and_witho
     let kept = fs::read_to_string(&file).unwrap();
     assert!(
         kept.contains("\"id\":500")
-            && kept.contains("rpc_error")
+            && kept.contains("\"refused\"")
             && !kept.contains(TOKEN)
             && !rest.concat().contains(TOKEN)
     );
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn a_call_without_an_answer_of_the_server_is_told_as_the_figures_count_it() {
+    let (runtime, endpoint) = (Runtime::new(), FakeEndpoint::with_token(TOKEN).await);
+    let mut config = multiplex(&endpoint, [("one", fixture_entry(&[])), ("two", fixture_entry(&[]))]);
+    config["mcpServers"]["two"]["tools"] = json!({"timeout": {"sleep": "300ms"}});
+    let daemon = runtime.setup().config(&config).start("info");
+    let mut conn = endpoint.accept().await;
+    conn.handshake().await;
+    daemon.wait_for_event("ALL_UP").await;
+    let mut tap = Follower::running(&runtime, &["tap"], &["--json"]);
+    looks_on(&mut tap, &mut conn).await;
+    let mut told = async |conn: &mut Conn, id: i64, tool: &str, arguments: Value| {
+        conn.call(id, tool, arguments).await;
+        loop {
+            let line = message(&tap.until("\"outcome\"").await);
+            if line["id"] == id && line["kind"] == "endpoint" {
+                return line["outcome"].as_str().unwrap().to_owned();
+            }
+        }
+    };
+    assert_eq!(told(&mut conn, 1, "two__sleep", json!({"ms": 20_000})).await, "timeout");
+    assert_eq!(told(&mut conn, 2, "one__echo", json!({"text": "x"})).await, "ok");
+    runtime.done(&["pause", "two"]).await;
+    assert_eq!(told(&mut conn, 3, "two__echo", json!({"text": "x"})).await, "refused");
+    daemon.stop_closing([&mut conn]).await;
 }
 
 #[tokio::test]
@@ -124,7 +151,7 @@ async fn a_pattern_picks_a_server_or_tools_and_a_file_that_is_there_stays() {
 async fn clients_that_the_gateway_refuses_are_shown_and_why() {
     let runtime = Runtime::new();
     let keys = json!([{"name": "me", "key": "a-key-of-my-own-01"}]);
-    let gateway = json!({"listen": "127.0.0.1:0", "apiKeys": keys, "maxBody": "4KiB"});
+    let gateway = json!({"listen": "127.0.0.1:0", "apiKeys": keys, "maxBody": "4KiB", "maxConnectionsPerAddress": 8});
     let config = json!({"gateway": gateway, "mcpServers": {"one": fixture_entry(&[])}});
     let daemon = runtime.setup().config(&config).start("info");
     let url = crate::gateway::url(&daemon).await;
@@ -144,6 +171,32 @@ async fn clients_that_the_gateway_refuses_are_shown_and_why() {
     let large = json!({"jsonrpc": "2.0", "id": 1, "method": "ping", "params": {"x": "x".repeat(5000)}});
     assert_eq!(stranger.key("a-key-of-my-own-01").status("POST", &large).await, 413);
     tap.until("a request was refused (413): it is larger than `maxBody`").await;
+    let mine = McpHttp::at(&url).key("a-key-of-my-own-01");
+    assert_eq!(mine.status("POST", &json!({"no": "message"})).await, 400);
+    tap.until("a request was refused (400): it is no message").await;
+    assert_eq!(mine.status("PUT", &asked).await, 405);
+    tap.until("a request was refused (405): nothing at its address").await;
+    assert_eq!(McpHttp::at(&url.replace("/mcp", "/elsewhere")).status("POST", &asked).await, 404);
+    tap.until("a request was refused (404): nothing is at its address").await;
+    // What a client says first that wants TLS.
+    let at = url.split('/').nth(2).unwrap();
+    let hello = [&[22, 3, 1, 0, 60, 1, 0, 0, 56, 3, 3][..], &[7; 54]].concat();
+    let mut stream = tokio::net::TcpStream::connect(at).await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut stream, &hello).await.unwrap();
+    tap.until("a connection was closed: what came is not HTTP").await;
+    let mut open = Vec::new();
+    let many = async {
+        loop {
+            open.push(tokio::net::TcpStream::connect(at).await.unwrap());
+            if timeout(Duration::from_millis(200), tap.until("a connection was closed: its address has as many"))
+                .await
+                .is_ok()
+            {
+                break;
+            }
+        }
+    };
+    crate::harness::within("a connection too many", many).await;
     daemon.stop().await;
     assert_eq!(tap.exit().await.0, 0);
 }

@@ -5,13 +5,20 @@ use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
 use http::header::DATE;
+use tokio::io::AsyncWriteExt as _;
+use tokio::time::timeout_at;
 
 use super::upgrade::get;
 use super::{DialError, Limit, Stream, open, resolve};
 use crate::config::{LinkSpec, TlsSpec};
 use crate::endpoint::{Endpoint, Origin};
+use crate::net::error::host_port;
+use crate::net::head::read_head;
 use crate::net::proxy::Proxies;
 use crate::net::tls::{self, Alpn};
+
+/// Longest time for a date alone.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What was found on the way.
 #[derive(Debug, Default)]
@@ -24,6 +31,8 @@ pub(crate) struct Way {
     pub(crate) good_until: Option<SystemTime>,
     /// What a plain GET was answered with, where one was sent.
     pub(crate) answer: Option<Answer>,
+    /// The other side's clock, and ours when that was read.
+    pub(crate) date: Option<(SystemTime, SystemTime)>,
     /// Where the way ends before its end: why. What it names is the step.
     pub(crate) error: Option<DialError>,
 }
@@ -32,8 +41,6 @@ pub(crate) struct Way {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    /// The other side's clock, and ours when that was read.
-    pub(crate) date: Option<(SystemTime, SystemTime)>,
     /// The same as an error, in words.
     pub(crate) words: DialError,
 }
@@ -45,15 +52,35 @@ pub(crate) async fn endpoint(endpoint: &Endpoint, spec: &LinkSpec, within: Durat
     let (mut way, stream) = origin(&endpoint.origin(), (&files, Alpn::Http1), &limit).await;
     let Some(stream) = stream else { return way };
     match get(stream, endpoint, spec, &endpoint.origin().to_string(), &limit).await {
-        Ok((status, headers, words)) => way.answer = Some(Answer { status, date: date(&headers), words }),
+        Ok((status, headers, words)) => {
+            way.date = date(&headers);
+            way.answer = Some(Answer { status, words });
+        }
         Err(error) => way.error = Some(error),
     }
     way
 }
 
-/// Goes the way to a remote server, and asks nothing.
+/// Goes the way to a remote server, and asks nothing of it but what time it is, where it may say that.
 pub(crate) async fn remote(at: &Origin, files: &TlsSpec, within: Duration) -> Way {
-    origin(at, (files, Alpn::Http2), &Limit::starting_now(within)).await.0
+    let (mut way, stream) = origin(at, (files, Alpn::Http2), &Limit::starting_now(within)).await;
+    if stream.is_some() {
+        way.date = time(at, files, &Limit::starting_now(within.min(PATIENCE))).await;
+    }
+    way
+}
+
+/// Asks for the first page of whoever is there, on a connection of its own: every answer of HTTP has a date. Nothing is sent that lets
+/// somebody in, and nothing begins that an address of MCP might begin.
+async fn time(at: &Origin, files: &TlsSpec, limit: &Limit) -> Option<(SystemTime, SystemTime)> {
+    let mut stream = open(Proxies::in_use(), at, (files, Alpn::Http1), limit).await.ok()?;
+    let request = format!("GET / HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", host_port(&at.host, at.port));
+    let head = async {
+        stream.write_all(request.as_bytes()).await.ok()?;
+        stream.flush().await.ok()?;
+        read_head(&mut stream).await.ok()
+    };
+    date(&timeout_at(limit.deadline, head).await.ok()??.headers)
 }
 
 async fn origin(at: &Origin, (files, alpn): (&TlsSpec, Alpn), limit: &Limit) -> (Way, Option<Stream>) {

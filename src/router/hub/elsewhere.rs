@@ -40,8 +40,8 @@ impl Hub {
                     && self.unrouted.push(request.peer, request.frame, request.now) => {}
                 None => {
                     let why = "no server that may know this is running";
-                    self.peers.refuse(call.peer, call.id(), UNAVAILABLE, why, out);
                     request.note_unserved(About::Peer(call.peer), Outcome::ServerDown, out);
+                    self.peers.refuse(call.peer, call.id(), UNAVAILABLE, why, out);
                 }
             };
         };

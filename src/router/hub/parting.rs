@@ -42,7 +42,7 @@ impl Hub {
 
     /// Tells a peer that its request is served no more.
     pub(super) fn refuse_for_good(&mut self, held: HeldMessage, out: &mut dyn Out) {
-        self.peers.refuse_held((held.peer, &held.frame), SHUTTING_DOWN, out);
         held.note_unserved(About::Peer(held.peer), Outcome::Refused, out);
+        self.peers.refuse_held((held.peer, &held.frame), SHUTTING_DOWN, out);
     }
 }

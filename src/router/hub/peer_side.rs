@@ -387,8 +387,8 @@ impl Hub {
 
     /// Refuses a request that is for no server.
     pub(super) fn decline(&mut self, request: &Request<'_>, code: i32, why: impl std::fmt::Display, out: &mut dyn Out) {
-        self.peers.refuse(request.peer, request.id, code, why, out);
         request.note_unserved(About::Peer(request.peer), Outcome::Refused, out);
+        self.peers.refuse(request.peer, request.id, code, why, out);
     }
 
     /// Sends a request to a server, or keeps it until that server can take it. Returns the process to which it was sent, if it
