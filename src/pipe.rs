@@ -832,6 +832,7 @@ fn on_server(
             sides.each[index].again((ended, why), (pid, era), words);
         }
         ServerEvent::Shown { era } => sides.shown(index, era),
+        ServerEvent::LimitMet { fault, told } => sides.each[index].write(ServerNews::LimitMet { fault, told }),
         // Whoever waited for a process that is ended by command has got an answer already.
         ServerEvent::Said(_) if sides.each[index].ending => {}
         ServerEvent::Said(found) => {
