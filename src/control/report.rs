@@ -290,9 +290,8 @@ impl Report {
         if only.is_some() && servers.is_empty() && links.is_empty() {
             return None;
         }
-        let of_server = |server: &&ServerStatus| {
-            [Cause::of_server(server), Cause::of_circuit(server), Cause::of_limit(server)]
-        };
+        let of_server =
+            |server: &&ServerStatus| [Cause::of_server(server), Cause::of_circuit(server), Cause::of_limit(server)];
         let mut causes: Vec<Cause> = servers.iter().flat_map(of_server).flatten().collect();
         causes.extend(links.iter().filter_map(|link| Cause::of_link(link, all, one)));
         causes.extend(all.mistakes.iter().map(Cause::of_mistake));

@@ -81,11 +81,7 @@ pub(super) fn welcome_of<'a>(
 }
 
 /// What is told of a server where it should say what it has.
-pub(super) fn items_of<'a>(
-    servers: &'a [Hosted],
-    server: &'a Hosted,
-    kind: ListKind,
-) -> impl Iterator<Item = &'a str> {
+pub(super) fn items_of<'a>(servers: &'a [Hosted], server: &'a Hosted, kind: ListKind) -> impl Iterator<Item = &'a str> {
     let borrows = kind == ListKind::Tools && !server.shelf.has(kind);
     let lender = stand_in_for(servers, server).filter(|_| borrows);
     let own = lender.is_none().then(|| server.shelf.lists.get(kind)).into_iter().flatten();

@@ -464,9 +464,8 @@ impl World {
 
     /// How often a peer was told that its tools have changed, since this was last asked.
     fn changes(&mut self, peer: PeerId) -> usize {
-        let is_it = |(to, frame): &mut (PeerId, Value)| {
-            *to == peer && frame["method"] == "notifications/tools/list_changed"
-        };
+        let is_it =
+            |(to, frame): &mut (PeerId, Value)| *to == peer && frame["method"] == "notifications/tools/list_changed";
         self.ear.peers.extract_if(.., is_it).count()
     }
 }
@@ -575,6 +574,23 @@ async fn whoever_connects_anew_while_a_server_is_gone_learns_its_tools() {
             assert!(world.error(world.next).contains("server \"main\" exited"));
         }
     });
+}
+
+#[test]
+fn a_server_with_a_fallback_is_remembered_whoever_sees_it() {
+    for (fallback, remembered) in [(None, vec![]), (Some("backup".into()), vec![MAIN, BACKUP])] {
+        let (mut hub, now) = (Hub::new(), Instant::now());
+        let stands_in = fallback.is_some();
+        hub.add_server(&bounded("main", Bounds { fallback, ..Bounds::default() }), None);
+        hub.add_server(&bounded("backup", Bounds { stands_in, ..Bounds::default() }), None);
+        let sights = [Sight::Alone(MAIN), Sight::Alone(MAIN)];
+        let (ear, calls) = (Ear::default(), Default::default());
+        let mut world = World { hub, ear, now, sights, calls, hangs: [false; 2], next: 0 };
+        world.join(Sight::Alone(MAIN));
+        world.up(MAIN);
+        world.up(BACKUP);
+        assert_eq!(world.ear.remembered, remembered);
+    }
 }
 
 #[tokio::test(start_paused = true)]
