@@ -151,6 +151,10 @@ async fn one_that_survives_to_have_met_a_limit_is_well_with_a_warning_that_is_co
         runtime.until_one_listens(&daemon).await;
         let mut conn = endpoint.accept().await;
         conn.handshake().await;
+        let mut of_sibling = None;
+        if !is_shared {
+            of_sibling = Some(other.accept().await);
+        }
         for id in 2..4 {
             conn.call(id, "open", json!({"n": 100, "catch": true})).await;
         }
@@ -172,7 +176,7 @@ async fn one_that_survives_to_have_met_a_limit_is_well_with_a_warning_that_is_co
         assert_eq!(runtime.ask(&["restart", "eater"]).await.code, 0);
         let (_, status) = told(&runtime).await;
         assert_eq!(status["causes"], json!([]), "its next life has not: {status:#}");
-        daemon.stop_closing([&mut conn]).await;
+        daemon.stop_closing([&mut conn].into_iter().chain(of_sibling.as_mut())).await;
     }
 }
 
