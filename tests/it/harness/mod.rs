@@ -129,11 +129,7 @@ pub(crate) fn multiplex<'a>(endpoint: &FakeEndpoint, servers: impl IntoIterator<
 
 /// A config file with a server on this endpoint: with the other one on the same connection (`are_together`), or alone, and the other one on that
 /// other endpoint.
-pub(crate) fn in_mode(
-    are_together: bool,
-    endpoints: [&FakeEndpoint; 2],
-    mut servers: [(&str, Value); 2],
-) -> Value {
+pub(crate) fn in_mode(are_together: bool, endpoints: [&FakeEndpoint; 2], mut servers: [(&str, Value); 2]) -> Value {
     if are_together {
         return multiplex(endpoints[0], servers);
     }
