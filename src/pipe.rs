@@ -425,8 +425,10 @@ impl Pipe {
         if !room {
             self.first.get_or_insert(index);
         }
-        let is_unready = !self.sides.each[index].serving;
-        self.restart_due |= is_unready;
+        let side = &self.sides.each[index];
+        let is_unready = !side.serving;
+        // Others may be as good as started once it has said what it has.
+        self.restart_due |= is_unready || side.spec.bounds.stands_in;
         self.unready.set(index, is_unready);
         if polled.is_ready() {
             self.vacate_server(index, now);
@@ -830,6 +832,7 @@ fn on_server(
             sides.each[index].again((ended, why), (pid, era), words);
         }
         ServerEvent::Shown { era } => sides.shown(index, era),
+        ServerEvent::LimitMet { fault, told } => sides.each[index].write(ServerNews::LimitMet { fault, told }),
         // Whoever waited for a process that is ended by command has got an answer already.
         ServerEvent::Said(_) if sides.each[index].ending => {}
         ServerEvent::Said(found) => {

@@ -105,6 +105,13 @@ pub enum ServerEvent<'a> {
         /// That era.
         era: Era,
     },
+    /// The server says that it has met one of its limits, which it may survive; once in a life.
+    LimitMet {
+        /// Which limit.
+        fault: FaultCode,
+        /// That limit, in words that continue what the server did.
+        told: &'a str,
+    },
     /// The server wrote something.
     Said(Found<'a>),
     /// The server's process is gone, with everything that was not yet answered, or could not be started.
@@ -194,7 +201,7 @@ pub struct Server {
     lines: Option<DuplexStream>,
     /// Where is written what it prints beside its messages, if anywhere.
     file: Option<LogFile>,
-    /// The limit that the present process has said to have met, as was told.
+    /// The limit that the present process has said to have met.
     met: Option<Met>,
 }
 
@@ -273,19 +280,24 @@ impl Server {
                     let (notes, echo, eras) = (&mut self.notes, &mut self.echo, &mut self.eras);
                     let (file, redactor) = (self.file.as_ref(), &self.redactor);
                     let limits = self.spec.reach.command().map_or_else(LimitsSpec::default, |command| command.limits);
-                    let met = &mut self.met;
+                    let (before, met) = (self.met, &mut self.met);
                     let each = &mut |found: Found<'_>| {
                         write_noise(&found, file, redactor);
                         notes.pass(name, found, on)
                     };
                     let log = &mut |noted: Noted<'_>| {
                         write_stderr(&noted, file);
-                        remark_limit(name, &noted, limits, met);
+                        if let Noted::Line(text) = &noted {
+                            *met = met.or_else(|| Met::told_by(text, limits));
+                        }
                         log_stderr(name, noted, echo);
                     };
                     let polled = living.poll(cx, (now, read), eras, each, log);
                     if living.take_hint() && !std::mem::replace(&mut self.notes.era, true) {
                         tracing::warn!(event = "SERVER_ERA", server = %name, "it refused initialize, and its \"era\" is set to \"legacy\"; if it is of the newer era, remove that");
+                    }
+                    if let (None, Some(met)) = (before, *met) {
+                        let _told = on(ServerEvent::LimitMet { fault: met.fault(), told: &met.told() });
                     }
                     if let Some(era) = living.take_news() {
                         let _told = on(ServerEvent::Shown { era });
@@ -639,16 +651,6 @@ fn write_stderr(noted: &Noted<'_>, file: Option<&LogFile>) {
 fn write_noise(found: &Found<'_>, file: Option<&LogFile>, redactor: &Redactor) {
     if let (Found::Noise(line), Some(file)) = (found, file) {
         file.push(stamped(&stderr::shown(line, redactor)));
-    }
-}
-
-/// Tells once of a life that the server says to have met one of its limits: it may go on all the same.
-fn remark_limit(name: &str, noted: &Noted<'_>, limits: LimitsSpec, told: &mut Option<Met>) {
-    if let (Noted::Line(text), None) = (noted, &told)
-        && let Some(met) = Met::told_by(text, limits)
-    {
-        *told = Some(met);
-        tracing::warn!(event = "SERVER_LIMIT", server = %name, "says that it is {}; {}", met.told(), met.fault().remedy());
     }
 }
 

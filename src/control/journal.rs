@@ -54,6 +54,8 @@ pub(crate) enum ServerNews<'a> {
     Circuit { circuit: Circuit, note: &'a Note<'a> },
     /// What has become of its health check.
     Checked(&'a Checked),
+    /// It says that it has met one of its limits: this one, in words that continue what it did. It may go on all the same.
+    LimitMet { fault: FaultCode, told: &'a str },
     /// Its life has ended. `last_words`: what the log says of its stderr, which does not repeat itself; `tail`: the last lines of that; `fault`: what kind of fault that is, where it was no process;
     /// `again`: how long until the next one, if one follows.
     Exited {
@@ -190,6 +192,7 @@ impl ServerNews<'_> {
                 Some(FaultCode::ServerUnhealthy)
             }
             ServerNews::Silent { failed: true, .. } // counted before
+            | ServerNews::LimitMet { .. } // where it ends of that, that counts
             | ServerNews::Checked(_)
             | ServerNews::Started { .. }
             | ServerNews::Contacted { .. }
@@ -287,6 +290,9 @@ impl ServerNews<'_> {
             },
             ServerNews::Checked(checked) => log_check(name, checked),
             ServerNews::Heard { note, .. } => info!(event = "SERVER_HEARD", servers = ?servers(), "{note}"),
+            ServerNews::LimitMet { fault, told } => {
+                warn!(event = "SERVER_LIMIT", server = %name, "says that it is {told}; {}", fault.remedy());
+            }
             ServerNews::Exited { pid, why, last_words, .. } if is_last => {
                 warn!(event = "SERVER_EXITED", server = %name, pid, why, "{why}{last_words}");
             }
@@ -423,6 +429,10 @@ impl ServerStatus {
                 self.becomes(if *serving { ServerState::Serving } else { ServerState::Starting }, now);
             }
             ServerNews::Checked(checked) => self.note_check(checked, clean, now),
+            ServerNews::LimitMet { fault, told } => {
+                self.count_limit(*fault);
+                self.limit = Some((*fault, format!("says that it is {told}")));
+            }
             ServerNews::Exited { why, fault, failures, again, tail, .. } => {
                 self.failures = *failures;
                 self.last_words = clean(end_of(tail));
@@ -446,7 +456,7 @@ impl ServerStatus {
             }
             ServerNews::Stopped { .. } => self.process = None,
             ServerNews::Halted => {
-                self.process = None;
+                (self.process, self.limit) = (None, None);
                 self.clear();
                 self.becomes(ServerState::Stopped, now);
             }
@@ -486,6 +496,7 @@ impl ServerStatus {
             | ServerNews::Silent { .. }
             | ServerNews::Circuit { .. }
             | ServerNews::Checked(_)
+            | ServerNews::LimitMet { .. }
             | ServerNews::Heard { .. }
             | ServerNews::Replaced { .. }
             | ServerNews::StoppedByCommand { .. }
@@ -550,6 +561,7 @@ impl ServerStatus {
             | ServerNews::Replaced { pid, .. }
             | ServerNews::StoppedByCommand { pid, .. }
             | ServerNews::Stopped { pid, .. } => self.further.retain(|process| Some(process.pid) != *pid),
+            ServerNews::LimitMet { fault, .. } => self.count_limit(*fault),
             // A server that is reached over the network has no processes.
             ServerNews::Contacted { .. }
             | ServerNews::Came { .. }
@@ -611,9 +623,14 @@ impl ServerStatus {
         }
     }
 
+    /// A life has met one of its limits.
+    fn count_limit(&mut self, fault: FaultCode) {
+        *self.limits_met.entry(fault.as_str()).or_default() += 1;
+    }
+
     /// A life has begun.
     fn begins_life(&mut self, now: Instant) {
-        self.health = None;
+        (self.health, self.limit) = (None, None);
         // A life that a command begins is no restart: the command has cleared this.
         let is_restart = self.retry_at.take().is_some();
         self.note_restart(is_restart);
@@ -649,7 +666,7 @@ impl ServerStatus {
 
     /// A life has ended that was not to end, or could not begin.
     fn ends(&mut self, fault: FaultCode, why: &str, now: Instant, again: Option<Duration>) {
-        self.health = None;
+        (self.health, self.limit) = (None, None);
         (self.process, self.retry_at) = (None, again.map(|again| now + again));
         // The server's own words say more than how its process ended.
         if !std::mem::take(&mut self.refused) {

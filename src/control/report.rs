@@ -290,7 +290,8 @@ impl Report {
         if only.is_some() && servers.is_empty() && links.is_empty() {
             return None;
         }
-        let of_server = |server: &&ServerStatus| [Cause::of_server(server), Cause::of_circuit(server)];
+        let of_server =
+            |server: &&ServerStatus| [Cause::of_server(server), Cause::of_circuit(server), Cause::of_limit(server)];
         let mut causes: Vec<Cause> = servers.iter().flat_map(of_server).flatten().collect();
         causes.extend(links.iter().filter_map(|link| Cause::of_link(link, all, one)));
         causes.extend(all.mistakes.iter().map(Cause::of_mistake));
@@ -509,6 +510,13 @@ impl Cause {
         let is_it = server.wanted != Wanted::Stopped && server.state == ServerState::Serving && server.is_cut_off();
         let words = wording::of_circuit(server)?;
         is_it.then(|| Cause { server: Some(server.name.clone()), ..Cause::alone(FaultCode::CircuitOpen, words) })
+    }
+
+    /// That a server has met one of its limits, and serves in spite of it.
+    fn of_limit(server: &ServerStatus) -> Option<Self> {
+        let (code, words) = server.limit.as_ref()?;
+        let alone = Cause::alone(*code, words.clone());
+        Some(Cause { severity: "warning", server: Some(server.name.clone()), ..alone })
     }
 
     fn of_link(link: &LinkStatus, all: &Overview, one: Option<ServerKey>) -> Option<Self> {

@@ -141,6 +141,12 @@ pub(crate) struct ServerStatus {
     /// The same by cause, and by which it was replaced besides.
     #[serde(skip)]
     pub(super) restarts_by: Causes,
+    /// The lives that have said to have met one of its limits, by which that was.
+    #[serde(skip)]
+    pub(super) limits_met: Causes,
+    /// The limit that its present life has said to have met and survives, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<(FaultCode, String)>,
     /// How many of its last lives in a row were of no use.
     pub failures: u32,
     /// How many processes of it are wanted that are alike, where that is more than one.
@@ -281,6 +287,8 @@ impl ServerStatus {
             retry_at: None,
             restarts: 0,
             restarts_by: Causes::new(),
+            limits_met: Causes::new(),
+            limit: None,
             failures: 0,
             replicas: None,
             stands_in: false,

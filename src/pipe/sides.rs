@@ -378,11 +378,18 @@ impl Sides {
         self.full = self.full.max(2 * HIGH + max_frame);
     }
 
-    /// Whether an endpoint is not needed: all servers that it sees were stopped by command.
+    /// Whether an endpoint is not needed: all servers that it sees were stopped by command, and so was what could stand in for them.
     pub(super) fn is_unneeded(&self, place: usize) -> bool {
         let servers = &self.links.each[place].servers;
-        let is_stopped = |server: &ServerIndex| self.each[*server].goal.1.wanted == Wanted::Stopped;
-        !servers.is_empty() && servers.iter().all(is_stopped)
+        let is_stopped = |side: &Side| side.goal.1.wanted == Wanted::Stopped;
+        let stands_in = |name: &Arc<str>| {
+            self.each.iter().any(|other| other.spec.bounds.stands_in && other.spec.name == *name && !is_stopped(other))
+        };
+        let is_of_no_use = |server: &ServerIndex| {
+            let side = &self.each[*server];
+            is_stopped(side) && !side.spec.bounds.fallback.as_ref().is_some_and(stands_in)
+        };
+        !servers.is_empty() && servers.iter().all(is_of_no_use)
     }
 
     /// Whether messages of an endpoint, and our own answers to them, have somewhere to go.

@@ -102,7 +102,7 @@ struct Hosted {
     solo: Solo,
     shelf: Shelf,
     keep_listed: bool,
-    /// Some view shows the server.
+    /// Its lists are read: some view shows the server, or it has a fallback or is one.
     shown: bool,
     /// Since when its lists are read, where that began after its start.
     read_since: Option<Instant>,
@@ -206,6 +206,11 @@ impl Hosted {
         is_asked_again && self.may_speak() || self.shelf.welcome.is_none() && self.is_awaited()
     }
 
+    /// When the server counts as one that has failed, unless it answers for the first time before.
+    fn overdue(&self) -> Option<Instant> {
+        self.lane.asked_since().map(|since| since + self.start_timeout)
+    }
+
     /// When waiting for this server ends, if anything of it is waited for.
     fn awaited_until(&self) -> Option<Instant> {
         let is_due = self.is_awaited() && !matches!(self.lane.state, ServerSide::Greeted);
@@ -223,7 +228,7 @@ impl Hosted {
     fn next_tick(&self) -> Option<Instant> {
         let ready = self.lane.is_ready();
         let Hosted { lane, solo, .. } = self;
-        let bounds = super::earliest([lane.circuit_due(), lane.health_due()]);
+        let bounds = super::earliest([lane.circuit_due(), lane.health_due(), self.overdue()]);
         let lane = [lane.held.deadline(), lane.opening_due(), bounds, solo.reread.next_tick(ready)];
         // Asked with each message, so a server that no view shows costs nothing for views.
         let of_views = if self.shown { [self.awaited_until(), self.shelf.next_tick(ready)] } else { [None; 2] };
@@ -333,7 +338,7 @@ impl Hub {
         }
     }
 
-    /// Whether some view shows a server.
+    /// Whether the lists of a server are read, as where some view shows it.
     fn is_merged(&self, server: ServerIndex) -> bool {
         self.servers[server].shown
     }
@@ -520,6 +525,7 @@ impl Router for Hub {
         self.check_processes(server, now, out);
         self.on_absent(server, now, out);
         self.pass_on_held(held, out);
+        self.look_for_stand_ins(server, now, out);
         self.arm_viewers(server);
     }
 
@@ -533,7 +539,7 @@ impl Router for Hub {
         }
     }
 
-    fn on_server_barred(&mut self, server: ServerIndex, bar: Option<Bar>, _now: Instant, out: &mut dyn Out) {
+    fn on_server_barred(&mut self, server: ServerIndex, bar: Option<Bar>, now: Instant, out: &mut dyn Out) {
         if bar == Some(Bar::Stopped) {
             self.miss_lists(server);
         }
@@ -543,6 +549,7 @@ impl Router for Hub {
         if self.servers[server].lane.is_stopped() {
             self.answer_all_waiting(server, out);
         }
+        self.look_for_stand_ins(server, now, out);
         self.arm_viewers(server);
     }
 
@@ -731,9 +738,10 @@ impl Router for Hub {
     }
 
     fn start(&self, server: ServerIndex) -> Start {
-        let Hosted { lane, shelf, .. } = &self.servers[server];
-        // What is remembered is as good as an answer.
-        if shelf.is_known() { Start::Settled } else { lane.start() }
+        let hosted = &self.servers[server];
+        // What is remembered is as good as an answer, and so is what another one can do.
+        let is_settled = hosted.shelf.is_known() || bounds::stand_in_for(&self.servers, hosted).is_some();
+        if is_settled { Start::Settled } else { hosted.lane.start() }
     }
 
     fn is_serving(&self, server: ServerIndex) -> bool {

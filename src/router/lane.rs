@@ -198,7 +198,7 @@ pub(super) struct Lane {
     bar: Option<Bar>,
     /// Whether the server is asked where it gives no answers; always without.
     breaker: Option<Box<Breaker>>,
-    /// The server has had a life that ended, or could not begin, and has not been ready since.
+    /// The server has had a life that ended, could not begin or takes too long to, and has not been ready since.
     has_failed: bool,
     /// The server's present life is of the modern era.
     is_modern: bool,
@@ -278,6 +278,11 @@ impl Lane {
     /// The server has dialled in by itself.
     pub(super) fn come(self) -> Lane {
         Lane { came: true, ..self }
+    }
+
+    /// The largest message that an answer of the server may be, in bytes.
+    pub(super) fn max_frame(&self) -> usize {
+        self.max_frame
     }
 
     /// From now on, answers of the server may be so large, in bytes.
@@ -433,12 +438,13 @@ impl Lane {
     }
 
     /// Whether the server could have a call now.
-    pub(super) fn takes_calls(&self, now: Instant) -> bool {
-        self.is_ready() && !self.busy && self.bar.is_none() && !self.is_cut_off(now)
+    pub(super) fn takes_calls(&self) -> bool {
+        self.is_ready() && !self.busy && self.bar.is_none() && !self.is_cut_off()
     }
 
-    /// Whether another server may have its calls: it is stopped, down, starting again, refuses to be initialized, or its circuit is open.
-    pub(super) fn is_out(&self, now: Instant) -> bool {
+    /// Whether another server may have its calls: it is stopped, down, starting again, takes too long to start, refuses to be initialized,
+    /// or its circuit is open.
+    pub(super) fn is_out(&self) -> bool {
         let is_down = match self.state {
             ServerSide::Refusing { .. } => true,
             ServerSide::Down { .. } | ServerSide::Initializing { again: false, .. } | ServerSide::Greeted => {
@@ -446,7 +452,24 @@ impl Lane {
             }
             ServerSide::Initializing { again: true, .. } | ServerSide::Ready => false,
         };
-        self.is_stopped() || is_down || self.is_cut_off(now)
+        self.is_stopped() || is_down || self.is_cut_off()
+    }
+
+    /// Since when the server owes its first answer, where that is still waited for.
+    pub(super) fn asked_since(&self) -> Option<Instant> {
+        match self.state {
+            ServerSide::Initializing { since, again: false } if !self.has_failed => Some(since),
+            ServerSide::Initializing { .. }
+            | ServerSide::Down { .. }
+            | ServerSide::Refusing { .. }
+            | ServerSide::Greeted
+            | ServerSide::Ready => None,
+        }
+    }
+
+    /// The server's first answer has taken too long.
+    pub(super) fn give_up_start(&mut self) {
+        self.has_failed = true;
     }
 
     /// The server is ready.

@@ -107,6 +107,7 @@ impl Rig {
                         | Found::Odd { .. },
                     )
                     | ServerEvent::Again { .. }
+                    | ServerEvent::LimitMet { .. }
                     | ServerEvent::Shown { .. } => {
                         return ControlFlow::Continue(());
                     }

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use crate::control::Runtime;
 use crate::harness::{
-    Conn, Daemon, FakeEndpoint, Setup, config, everything, field, fixture_entry, installed, multiplex, text_of, within,
+    Conn, Daemon, FakeEndpoint, Setup, config, everything, field, fixture_entry, in_mode, installed, multiplex,
+    text_of, within,
 };
 use crate::status::told;
 
@@ -43,14 +44,7 @@ async fn end_of(daemon: &Daemon) -> String {
 async fn overrun(is_shared: bool, limits: Value, tool: &str, arguments: Value) -> (String, String, Runtime, Daemon) {
     let (runtime, endpoint, other) = (Runtime::new(), FakeEndpoint::bind().await, FakeEndpoint::bind().await);
     let servers = [("eater", eater(limits)), ("sibling", fixture_entry(&[]))];
-    let config = if is_shared {
-        multiplex(&endpoint, servers)
-    } else {
-        let mut config = config(servers);
-        config["mcpServers"]["eater"]["endpoint"] = endpoint.url().into();
-        config["mcpServers"]["sibling"]["endpoint"] = other.url().into();
-        config
-    };
+    let config = in_mode(is_shared, [&endpoint, &other], servers);
     let daemon = runtime.setup().config(&config).start("info");
     runtime.until_one_listens(&daemon).await;
     let mut conn = endpoint.accept().await;
@@ -122,87 +116,137 @@ async fn a_sudden_jump_is_stopped_by_the_system_and_told_as_the_limit_that_it_is
 
 #[tokio::test]
 async fn what_a_server_starts_counts_for_it() {
-    let (error, why, _runtime, daemon) =
-        overrun(true, json!({"memory": "128MiB"}), "brood", json!({"n": 4, "mib": 40})).await;
-    for text in [&error, &why] {
-        assert!(text.contains(" processes, and its limits let it have 128 MiB"), "{text}");
+    for is_shared in [false, true] {
+        let (error, why, _runtime, daemon) =
+            overrun(is_shared, json!({"memory": "128MiB"}), "brood", json!({"n": 4, "mib": 40})).await;
+        for text in [&error, &why] {
+            assert!(text.contains(" processes, and its limits let it have 128 MiB"), "{text}");
+        }
+        daemon.stop().await;
     }
-    daemon.stop().await;
 }
 
 #[tokio::test]
 async fn one_that_opens_too_many_files_is_told_as_the_limit_that_it_is() {
-    let (error, why, _runtime, daemon) = overrun(true, json!({"openFiles": 64}), "open", json!({"n": 100})).await;
-    for text in [&error, &why] {
-        assert!(text.contains("out of files to open: its limits let a process have 64"), "{text}");
+    for is_shared in [false, true] {
+        let (error, why, runtime, daemon) =
+            overrun(is_shared, json!({"openFiles": 64}), "open", json!({"n": 100})).await;
+        for text in [&error, &why] {
+            assert!(text.contains("out of files to open: its limits let a process have 64"), "{text}");
+        }
+        // Its next life has met no limit.
+        let (_, status) = told(&runtime).await;
+        assert!(!status["causes"].to_string().contains("open-files-limit"), "{status:#}");
+        daemon.stop().await;
     }
-    daemon.stop().await;
-    // One that goes on is told of once.
-    let endpoint = FakeEndpoint::bind().await;
-    let daemon = Setup::new().config(&multiplex(&endpoint, [("eater", eater(json!({"openFiles": 64})))])).start("info");
-    let mut conn = endpoint.accept().await;
-    conn.handshake().await;
-    for id in 2..4 {
-        conn.call(id, "open", json!({"n": 100, "catch": true})).await;
+}
+
+#[tokio::test]
+async fn one_that_survives_to_have_met_a_limit_is_well_with_a_warning_that_is_counted() {
+    for is_shared in [false, true] {
+        let (runtime, endpoint, other) = (Runtime::new(), FakeEndpoint::bind().await, FakeEndpoint::bind().await);
+        let servers = [("eater", eater(json!({"openFiles": 64}))), ("sibling", fixture_entry(&[]))];
+        let config = in_mode(is_shared, [&endpoint, &other], servers);
+        let daemon = runtime.setup().config(&config).args(["--metrics-file", "figures"]).start("info");
+        runtime.until_one_listens(&daemon).await;
+        let mut conn = endpoint.accept().await;
+        conn.handshake().await;
+        let mut of_sibling = None;
+        if !is_shared {
+            of_sibling = Some(other.accept().await);
+        }
+        for id in 2..4 {
+            conn.call(id, "open", json!({"n": 100, "catch": true})).await;
+        }
+        let line = daemon.wait_for_event("SERVER_LIMIT").await;
+        assert!(field(&line, "message").unwrap().contains("raise openFiles in its limits"), "{line}");
+        conn.call(9, "print", json!({"to": "stderr", "from": 0, "n": 1})).await;
+        assert_eq!(daemon.log_text().matches("SERVER_LIMIT").count(), 1, "once in a life");
+        let (_, status) = told(&runtime).await;
+        assert_eq!(status["servers"][0]["well"], true, "{status:#}");
+        let cause = &status["causes"][0];
+        assert_eq!(
+            (&cause["code"], &cause["severity"], &cause["server"]),
+            (&json!("open-files-limit"), &json!("warning"), &json!("eater")),
+            "{status:#}"
+        );
+        let words = "says that it is out of files to open: its limits let a process have 64";
+        assert_eq!(cause["message"], words, "{status:#}");
+        until_counted(&daemon, r#"mcp_pipe_server_limits_met_total{server="eater",cause="open-files-limit"} 1"#).await;
+        assert_eq!(runtime.ask(&["restart", "eater"]).await.code, 0);
+        let (_, status) = told(&runtime).await;
+        assert_eq!(status["causes"], json!([]), "its next life has not: {status:#}");
+        daemon.stop_closing([&mut conn].into_iter().chain(of_sibling.as_mut())).await;
     }
-    let line = daemon.wait_for_event("SERVER_LIMIT").await;
-    assert!(field(&line, "message").unwrap().contains("raise openFiles in its limits"), "{line}");
-    conn.call(9, "limits", json!({})).await;
-    assert_eq!(daemon.log_text().matches("SERVER_LIMIT").count(), 1);
-    daemon.stop_closing([&mut conn]).await;
+}
+
+/// Waits until the file with the figures has these words.
+async fn until_counted(daemon: &Daemon, words: &str) {
+    let counted = async {
+        while !fs::read_to_string(daemon.path().join("figures")).unwrap_or_default().contains(words) {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    within(&format!("{words} in the metrics"), counted).await;
 }
 
 #[tokio::test]
 async fn a_cause_is_known_to_status_and_counted_in_the_metrics() {
-    let (runtime, endpoint) = (Runtime::new(), FakeEndpoint::bind().await);
-    let mut config = multiplex(&endpoint, [("eater", eater(json!({"memory": "48MiB"})))]);
     // Never of use: each life eats at its start.
-    let program = "held = b'x' * (100 << 20)\nimport sys\nsys.stdin.read()";
-    config["mcpServers"]["eater"] =
-        json!({"command": "python3", "args": ["-c", program], "limits": {"memory": "48MiB"}});
+    let memory = "held = b'x' * (100 << 20)\nimport sys\nsys.stdin.read()";
+    let files = "held = [open('/dev/null') for _ in range(100)]";
+    for (code, program, limits, words, key) in [
+        ("memory-limit", memory, json!({"memory": "48MiB"}), "its limits let it have 48 MiB", "memory"),
+        ("open-files-limit", files, json!({"openFiles": 64}), "its limits let a process have 64", "openFiles"),
+    ] {
+        let entry = json!({"command": "python3", "args": ["-c", program], "limits": limits});
+        ends_for_a_limit(code, entry, words, key).await;
+    }
+}
+
+/// A server that ends for a limit each time: the code of the cause, what its words contain, and the key of the limit.
+async fn ends_for_a_limit(code: &str, entry: Value, words: &str, key: &str) {
+    let (runtime, endpoint) = (Runtime::new(), FakeEndpoint::bind().await);
+    let config = multiplex(&endpoint, [("eater", entry)]);
     let daemon = runtime.setup().config(&config).args(["--metrics-file", "figures"]).start("info");
     runtime.until_one_listens(&daemon).await;
     let cause = async {
         loop {
             let (_, status) = told(&runtime).await;
-            if status["servers"][0]["restarts"].as_u64() >= Some(3) && status["causes"][0]["code"] == "memory-limit" {
+            if status["servers"][0]["restarts"].as_u64() >= Some(3) && status["causes"][0]["code"] == code {
                 return status;
             }
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
     };
     let status = within("the cause in status", cause).await;
-    assert!(status["causes"][0]["message"].to_string().contains("its limits let it have 48 MiB"), "{status:#}");
-    let counted = async {
-        loop {
-            let figures = fs::read_to_string(daemon.path().join("figures")).unwrap_or_default();
-            if figures.contains(r#"cause="memory-limit""#) {
-                return;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
-    };
-    within("the cause in the metrics", counted).await;
+    assert!(status["causes"][0]["message"].to_string().contains(words), "{status:#}");
+    until_counted(&daemon, &format!(r#"mcp_pipe_server_restarts_total{{server="eater",cause="{code}"}}"#)).await;
     let config = daemon.path().join("mcp_config.json");
     let doctor = runtime.ask(&["doctor", "--config", config.to_str().unwrap()]).await;
-    assert!(doctor.out.contains("raise memory in its limits"), "{doctor:?}");
+    assert!(doctor.out.contains(&format!("raise {key} in its limits")), "{doctor:?}");
     daemon.stop().await;
 }
 
 #[tokio::test]
 async fn limits_hold_from_the_start_on_and_for_whatever_a_server_starts() {
-    let endpoint = FakeEndpoint::bind().await;
     let nice = (rustix::process::getpriority_process(None).unwrap() + 3).min(19);
     let limits = json!({"memory": "512MiB", "openFiles": 256, "nice": nice});
-    let daemon = Setup::new().config(&multiplex(&endpoint, [("eater", eater(limits))])).start("info");
-    let mut conn = endpoint.accept().await;
-    conn.handshake().await;
-    let told: Value = serde_json::from_str(text_of(&conn.call(2, "limits", json!({})).await)).unwrap();
-    for of in ["own", "child"] {
-        assert_eq!(told[of]["memory"], json!([1_u64 << 30, 1_u64 << 30]), "{told}");
-        assert_eq!((&told[of]["openFiles"], &told[of]["nice"]), (&json!([256, 256]), &json!(nice)), "{told}");
+    for is_shared in [false, true] {
+        let (endpoint, other) = (FakeEndpoint::bind().await, FakeEndpoint::bind().await);
+        let servers = [("eater", eater(limits.clone())), ("sibling", fixture_entry(&[]))];
+        let daemon = Setup::new().config(&in_mode(is_shared, [&endpoint, &other], servers)).start("info");
+        let mut conn = endpoint.accept().await;
+        conn.handshake().await;
+        let mut id = 10;
+        let answer = back(&mut conn, "limits", &mut id).await;
+        let told: Value = serde_json::from_str(text_of(&answer)).unwrap();
+        for of in ["own", "child"] {
+            assert_eq!(told[of]["memory"], json!([1_u64 << 30, 1_u64 << 30]), "{told}");
+            assert_eq!((&told[of]["openFiles"], &told[of]["nice"]), (&json!([256, 256]), &json!(nice)), "{told}");
+        }
+        daemon.stop_closing([&mut conn]).await;
     }
-    daemon.stop_closing([&mut conn]).await;
 }
 
 #[tokio::test]

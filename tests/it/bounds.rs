@@ -2,15 +2,17 @@
 //! broken for real, beside one that is well; on a connection of its own and on one with the others.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::control::Runtime;
 use crate::harness::{
-    Conn, Daemon, FakeEndpoint, config, field, fixture_entry, multiplex, names, report, text_of, within,
+    Conn, Daemon, FakeEndpoint, McpHttp, config, field, fixture_entry, multiplex, names, report, text_of, within,
 };
 use crate::status::told;
 
@@ -28,9 +30,18 @@ struct Running {
 const ALL: &str = "";
 
 impl Running {
-    /// `together`: on one connection. `hidden`: the servers that nothing shows.
+    /// `together`: on one connection. `hidden`: the servers that nothing shows. All of them answer.
     async fn start(together: bool, servers: &[(&str, Value)], hidden: &[&str]) -> Self {
-        let (runtime, servers) = (Runtime::new(), servers.to_vec());
+        let running = Running::begin(Runtime::new(), together, servers, hidden).await;
+        for (name, _) in servers {
+            running.up(name).await;
+        }
+        running
+    }
+
+    /// The same, whether or not they answer.
+    async fn begin(runtime: Runtime, together: bool, servers: &[(&str, Value)], hidden: &[&str]) -> Self {
+        let servers = servers.to_vec();
         let shown: Vec<&str> = servers.iter().map(|(name, _)| *name).filter(|name| !hidden.contains(name)).collect();
         let mut conns = BTreeMap::new();
         let (file, daemon);
@@ -58,9 +69,6 @@ impl Running {
         let mut running = Running { runtime, daemon, file, conns, next: 100 };
         for conn in running.conns.values_mut() {
             conn.handshake().await;
-        }
-        for name in running.file["mcpServers"].as_object().unwrap().keys() {
-            running.up(name).await;
         }
         running
     }
@@ -104,6 +112,15 @@ impl Running {
     async fn sibling_is_well(&mut self) {
         let said = self.call("well", "echo", json!({"text": "as ever"})).await;
         assert_eq!(text_of(&said), "as ever");
+    }
+
+    /// The names of the tools that are shown on the connection of a server.
+    async fn listed(&mut self, server: &str) -> Vec<String> {
+        self.next += 1;
+        let id = self.next;
+        let conn = self.conn(server).0;
+        conn.send(json!({"jsonrpc": "2.0", "id": id, "method": "tools/list"})).await;
+        names(&conn.answer_to(id).await).into_iter().map(str::to_owned).collect()
     }
 
     /// Which process answers.
@@ -198,13 +215,16 @@ async fn a_server_that_does_not_answer_is_asked_no_more_until_its_time_is_over_o
 async fn errors_that_a_server_answers_with_never_open_its_circuit() {
     let breaker = json!({"circuitBreaker": {"failures": 2, "openFor": "1h"}});
     let servers = [("odd", entry(&["--fail", "tools/call", "-32000"], &breaker)), ("well", fixture_entry(&[]))];
-    let mut run = Running::start(true, &servers, &[]).await;
-    for _ in 0..5 {
-        let answer = run.call("odd", "echo", json!({"text": "hi"})).await;
-        assert_eq!(answer["error"]["code"], -32000, "{answer}");
+    for together in [false, true] {
+        let mut run = Running::start(together, &servers, &[]).await;
+        for _ in 0..5 {
+            let answer = run.call("odd", "echo", json!({"text": "hi"})).await;
+            assert_eq!(answer["error"]["code"], -32000, "{answer}");
+            run.sibling_is_well().await;
+        }
+        assert_eq!(run.server_status("odd").await.1["circuit"], "closed");
+        run.stop().await;
     }
-    assert_eq!(run.server_status("odd").await.1["circuit"], "closed");
-    run.stop().await;
 }
 
 #[tokio::test]
@@ -216,12 +236,8 @@ async fn a_fallback_takes_the_calls_of_a_server_that_is_down_or_stopped_and_is_s
             ("well", fixture_entry(&[])),
         ];
         let mut run = Running::start(together, &servers, &["second"]).await;
-        run.next += 1;
-        let id = run.next;
-        let conn = run.conn("first").0;
-        conn.send(json!({"jsonrpc": "2.0", "id": id, "method": "tools/list"})).await;
-        let listed = conn.answer_to(id).await;
-        assert!(!names(&listed).iter().any(|name| name.starts_with("second") || name.ends_with("own")), "{listed}");
+        let listed = run.listed("first").await;
+        assert!(!listed.iter().any(|name| name.starts_with("second") || name.ends_with("own")), "{listed:?}");
         let first = run.pid("first").await;
         // What is under way is not done twice.
         let lost = run.send("first", "sleep", json!({"ms": 60_000})).await;
@@ -250,40 +266,183 @@ async fn a_fallback_takes_the_calls_of_a_server_that_is_down_or_stopped_and_is_s
     }
 }
 
+/// Servers that are of no use from the first start on.
+fn useless() -> [(&'static str, Value); 3] {
+    [
+        ("its program is not there", json!({"command": "/no/such/program"})),
+        ("it never answers", fixture_entry(&["--silent"])),
+        ("it refuses", fixture_entry(&["--refuse", "no licence"])),
+    ]
+}
+
 #[tokio::test]
-async fn answers_are_given_again_as_the_config_says() {
+async fn a_server_that_has_never_served_is_served_by_its_fallback() {
     for together in [false, true] {
-        let servers =
-            [("kept", entry(&[], &json!({"cache": {"tools": ["sl*"], "ttl": "1h"}}))), ("well", fixture_entry(&[]))];
+        for (how, mut first) in useless() {
+            first["fallback"] = "second".into();
+            first["startTimeout"] = "300ms".into();
+            let servers =
+                [("first", first), ("second", fixture_entry(&["--extra", "own"])), ("well", fixture_entry(&[]))];
+            let mut run = Running::begin(Runtime::new(), together, &servers, &["second"]).await;
+            run.up("second").await;
+            // The connection may be older than the fallback.
+            let listed = async {
+                while !run.listed("first").await.iter().any(|name| name.ends_with("own")) {
+                    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                }
+            };
+            within(&format!("tools of a server: {how}"), listed).await;
+            let second = run.pid("first").await;
+            run.sibling_is_well().await;
+            assert_eq!(run.pid("first").await, second, "{how}");
+            let status = run.server_status("first").await.1;
+            assert_eq!(status["well"], false, "{how}: {status:#}");
+            run.stop().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_of_the_gateway_is_served_by_the_fallback_of_a_server_that_has_never_served() {
+    for (how, mut first) in useless() {
+        first["fallback"] = "second".into();
+        first["startTimeout"] = "300ms".into();
+        let file = json!({"gateway": {"listen": "127.0.0.1:0"}, "mcpServers": {"first": first,
+            "second": fixture_entry(&["--extra", "own"]), "well": fixture_entry(&[])}});
+        let runtime = Runtime::new();
+        let daemon = runtime.setup().config(&file).start("debug");
+        let url = crate::gateway::url(&daemon).await;
+        for (path, tool) in [("/mcp/first", "pid"), ("/mcp", "first__pid")] {
+            let of_fallback = async {
+                loop {
+                    let mut client = McpHttp::at(&url).path(path);
+                    if client.begin().await["result"].is_object()
+                        && client.tools().await.iter().any(|name| name.ends_with("own"))
+                    {
+                        return client.call(tool, json!({})).await;
+                    }
+                    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                }
+            };
+            let pid = within(&format!("a process at {path}: {how}"), of_fallback).await;
+            assert!(daemon.processes().contains_key(&pid.parse().unwrap()), "{how}: {pid}");
+        }
+        daemon.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn whoever_connects_anew_while_a_server_is_stopped_learns_its_tools() {
+    let endpoint = FakeEndpoint::bind().await;
+    let file = json!({"endpoint": endpoint.url(), "mcpServers": {
+        "first": entry(&["--extra", "rare"], &json!({"fallback": "second"})), "second": fixture_entry(&[])}});
+    let runtime = Runtime::new();
+    let daemon = runtime.setup().config(&file).start("debug");
+    let mut conn = endpoint.accept().await;
+    conn.handshake().await;
+    daemon
+        .wait_for("second answers", |line| {
+            field(line, "server") == Some("second") && field(line, "event") == Some("SERVER_WARM")
+        })
+        .await;
+    let first: i32 = text_of(&conn.call(10, "pid", json!({})).await).parse().unwrap();
+    assert_eq!(runtime.done(&["stop", "first"]).await, "first: stopped\n");
+    for _ in 0..2 {
+        conn.send(json!({"jsonrpc": "2.0", "id": 11, "method": "tools/list"})).await;
+        let listed = conn.answer_to(11).await;
+        assert!(names(&listed).contains(&"rare"), "its own tools: {listed}");
+        assert_ne!(text_of(&conn.call(12, "pid", json!({})).await), first.to_string());
+        conn.close(1001).await;
+        conn = endpoint.accept().await;
+        conn.handshake().await;
+    }
+    daemon.stop_closing([&mut conn]).await;
+}
+
+/// A file in which servers note what they do.
+struct Diary(TempDir);
+
+impl Diary {
+    fn new() -> Self {
+        Diary(TempDir::new().unwrap())
+    }
+
+    fn path(&self) -> String {
+        self.0.path().join("diary").to_str().unwrap().to_owned()
+    }
+
+    /// How often each call was done.
+    fn done(&self) -> BTreeMap<String, usize> {
+        let mut done = BTreeMap::new();
+        for line in fs::read_to_string(self.path()).unwrap_or_default().lines() {
+            *done.entry(line.to_owned()).or_default() += 1;
+        }
+        done
+    }
+
+    /// How often such a call of `echo` was.
+    fn echoed(&self, text: &str) -> usize {
+        self.done().get(&format!(r#""echo" {}"#, json!({"text": text}))).copied().unwrap_or_default()
+    }
+}
+
+#[tokio::test]
+async fn answers_are_given_again_until_the_server_says_that_its_tools_have_changed() {
+    for together in [false, true] {
+        let diary = Diary::new();
+        let cache = json!({"cache": {"tools": ["ec*"], "ttl": "1h"}});
+        let servers = [("kept", entry(&["--diary", &diary.path()], &cache)), ("well", fixture_entry(&[]))];
         let mut run = Running::start(together, &servers, &[]).await;
         for _ in 0..3 {
-            let said = run.call("kept", "sleep", json!({"ms": 1})).await;
-            assert!(said["result"].is_object(), "{said}");
+            let said = run.call("kept", "echo", json!({"text": "a"})).await;
+            assert_eq!(text_of(&said), "a");
             run.sibling_is_well().await;
         }
-        // Nothing is asked twice, so its stderr tells of one.
-        run.call("kept", "sleep", json!({"ms": 2})).await;
-        let slept =
-            |line: &Value| field(line, "event") == Some("SERVER_STDERR") && field(line, "server") == Some("kept");
-        let count = |run: &Running| run.daemon.log_lines().iter().filter(|line| slept(line)).count();
-        let once = count(&run);
-        assert!(once <= 2, "{once}");
-        // It says that its tools have changed.
-        let id = run.send("kept", "grow", json!({"name": "new"})).await;
-        run.answer("kept", id).await;
+        assert_eq!(diary.echoed("a"), 1, "it is asked once");
+        run.call("kept", "echo", json!({"text": "b"})).await;
+        assert_eq!((diary.echoed("a"), diary.echoed("b")), (1, 1));
+        run.call("kept", "grow", json!({"name": "new"})).await;
+        for _ in 0..3 {
+            assert_eq!(text_of(&run.call("kept", "echo", json!({"text": "a"})).await), "a");
+        }
+        assert_eq!(diary.echoed("a"), 2, "once more, as it has changed");
         let (_, status) = run.server_status("kept").await;
-        assert_eq!(status["calls"]["answered"], 5, "each counts: {status:#}");
+        assert_eq!(status["calls"]["answered"], 8, "each counts: {status:#}");
         run.stop().await;
     }
 }
 
 #[tokio::test]
+async fn what_one_client_was_answered_is_given_to_no_other() {
+    let (runtime, diary) = (Runtime::new(), Diary::new());
+    let (mut endpoints, mut written) = (Vec::new(), serde_json::Map::new());
+    for n in 0..2 {
+        let endpoint = FakeEndpoint::with_token(&format!("t0ken-number-{n}")).await;
+        written.insert(format!("e{n}"), json!({"url": endpoint.url()}));
+        endpoints.push(endpoint);
+    }
+    let cache = json!({"cache": {"tools": ["*"], "ttl": "1h"}});
+    let file = json!({"endpoints": written, "mcpServers": {"x": entry(&["--diary", &diary.path()], &cache)}});
+    let daemon = runtime.setup().config(&file).start("debug");
+    let mut conns = Vec::new();
+    for (n, endpoint) in endpoints.iter().enumerate() {
+        let mut conn = endpoint.accept().await;
+        conn.handshake().await;
+        for id in 10..13 {
+            assert_eq!(text_of(&conn.call(id, "echo", json!({"text": "a"})).await), "a");
+        }
+        assert_eq!(diary.echoed("a"), n + 1, "once for each client");
+        conns.push(conn);
+    }
+    daemon.stop_closing(&mut conns).await;
+}
+
+#[tokio::test]
 async fn a_thousand_calls_through_three_replicas_that_are_killed_lose_only_what_was_under_way_there() {
     for (together, sticky) in [(false, false), (true, true)] {
-        let servers = [
-            ("many", entry(&["--late", "3"], &json!({"replicas": 3, "sticky": sticky}))),
-            ("well", fixture_entry(&[])),
-        ];
+        let diary = Diary::new();
+        let many = entry(&["--late", "3", "--diary", &diary.path()], &json!({"replicas": 3, "sticky": sticky}));
+        let servers = [("many", many), ("well", fixture_entry(&[]))];
         let mut run = Running::start(together, &servers, &[]).await;
         let all = async {
             while run.processes().len() < 3 {
@@ -292,11 +451,12 @@ async fn a_thousand_calls_through_three_replicas_that_are_killed_lose_only_what_
         };
         within("three replicas", all).await;
         let (mut rng, mut answered, mut lost, mut kills) = (StdRng::seed_from_u64(7), 0, 0, 0);
-        let mut served_by = BTreeSet::new();
+        let (mut served_by, mut sent) = (BTreeSet::new(), 0);
         for round in 0..100_u64 {
             let mut open = Vec::new();
             for n in 0..10_u64 {
                 let mark = format!("{round}.{n}");
+                sent += 1;
                 open.push((run.send("many", if n == 0 { "pid" } else { "echo" }, json!({"text": mark})).await, mark));
             }
             if round % 10 == 5 {
@@ -324,7 +484,11 @@ async fn a_thousand_calls_through_three_replicas_that_are_killed_lose_only_what_
             "1,000 calls, {kills} kills, sticky {sticky}: {answered} answered, {lost} lost, {} processes",
             served_by.len()
         ));
-        assert_eq!(answered + lost, 1000);
+        assert_eq!((sent, answered + lost), (1000, 1000));
+        let done = diary.done();
+        let twice: Vec<_> = done.iter().filter(|(_, times)| **times > 1).collect();
+        assert!(twice.is_empty(), "{twice:?}");
+        assert!((answered..=1000).contains(&(done.len() as u64)), "{} done, {answered} answered", done.len());
         assert!(lost <= kills * 10, "only what was under way on the killed one");
         // Nothing of another round is left to come.
         assert!(run.conn("many").0.unanswered().is_empty());

@@ -36,6 +36,7 @@
 //!     --announce N        says at each of the first N requests for its tools that they have changed, which isn't so
 //!     --extra NAME        has one more tool, of this name
 //!     --meta              answers calls, but those of `sleep`, with the `_meta` that they have
+//!     --diary FILE        writes each call into this file before it answers: on a line its tool and its arguments
 //!     --logs              logs the `log` of a call's arguments, `times` times, once the call is answered
 //!
 //! Tools: echo {text}, add {a,b}, sleep {ms}, pid {}, exit {code}, big {bytes}, env {name}, grow {name}, touch {}. `sleep`
@@ -347,6 +348,9 @@ fn result(flags: &Flags, grown: &Grown, method: &str, params: &Value) -> Result<
                 json!({"tools": tools})
             })
         }
+        "tools/call" if flags.has("--diary") && diary(flags, params).is_err() => {
+            Err((-32603, "the diary can't be written".to_owned()))
+        }
         "tools/call" if flags.has("--meta") && params["name"] != "sleep" => {
             Ok(json!({"content": [{"type": "text", "text": said.to_string()}]}))
         }
@@ -417,6 +421,14 @@ fn call(grown: &Grown, name: &Value, arguments: &Value) -> Result<String, (i32, 
         name if grown.lock().expect("no panic").iter().any(|grown| grown == name) => Ok(name.to_owned()),
         _ => Err((-32602, format!("unknown tool {name}"))),
     }
+}
+
+/// Notes what is done.
+fn diary(flags: &Flags, params: &Value) -> io::Result<()> {
+    let file = flags.value("--diary").unwrap_or_default();
+    let mut file = std::fs::OpenOptions::new().append(true).create(true).open(file)?;
+    // In one piece: others write there too.
+    file.write_all(format!("{} {}\n", params["name"], params["arguments"]).as_bytes())
 }
 
 fn flood(lines: u32) {

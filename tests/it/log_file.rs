@@ -9,7 +9,7 @@ use rustix::process::{Resource, Rlimit, prlimit};
 use serde_json::{Value, json};
 
 use crate::bounded::eater;
-use crate::harness::{Conn, Daemon, FakeEndpoint, Setup, config, fixture_entry, multiplex, text_of, within};
+use crate::harness::{Conn, Daemon, FakeEndpoint, Setup, config, fixture_entry, in_mode, multiplex, text_of, within};
 
 /// A file and its older ones, oldest first, as far as they are there.
 fn parts(path: &Path) -> Vec<PathBuf> {
@@ -35,22 +35,51 @@ async fn holds(path: &Path, what: &str) -> String {
     within(&format!("{what} in {}", path.display()), found).await
 }
 
-/// A server with this log file that prints what it is told to, and its connection.
-async fn printer(setup: Setup, log_file: Value) -> (FakeEndpoint, Daemon, Conn, Value) {
-    let endpoint = FakeEndpoint::bind().await;
+/// A server with this log file that prints what it is told to, and its connection, which the other one may share.
+async fn printer(is_shared: bool, setup: Setup, log_file: Value) -> Printer {
+    let (endpoint, other) = (FakeEndpoint::bind().await, FakeEndpoint::bind().await);
     let mut server = eater(json!({}));
     server["logFile"] = log_file;
-    let config = multiplex(&endpoint, [("eater", server), ("sibling", fixture_entry(&[]))]);
+    let config = in_mode(is_shared, [&endpoint, &other], [("eater", server), ("sibling", fixture_entry(&[]))]);
     let daemon = setup.config(&config).start("info");
     let mut conn = endpoint.accept().await;
     conn.handshake().await;
-    (endpoint, daemon, conn, config)
+    let mut sibling = None;
+    if !is_shared {
+        let mut conn = other.accept().await;
+        conn.handshake().await;
+        sibling = Some(conn);
+    }
+    Printer { _endpoints: [endpoint, other], daemon, conn, sibling, config }
+}
+
+/// What there is of it. `sibling`: the connection of the other server, where that has one of its own.
+struct Printer {
+    _endpoints: [FakeEndpoint; 2],
+    daemon: Daemon,
+    conn: Conn,
+    sibling: Option<Conn>,
+    config: Value,
+}
+
+impl Printer {
+    async fn stop(self) {
+        let Printer { daemon, mut conn, mut sibling, .. } = self;
+        daemon.stop_closing([&mut conn].into_iter().chain(sibling.as_mut())).await;
+    }
 }
 
 #[tokio::test]
 async fn no_line_is_lost_or_doubled_while_the_file_begins_anew_under_load() {
+    for is_shared in [false, true] {
+        begins_anew_under_load(is_shared).await;
+    }
+}
+
+async fn begins_anew_under_load(is_shared: bool) {
     let log_file = json!({"path": "logs/eater.log", "maxSize": "32KiB", "keep": 100});
-    let (_endpoint, daemon, mut conn, _) = printer(Setup::new(), log_file).await;
+    let mut printer = printer(is_shared, Setup::new(), log_file).await;
+    let (daemon, conn) = (&printer.daemon, &mut printer.conn);
     let (each, times) = (500, 40);
     // What a line ends with may be the beginning of a secret, and is hidden then: four digits may be one in hexadecimal.
     for n in 0..times {
@@ -97,7 +126,7 @@ async fn no_line_is_lost_or_doubled_while_the_file_begins_anew_under_load() {
         }
     };
     within("the lines that were left out are told of", told).await;
-    daemon.stop_closing([&mut conn]).await;
+    printer.stop().await;
 }
 
 #[tokio::test]
@@ -138,16 +167,25 @@ async fn the_log_itself_is_written_in_both_forms_to_its_last_line_and_without_se
 
 #[tokio::test]
 async fn a_disk_without_room_loses_lines_that_it_counts_and_nothing_else() {
+    for is_shared in [false, true] {
+        is_without_room(is_shared).await;
+    }
+}
+
+async fn is_without_room(is_shared: bool) {
     // The daemon alone may write no file beyond that, until it may.
     let log_file = json!({"path": "eater.log", "maxSize": "100MiB"});
     let setup = Setup::new().limited("--fsize=65536:unlimited");
-    let (_endpoint, daemon, mut conn, _) = printer(setup, log_file).await;
-    let pid = conn.call(2, "eater__pid", json!({})).await;
+    let mut printer = printer(is_shared, setup, log_file).await;
+    let (daemon, conn, sibling) = (&printer.daemon, &mut printer.conn, &mut printer.sibling);
+    let tool = if is_shared { "eater__pid" } else { "pid" };
+    let pid = conn.call(2, tool, json!({})).await;
     let (each, times) = (1000, 60);
     let then = "x".repeat(80);
     for n in 0..times {
         conn.call(n + 10, "print", json!({"to": "stderr", "from": n * each, "n": each, "then": then})).await;
-        assert_eq!(text_of(&conn.call(n + 1000, "echo", json!({"text": "fine"})).await), "fine");
+        let of_sibling = sibling.as_mut().unwrap_or(&mut *conn);
+        assert_eq!(text_of(&of_sibling.call(n + 1000, "echo", json!({"text": "fine"})).await), "fine");
     }
     let line = daemon.wait_for_event("ERROR_LOG_FILE").await.to_string();
     assert!(line.contains("File too large"), "{line}");
@@ -200,13 +238,14 @@ async fn a_disk_without_room_loses_lines_that_it_counts_and_nothing_else() {
     let count = numbers.len();
     numbers.dedup();
     assert!(numbers.len() == count && numbers.is_sorted(), "none is there twice");
-    assert_eq!(conn.call(7000, "eater__pid", json!({})).await["result"], pid["result"], "no server was restarted");
-    daemon.stop_closing([&mut conn]).await;
+    assert_eq!(conn.call(7000, tool, json!({})).await["result"], pid["result"], "no server was restarted");
+    printer.stop().await;
 }
 
 #[tokio::test]
 async fn whatever_takes_the_place_of_the_file_holds_up_nobody_and_is_told() {
-    let (_endpoint, daemon, mut conn, _) = printer(Setup::new(), json!("eater.log")).await;
+    let printer = printer(true, Setup::new(), json!("eater.log")).await;
+    let Printer { _endpoints, daemon, mut conn, .. } = printer;
     let path = daemon.path().join("eater.log");
     let mut id = 10;
     let mut say = async |conn: &mut Conn, from: u64| {
@@ -298,7 +337,8 @@ async fn files_that_are_none_or_are_shared_are_mistakes_before_anything_starts()
 
 #[tokio::test]
 async fn a_reload_changes_the_files_and_restarts_nothing() {
-    let (_endpoint, daemon, mut conn, mut config) = printer(Setup::new(), json!("one.log")).await;
+    let printer = printer(true, Setup::new(), json!("one.log")).await;
+    let Printer { _endpoints, daemon, mut conn, mut config, .. } = printer;
     let pid = conn.call(2, "eater__pid", json!({})).await["result"].clone();
     conn.call(3, "print", json!({"to": "stderr", "from": 1, "n": 1})).await;
     holds(&daemon.path().join("one.log"), "line 000001").await;

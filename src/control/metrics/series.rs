@@ -208,6 +208,13 @@ impl Page<'_> {
                 server.restarts_by.iter().map(|(cause, n)| (Restarts { server: &server.name, cause }, *n))
             }),
         )?;
+        self.counters(
+            "server_limits_met",
+            "Lives of a server that have said to have met one of its limits, by the cause: a code of docs/STATUS.md.",
+            servers.iter().flat_map(|server| {
+                server.limits_met.iter().map(|(cause, n)| (Restarts { server: &server.name, cause }, *n))
+            }),
+        )?;
         self.checks(&servers)?;
         let tools: Vec<_> = servers.iter().map(|server| server.figures.tools()).collect();
         let unplaced = snapshot.besides.unplaced.tools();

@@ -75,6 +75,7 @@ fn busy() -> (Status, impl Sized) {
     let started = |pid| ServerNews::Started { pid, program: "x", fetcher: None };
     [started(1), exited(), started(group)].into_iter().for_each(|news| server.note(news));
     server.note(ServerNews::Checked(&Checked::Well { took: SOON, after: None }));
+    server.note(ServerNews::LimitMet { fault: FaultCode::OpenFilesLimit, told: "out of files to open" });
     let names = Names::from_iter([]);
     link.write(&names, LinkNews::Opened { took: SOON });
     link.write(&names, LinkNews::Initialized { took: SOON });
@@ -119,6 +120,7 @@ async fn what_is_counted_is_told_and_no_secret_is() {
             r#"mcp_pipe_calls_total{server="",method="tools/call",tool="other",outcome="refused"} 1"#,
             r#"mcp_pipe_call_duration_seconds_count{server="calc \"1\"\n…",method="tools/call"} 2"#,
             r#"mcp_pipe_server_restarts_total{server="calc \"1\"\n…",cause="server-exited"} 1"#,
+            r#"mcp_pipe_server_limits_met_total{server="calc \"1\"\n…",cause="open-files-limit"} 1"#,
             r#"mcp_pipe_server_received_bytes_total{server="calc \"1\"\n…"} 10"#,
             r#"mcp_pipe_link_reconnects_total{endpoint="wss://h/mcp/?token=…",cause="endpoint-refused"} 1"#,
             r#"mcp_pipe_gateway_callers{token="kitchen",kind="robot"} 1"#,

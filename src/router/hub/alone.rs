@@ -23,7 +23,8 @@
 mod handshake;
 mod reread;
 
-use super::bounds::Before;
+use super::bounds::{Before, items_of, stand_in_for, welcome_of};
+use super::published::ENVELOPE;
 use super::*;
 use crate::config::Handshake;
 use crate::mcp::cloud::HOLD;
@@ -126,6 +127,9 @@ impl Hub {
         if self.draining || self.peers.is_leaving(request.peer) {
             return self.part_with(request, out);
         }
+        if self.list_meanwhile(server, request, out) {
+            return;
+        }
         let tool = request.tool();
         let question = match self.answer_again(server, request, &tool, out) {
             Before::Answered => return,
@@ -180,6 +184,35 @@ impl Hub {
             b"logging/setLevel" => drop(peer.wishes.set_level(request.params())),
             _ => {}
         }
+    }
+
+    /// Answers a request for a list of a server that can't be asked, where another one stands in for it: whoever knows no tools calls
+    /// none. Returns whether that was such a request.
+    fn list_meanwhile(&mut self, server: ServerIndex, request: &Request<'_>, out: &mut dyn Out) -> bool {
+        let Hub { servers, peers, .. } = self;
+        let hosted = &servers[server];
+        // One whose circuit is open is asked for its lists all the same.
+        let is_asked = hosted.lane.is_ready() && !hosted.lane.is_stopped();
+        if is_asked || stand_in_for(servers, hosted).is_none() {
+            return false;
+        }
+        let place = Place::of(request.method, request.params());
+        let Some(place @ Place { kind, cursor: None }) = place else { return false };
+        let Some(peer) = peers.get_mut(request.peer) else { return false };
+        let mut room = hosted.lane.max_frame().saturating_sub(ENVELOPE);
+        let fitting = items_of(servers, hosted, kind).map_while(|item| {
+            room = room.checked_sub(item.len() + 1)?;
+            Some(item)
+        });
+        let list = format!("{{\"{}\":[{}]}}", kind.member(), fitting.collect::<Vec<_>>().join(","));
+        let version = peer.pages.asked(place, request.now);
+        peer.desk.reply(request.id, list.as_bytes(), out);
+        peer.pages.on_read((place, version), list.as_bytes(), &mut peer.changes);
+        if kind == ListKind::Tools {
+            note_read(request.peer, &list, out);
+        }
+        self.arm_peer(request.peer);
+        true
     }
 
     /// Answers a request of one of several peers that the server must not get as it is: it would act on the others, or tell of
@@ -256,8 +289,7 @@ impl Hub {
             let tools = names_of(&list);
             let tools: Vec<&str> = tools.iter().map(|name| &**name).collect();
             out.note(Note::of(server, What::Listed { tools: &tools }));
-            let what = What::ToolsRead { size: Size::of(&list), count: count_of_all(&list) };
-            out.note(Note::of_peer(call.peer, what));
+            note_read(call.peer, &list, out);
         } else if is_call(method) {
             self.peers.count_served(call.peer);
             let served = What::Served { call: call.counted(Outcome::of_answer(e)), took: now - call.since };
@@ -311,6 +343,11 @@ impl Hub {
             }
         }
     }
+}
+
+/// A peer has read a list of tools.
+fn note_read(peer: PeerId, list: &str, out: &mut dyn Out) {
+    out.note(Note::of_peer(peer, What::ToolsRead { size: Size::of(list), count: count_of_all(list) }));
 }
 
 #[cfg(test)]

@@ -3,8 +3,13 @@
 //!
 //! # Theory of operation
 //!
-//! A fallback is a server like any other that no view shows: its lists are read, so that it is known which tools it has. A call
-//! goes there from the beginning or not at all: what was under way at a server when that failed may have been done.
+//! A fallback is a server like any other that no view shows. A server is *out* when it can't have calls ([`Lane::is_out`]), and *known* as
+//! far as it has said what it is and has, in this run or an earlier one. While a server is out, its fallback *stands in* for it if that
+//! can be asked and is known: [`stand_in_for`] alone decides that. The one that stands in takes calls of its tools, and nobody waits for
+//! what the other has not said: what is known of a server is shown as ever, and what is not is borrowed from the one that stands in. The
+//! lists of both are read, whoever sees the server, so that all this is known in time.
+//!
+//! A call goes to a fallback from the beginning or not at all: what was under way at a server when that failed may have been done.
 //!
 //! An answer that is kept is one that the same peer has got for the same question.
 
@@ -19,6 +24,7 @@ impl Hosted {
     /// The same, as the config bounds the harm that the server does.
     pub(super) fn bounded(mut self, spec: &ServerSpec) -> Self {
         self.bound(spec);
+        self.shown |= self.is_read_anyway();
         self
     }
 
@@ -26,40 +32,104 @@ impl Hosted {
     pub(super) fn bound(&mut self, spec: &ServerSpec) {
         let Bounds { breaker, fallback, cache, stands_in } = &spec.bounds;
         self.lane.break_by(*breaker);
-        self.stands_in = stands_in.then(|| spec.tools.clone());
-        if self.stands_in.is_some() && !matches!(self.role, Role::Further(_) | Role::Replica(_)) {
-            // It works for whoever the others work for, and none of them is its viewer before. Its lists are read as those of one that is shown.
-            self.lane.open_to_any();
-            self.shown = true;
+        if !matches!(self.role, Role::Further(_) | Role::Replica(_)) {
+            self.fallback.clone_from(fallback);
+            self.stands_in = stands_in.then(|| spec.tools.clone());
         }
-        self.fallback.clone_from(fallback);
+        if self.stands_in.is_some() {
+            // It works for whoever the others work for, and none of them is its viewer before.
+            self.lane.open_to_any();
+        }
         if self.cache.as_ref().map(|kept| kept.spec()) != cache.as_deref() {
             self.cache = cache.clone().map(|spec| Box::new(CallCache::new(spec)));
         }
     }
+
+    /// Whether its lists are read although no view shows it.
+    pub(super) fn is_read_anyway(&self) -> bool {
+        self.fallback.is_some() || self.stands_in.is_some()
+    }
+
+    /// The tools with which it stands in for others, as it lists them.
+    fn lent(&self) -> impl Iterator<Item = &str> {
+        let is_lent = |item: &&str| {
+            let policy = self.stands_in.as_ref();
+            policy.zip(listing::key(item, ListKind::Tools)).is_some_and(|(policy, tool)| policy.publishes(&tool))
+        };
+        self.shelf.lists.get(ListKind::Tools).iter().map(|item| &**item).filter(is_lent)
+    }
+}
+
+/// The server that stands in for one that is out, if there is one.
+#[inline]
+pub(super) fn stand_in_for<'a>(servers: &'a [Hosted], server: &Hosted) -> Option<&'a Hosted> {
+    let name = server.fallback.as_ref()?;
+    let is_out = server.lane.is_out() && server.replicas().iter().all(|other| servers[*other].lane.is_out());
+    let is_it = |other: &&Hosted| other.lane.name == *name && other.stands_in.is_some();
+    let other = servers.iter().filter(|_| is_out).find(is_it)?;
+    let can_be_asked = other.lane.is_ready() && !other.lane.bars(b"tools/call");
+    (can_be_asked && other.shelf.has(ListKind::Tools)).then_some(other)
+}
+
+/// What is told of a server where it should say what it is, as `said` has it.
+pub(super) fn welcome_of<'a>(
+    servers: &'a [Hosted],
+    server: &'a Hosted,
+    said: fn(&Hosted) -> Option<&Welcome>,
+) -> Option<&'a Welcome> {
+    said(server).or_else(|| said(stand_in_for(servers, server)?))
+}
+
+/// What is told of a server where it should say what it has.
+pub(super) fn items_of<'a>(servers: &'a [Hosted], server: &'a Hosted, kind: ListKind) -> impl Iterator<Item = &'a str> {
+    let borrows = kind == ListKind::Tools && !server.shelf.has(kind);
+    let lender = stand_in_for(servers, server).filter(|_| borrows);
+    let own = lender.is_none().then(|| server.shelf.lists.get(kind)).into_iter().flatten();
+    own.map(|item| &**item).chain(lender.into_iter().flat_map(Hosted::lent))
 }
 
 impl Hub {
     /// The server that takes a call of a tool in place of one that can't, where it has that tool. `tool`: its own name.
     #[inline]
     pub(super) fn stand_in(&mut self, server: ServerIndex, request: &Request<'_>, tool: &[u8]) -> Option<ServerIndex> {
-        let Hosted { fallback: Some(name), .. } = &self.servers[server] else { return None };
-        if request.method != b"tools/call" || !self.is_out(server, request.now) {
+        if request.method != b"tools/call" {
             return None;
         }
+        let other = stand_in_for(&self.servers, &self.servers[server])?;
         let tool = str::from_utf8(tool).ok().filter(|tool| !tool.is_empty())?;
-        let is_it = |other: &Hosted| other.lane.name == *name && other.stands_in.is_some();
-        let other = self.servers.iter().position(is_it)?;
-        let Hosted { lane, shelf, stands_in: Some(policy), .. } = &mut self.servers[other] else { return None };
-        let has = |item: &str| listing::key(item, ListKind::Tools).is_some_and(|own| own == tool);
-        if !lane.takes_calls(request.now)
-            || !policy.publishes(tool)
-            || !shelf.lists.get(ListKind::Tools).iter().any(|item| has(item))
-        {
+        let is_it = |item: &str| listing::key(item, ListKind::Tools).is_some_and(|own| own == tool);
+        if !other.lane.takes_calls() || !other.lent().any(is_it) {
             return None;
         }
-        lane.add_viewer(request.peer);
+        let other = other.lane.index;
+        self.servers[other].lane.add_viewer(request.peer);
         Some(other)
+    }
+
+    /// Something has become of a server that has a fallback, or is one: whoever waits for what is known otherwise now waits no longer.
+    pub(super) fn look_for_stand_ins(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
+        let Hosted { lane, stands_in, .. } = &self.servers[server];
+        let is_it = |other: &Hosted| {
+            let is_ward = stands_in.is_some() && other.fallback.as_ref() == Some(&lane.name);
+            is_ward || other.lane.index == server && other.fallback.is_some()
+        };
+        let wards: Vec<ServerIndex> = self.servers.iter().filter(|it| is_it(it)).map(|it| it.lane.index).collect();
+        for ward in wards {
+            self.touch(ward);
+            if stand_in_for(&self.servers, &self.servers[ward]).is_some() {
+                self.answer_all_waiting(ward, out);
+                self.release_all(ward, out);
+            }
+            self.settle(ward, now, out);
+        }
+    }
+
+    /// A server has not answered in time for the first time: it is as good as one that has failed.
+    pub(super) fn give_up_start(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
+        self.servers[server].lane.give_up_start();
+        let held = self.held_for_others(server);
+        self.pass_on_held(held, out);
+        self.look_for_stand_ins(server, now, out);
     }
 
     /// Answers a call of a tool with what its peer got for the same before, if that is known. `tool`: its own name.

@@ -70,7 +70,7 @@ impl Hub {
         let keeps = |server: &Hosted| server.shelf.welcome.as_ref().is_some_and(|welcome| welcome.can("resources"));
         let view = self.view_of(request.peer)?;
         let all = !request.method.starts_with(b"resources/") || !view.of(&self.servers).any(keeps);
-        let able = |it: &&Hosted| it.lane.takes_calls(request.now) && (all || keeps(it));
+        let able = |it: &&Hosted| it.lane.takes_calls() && (all || keeps(it));
         let indices = view.of(&self.servers).filter(able).map(|server| server.lane.index);
         indices.filter(|index| *index >= from).min()
     }

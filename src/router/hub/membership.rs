@@ -77,18 +77,17 @@ impl Hub {
             self.servers[process].change(spec);
             self.set_health(process, spec, out);
         }
-        let was = self.servers[server].stands_in.is_some();
         self.servers[server].change(spec);
         self.set_health(server, spec, out);
-        match (was, self.servers[server].stands_in.is_some()) {
-            (false, true) => {
-                // It may have waited for what its only peer says of itself.
-                self.go_on(server, now, out);
-                ListKind::ALL.into_iter().for_each(|kind| self.read_list(server, kind, now, out));
-            }
-            (true, false) => self.end_publishing(server),
-            (false, false) | (true, true) => {}
+        if self.servers[server].is_read_anyway() {
+            // It may have waited for what its only peer says of itself.
+            self.go_on(server, now, out);
+            self.begin_reading(server, now, out);
+        } else {
+            self.end_publishing(server);
         }
+        self.touch(server);
+        self.look_for_stand_ins(server, now, out);
         self.arm(server);
     }
 
@@ -209,8 +208,20 @@ impl Hub {
         at_servers + self.unrouted.len_of(peer) + self.peers.get(peer).map_or(0, Peer::waiting)
     }
 
-    /// A server is in a view, perhaps for the first time: what it said of itself is mended, and its lists are read.
+    /// A server is in a view, perhaps for the first time.
     fn begin_publishing(&mut self, server: ServerIndex, view: ViewId, now: Instant, out: &mut dyn Out) {
+        self.begin_reading(server, now, out);
+        // What is not read yet is judged when it is.
+        let Hub { views, servers, .. } = self;
+        if let (Some(view), false) = (views.get_mut(view), servers[server].shelf.lacks(ListKind::Tools)) {
+            view.judge(&servers[server], false, out);
+        }
+        self.touch(server);
+        self.judge_gates(server, out);
+    }
+
+    /// What a server has is to be known from now on: what it said of itself is mended, and its lists are read.
+    fn begin_reading(&mut self, server: ServerIndex, now: Instant, out: &mut dyn Out) {
         let Hosted { shelf, solo, lane, shown, read_since, silent, .. } = &mut self.servers[server];
         let is_first = !std::mem::replace(shown, true);
         if is_first && lane.is_ready() {
@@ -236,21 +247,15 @@ impl Hub {
                 }
             }
         }
-        // What is not read yet is judged when it is.
-        let Hub { views, servers, .. } = self;
-        if let (Some(view), false) = (views.get_mut(view), servers[server].shelf.lacks(ListKind::Tools)) {
-            view.judge(&servers[server], false, out);
-        }
-        self.touch(server);
-        self.judge_gates(server, out);
         // Where the server was started before: it is waited for from now on.
         self.arm(server);
     }
 
     /// A server that no view shows any more is not kept up to date.
     fn end_publishing(&mut self, server: ServerIndex) {
-        if self.servers[server].stands_in.is_none() && !self.views.values().any(|view| view.has(server)) {
-            let Hosted { shelf, solo, shown, .. } = &mut self.servers[server];
+        let is_shown = self.servers[server].is_read_anyway() || self.views.values().any(|view| view.has(server));
+        let Hosted { shelf, solo, shown, .. } = &mut self.servers[server];
+        if *shown && !is_shown {
             *shown = false;
             let welcome = std::mem::replace(shelf, Shelf::new(None)).welcome;
             if solo.welcome.is_none() {

@@ -67,7 +67,7 @@ impl Hub {
                 self.check_hello(server, now, out);
             }
         }
-        if self.view_of(request.peer).is_some_and(|view| view.of(&self.servers).any(Hosted::is_greeting)) {
+        if self.view_of(request.peer).is_some_and(|view| view.is_greeting(&self.servers)) {
             return self.keep_waiting(request, Want::Initialize(hello.version.clone()), out);
         }
         self.answer_initialize((request.peer, id), &hello.version, out);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use super::Hosted;
+use super::{Hosted, bounds};
 use crate::catalogue::Lists;
 use crate::config::Naming;
 use crate::mcp::lists::ListKind;
@@ -16,7 +16,7 @@ use crate::router::{ServerIndex, uris};
 use crate::tools::{Offered, ToolPolicy};
 
 /// Most bytes that an answer has around its list; ids are at most 1 KiB.
-const ENVELOPE: usize = 2048;
+pub(super) const ENVELOPE: usize = 2048;
 
 /// A server of a view.
 #[derive(Debug)]
@@ -260,7 +260,8 @@ fn items<'a>(kind: ListKind, seen: &[Seen], servers: &'a [Hosted]) -> Vec<Item<'
     let mut all = Vec::new();
     for (at, Seen { server, policy, .. }) in seen.iter().enumerate() {
         let (server, mut known) = (&servers[*server], HashSet::new());
-        for raw in server.shelf.lists.get(kind) {
+        let listed = server.is_listed() || bounds::stand_in_for(servers, server).is_some();
+        for raw in bounds::items_of(servers, server, kind) {
             let Some(own) = key(raw, kind) else { continue };
             if !known.insert(own.clone()) || (kind == ListKind::Tools && !policy.publishes(&own)) {
                 continue;
@@ -269,7 +270,7 @@ fn items<'a>(kind: ListKind, seen: &[Seen], servers: &'a [Hosted]) -> Vec<Item<'
             if kind == ListKind::Templates && known.len() > MAX_TEMPLATES {
                 break;
             }
-            all.push(Item { at, own, wanted, raw, listed: server.is_listed() });
+            all.push(Item { at, own, wanted, raw, listed });
         }
     }
     all

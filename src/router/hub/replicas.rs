@@ -50,27 +50,26 @@ impl Hosted {
     fn replica(&self, index: ServerIndex) -> Self {
         Hosted { role: Role::Replica(self.lane.index), lane: self.lane.replica(index), ..self.beside(index) }
     }
+
+    /// The processes besides this first one, which are like it.
+    pub(super) fn replicas(&self) -> &[ServerIndex] {
+        match &self.role {
+            Role::Several(replicas) => &replicas.others,
+            Role::Shared | Role::First(_) | Role::Further(_) | Role::Replica(_) => &[],
+        }
+    }
 }
 
 impl Hub {
     /// The processes of a server besides the first, which are like that.
     pub(super) fn replicas_of(&self, server: ServerIndex) -> &[ServerIndex] {
-        match &self.servers[server].role {
-            Role::Several(replicas) => &replicas.others,
-            Role::Shared | Role::First(_) | Role::Further(_) | Role::Replica(_) => &[],
-        }
+        self.servers[server].replicas()
     }
 
     /// A server and the processes that are like it.
     pub(super) fn alike(&self, server: ServerIndex) -> impl Iterator<Item = ServerIndex> + use<> {
         let others = self.replicas_of(server).to_vec();
         std::iter::once(server).chain(others)
-    }
-
-    /// Whether none of the processes of a server can have a call.
-    pub(super) fn is_out(&self, server: ServerIndex, now: Instant) -> bool {
-        self.servers[server].lane.is_out(now)
-            && self.replicas_of(server).iter().all(|other| self.servers[*other].lane.is_out(now))
     }
 
     /// Has as many processes run as the config wants, now that the first does.
@@ -109,7 +108,7 @@ impl Hub {
 
     /// The process that gets a request for a server which runs as several.
     pub(super) fn replica_for(&mut self, first: ServerIndex, request: &Request<'_>) -> ServerIndex {
-        let Request { peer, frame, envelope: e, method, now, .. } = *request;
+        let Request { peer, frame, envelope: e, method, .. } = *request;
         if !is_work(method) {
             let task = method.starts_with(b"tasks/").then(|| task::of(frame, e.params.as_ref())).flatten();
             let owns = |server: &ServerIndex| {
@@ -130,17 +129,17 @@ impl Hub {
             };
             return found.unwrap_or(first);
         }
-        let takes = |server: &ServerIndex| self.servers[*server].lane.takes_calls(now);
+        let takes = |server: &ServerIndex| self.servers[*server].lane.takes_calls();
         let Role::Several(replicas) = &self.servers[first].role else { return first };
         let seat = replicas.seats.as_ref().and_then(|seats| seats.get(&peer)).copied();
-        if let Some(seat) = seat.filter(|seat| !self.servers[*seat].lane.is_out(now)) {
+        if let Some(seat) = seat.filter(|seat| !self.servers[*seat].lane.is_out()) {
             return seat;
         }
         let sitting = |server: ServerIndex| {
             replicas.seats.iter().flat_map(BTreeMap::values).filter(|seat| **seat == server).count()
         };
         // What waits for one that starts may as well wait there as anywhere.
-        let starts = |server: &ServerIndex| !self.servers[*server].lane.is_out(now);
+        let starts = |server: &ServerIndex| !self.servers[*server].lane.is_out();
         let load = |server: &ServerIndex| {
             let (now, ever) = self.servers[*server].lane.load();
             (now, sitting(*server), ever)

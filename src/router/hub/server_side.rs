@@ -201,6 +201,7 @@ impl Hub {
         self.answer_all_waiting(server, out);
         self.release_all(server, out);
         self.reread(server, now, out);
+        self.look_for_stand_ins(server, now, out);
         self.settle(server, now, out);
     }
 
@@ -226,6 +227,7 @@ impl Hub {
                 out.note(Note::of(server, What::Refused { error }));
                 self.answer_all_waiting(server, out);
                 self.release(server, out);
+                self.look_for_stand_ins(server, now, out);
                 self.settle(server, now, out);
                 self.arm_viewers(server);
             }
@@ -244,6 +246,9 @@ impl Hub {
         solo.reread.tick(peers, &mut Asking { lane, now, out });
         if self.servers[server].awaited_until().is_some_and(|until| until <= now) {
             self.servers[server].silent = true;
+        }
+        if self.servers[server].overdue().is_some_and(|until| until <= now) {
+            self.give_up_start(server, now, out);
         }
         if self.servers[server].shelf.give_up_waiting(now) {
             self.answer_waiting(now, out);
@@ -391,6 +396,7 @@ impl Hub {
                 if let Some(memory) = shelf.memory(now) {
                     out.remember(server, &memory);
                 }
+                self.look_for_stand_ins(server, now, out);
                 self.answer_waiting(now, out);
             }
         }

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use super::published::{LeftOut, Published, Renamed, Rules, Seen};
-use super::{Hosted, Show, union};
+use super::{Hosted, Show, bounds, union};
 use crate::config::Naming;
 use crate::mcp::handshake::Welcome;
 use crate::mcp::lists::ListKind;
@@ -121,20 +121,30 @@ impl View {
     /// What of the servers is waited for.
     pub(super) fn awaited(&self, servers: &[Hosted]) -> Awaited {
         Awaited {
-            greeting: self.of(servers).any(Hosted::is_greeting),
+            greeting: self.is_greeting(servers),
             anything: self.is_awaited(servers),
             lists: ListKind::ALL.map(|kind| self.awaits(kind, servers)),
         }
     }
 
+    /// Those of the servers that may be waited for: what another one stands in for is known as far as it will be.
+    fn waited_for<'a>(&'a self, servers: &'a [Hosted]) -> impl Iterator<Item = &'a Hosted> {
+        self.of(servers).filter(|server| bounds::stand_in_for(servers, server).is_none())
+    }
+
+    /// Whether answers to `initialize` wait for something.
+    pub(super) fn is_greeting(&self, servers: &[Hosted]) -> bool {
+        self.waited_for(servers).any(Hosted::is_greeting)
+    }
+
     /// Whether something is waited for before a name counts as unknown.
     pub(super) fn is_awaited(&self, servers: &[Hosted]) -> bool {
-        self.of(servers).any(Hosted::is_awaited)
+        self.waited_for(servers).any(Hosted::is_awaited)
     }
 
     /// Whether a list is waited for.
     pub(super) fn awaits(&self, kind: ListKind, servers: &[Hosted]) -> bool {
-        self.of(servers).any(|server| server.awaits(kind))
+        self.waited_for(servers).any(|server| server.awaits(kind))
     }
 
     /// The words of all servers, if all of them refuse to initialize. Where others may come, it is no refusal that there are none.
@@ -142,12 +152,16 @@ impl View {
         if self.seen.is_empty() && self.grows {
             return None;
         }
-        let words: Option<Vec<_>> = self.of(servers).map(|server| server.lane.refusal()).collect();
+        let refusal = |server: &Hosted| {
+            let refusal = server.lane.refusal()?;
+            bounds::stand_in_for(servers, server).is_none().then_some(refusal)
+        };
+        let words: Option<Vec<_>> = self.of(servers).map(refusal).collect();
         words.map(|words| words.join("; "))
     }
 
     fn welcomes<'a>(&'a self, servers: &'a [Hosted]) -> Vec<(&'a str, &'a Welcome)> {
-        let known = |server: &'a Hosted| Some((&*server.lane.name, server.shelf.welcome.as_ref()?));
+        let known = |server: &'a Hosted| Some((&*server.lane.name, mended(servers, server)?));
         self.of(servers).filter_map(known).collect()
     }
 
@@ -157,7 +171,7 @@ impl View {
             return Err(refusal);
         }
         let alone = self.seen.first().filter(|_| self.is_of_one());
-        match alone.and_then(|seen| servers[seen.server].shelf.welcome.as_ref()) {
+        match alone.and_then(|seen| mended(servers, &servers[seen.server])) {
             Some(welcome) => Ok(welcome.result_for(version)),
             None => Ok(union::result(version, &self.welcomes(servers))),
         }
@@ -223,4 +237,9 @@ impl View {
             }
         }
     }
+}
+
+/// What is told of a server where several are seen as one.
+fn mended<'a>(servers: &'a [Hosted], server: &'a Hosted) -> Option<&'a Welcome> {
+    bounds::welcome_of(servers, server, |server| server.shelf.welcome.as_ref())
 }

@@ -89,6 +89,11 @@ impl Breaker {
         }
     }
 
+    /// Whether no call is passed on for now.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.state, State::Open { .. } | State::HalfOpen { trial: Some(_), .. })
+    }
+
     /// Why a call is not passed on; `None` if it is.
     pub(super) fn refuses(&self, now: Instant) -> Option<Refusal> {
         let (again_in, failures) = match self.state {

@@ -58,7 +58,7 @@ impl Lane {
     }
 
     /// Whether the server gets no calls for now.
-    pub(super) fn is_cut_off(&self, now: Instant) -> bool {
-        self.breaker.as_ref().is_some_and(|breaker| breaker.refuses(now).is_some())
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.breaker.as_ref().is_some_and(|breaker| breaker.is_open())
     }
 }

@@ -127,6 +127,18 @@ pub(crate) fn multiplex<'a>(endpoint: &FakeEndpoint, servers: impl IntoIterator<
     config
 }
 
+/// A config file with a server on this endpoint: with the other one on the same connection (`are_together`), or alone, and the other one on that
+/// other endpoint.
+pub(crate) fn in_mode(are_together: bool, endpoints: [&FakeEndpoint; 2], mut servers: [(&str, Value); 2]) -> Value {
+    if are_together {
+        return multiplex(endpoints[0], servers);
+    }
+    for ((_, entry), endpoint) in servers.iter_mut().zip(endpoints) {
+        entry["endpoint"] = endpoint.url().into();
+    }
+    config(servers)
+}
+
 /// A config file with one server `x`, the fixture with these flags, on this endpoint.
 pub(crate) fn one_server(endpoint: &FakeEndpoint, flags: &[&str]) -> Value {
     let mut entry = fixture_entry(flags);

@@ -49,8 +49,8 @@ impl Hub {
         }
     }
 
-    /// Answers an `initialize` with what the server has said in this run, if any of that still holds. Returns whether it
-    /// does.
+    /// Answers an `initialize` with what the server has said, if any of that still holds, or another one that stands in for it. Returns
+    /// whether there is such an answer.
     pub(in crate::router::hub) fn answer_known(
         &mut self,
         (key, server): (PeerId, ServerIndex),
@@ -59,14 +59,16 @@ impl Hub {
         out: &mut dyn Out,
     ) -> bool {
         let Hub { peers, servers, .. } = self;
-        let (Some(peer), Hosted { lane, solo, .. }) = (peers.get_mut(key), &servers[server]) else { return true };
-        if let Some([before, after]) = solo.refusal.as_ref().filter(|_| lane.refusal().is_some()) {
+        let (Some(peer), hosted) = (peers.get_mut(key), &servers[server]) else { return true };
+        let Hosted { lane, solo, .. } = hosted;
+        let refuses = lane.refusal().is_some() && stand_in_for(servers, hosted).is_none();
+        if let Some([before, after]) = solo.refusal.as_ref().filter(|_| refuses) {
             out.to_peer(key, &[before, id, after]);
             peer.desk.count_answered();
             peer.desk.note_greeting(Greeting::Refused);
             return true;
         }
-        let Some(welcome) = servers[server].welcome() else { return false };
+        let Some(welcome) = welcome_of(servers, hosted, Hosted::welcome) else { return false };
         peer.desk.reply(id, &welcome.result_for(version), out);
         peer.note_greeted(welcome);
         true

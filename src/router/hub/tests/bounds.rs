@@ -3,6 +3,7 @@
 
 use super::ear::Ear;
 use super::*;
+use crate::catalogue::Lists;
 use crate::config::{Bounds, BreakerSpec, CacheSpec};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -14,6 +15,8 @@ struct World {
     now: Instant,
     sights: [Sight; 2],
     calls: [Vec<(Value, Value)>; 2],
+    /// Servers that read what they are sent and say nothing.
+    hangs: [bool; 2],
     next: u64,
 }
 
@@ -26,18 +29,24 @@ fn bounded(name: &str, bounds: Bounds) -> ServerSpec {
 
 impl World {
     fn new(bounds: Bounds) -> Self {
+        let mut world = World::unstarted(bounds, None);
+        world.up(MAIN);
+        world.up(BACKUP);
+        world
+    }
+
+    /// Nothing runs yet. `memory`: what an earlier run remembered of `main`.
+    fn unstarted(bounds: Bounds, memory: Option<Memory>) -> Self {
         let (mut hub, mut ear, now) = (Hub::new(), Ear::default(), Instant::now());
         let has_fallback = bounds.fallback.is_some();
-        hub.add_server(&bounded("main", bounds), None);
+        hub.add_server(&bounded("main", bounds), memory);
         hub.add_server(&bounded("backup", Bounds { stands_in: has_fallback, ..Bounds::default() }), None);
         let policy = ToolPolicy { timeout: Some(2 * SECOND), ..ToolPolicy::default() };
         let servers = vec![(MAIN, Arc::new(policy))];
         let show = Show { servers, sharing: Sharing::default(), max_list: 1 << 20, grows: false };
         let view = Sight::Merged(hub.add_view(show, now, &mut ear));
-        let mut world = World { hub, ear, now, sights: [view, Sight::Alone(MAIN)], calls: Default::default(), next: 0 };
-        world.up(MAIN);
-        world.up(BACKUP);
-        world
+        let sights = [view, Sight::Alone(MAIN)];
+        World { hub, ear, now, sights, calls: Default::default(), hangs: [false; 2], next: 0 }
     }
 
     fn fallback() -> Self {
@@ -68,10 +77,14 @@ impl World {
     /// Servers answer what is no call at once, and keep calls.
     fn serve(&mut self) {
         for (server, frame) in std::mem::take(&mut self.ear.servers) {
+            if self.hangs[server] {
+                continue;
+            }
             let id = frame["id"].clone();
             let result = match frame["method"].as_str() {
                 Some("initialize") => {
-                    json!({"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": {"name": "s", "version": "1"}})
+                    let name = if server == MAIN { "main" } else { "backup" };
+                    json!({"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": {"name": name, "version": "1"}})
                 }
                 Some("tools/list") => {
                     let names: &[&str] = if server == MAIN { &["add", "get_it"] } else { &["add", "secret"] };
@@ -403,5 +416,203 @@ async fn a_server_that_ran_before_becomes_a_fallback_and_is_none_again() {
         world.hub.change_server(BACKUP, &stands_in(false), world.now, &mut world.ear);
         let id = world.call(peer, "add");
         assert!(world.error(id).contains("server \"main\" exited"));
+    });
+}
+
+/// With a fallback, in both sights: what an earlier run remembered of `main`, or nothing; nothing runs yet.
+fn before_the_start(is_remembered: bool, test: impl Fn(&mut World, Sight)) {
+    for sight in 0..2 {
+        let mut lists = Lists::default();
+        lists.set(ListKind::Tools, vec![tool("add").into(), tool("old").into()]);
+        let welcome = r#"{"protocolVersion":"2025-06-18","capabilities":{"tools":{}},"serverInfo":{"name":"main","version":"1"}}"#;
+        let memory = is_remembered.then(|| Memory { welcome: welcome.into(), lists });
+        let mut world = World::unstarted(Bounds { fallback: Some("backup".into()), ..Bounds::default() }, memory);
+        let sight = world.sights[sight];
+        test(&mut world, sight);
+    }
+}
+
+fn tool(name: &str) -> String {
+    json!({"name": name, "inputSchema": {"type": "object"}}).to_string()
+}
+
+impl World {
+    /// The names of the tools that a peer is shown.
+    fn listed(&mut self, peer: PeerId) -> Vec<String> {
+        self.next += 1;
+        self.say(peer, json!({"jsonrpc": "2.0", "id": self.next, "method": "tools/list"}));
+        let answer = self.answered(self.next).unwrap();
+        let tools = answer["result"]["tools"].as_array().unwrap_or_else(|| panic!("{answer}"));
+        tools.iter().map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// As what a peer is greeted that connects anew.
+    fn greeted(&mut self, peer: PeerId) -> Option<Value> {
+        self.next += 1;
+        let params = json!({"protocolVersion": "2025-06-18", "capabilities": {}});
+        self.say(peer, json!({"jsonrpc": "2.0", "id": self.next, "method": "initialize", "params": params}));
+        Some(self.answered(self.next)?["result"]["serverInfo"]["name"].clone())
+    }
+
+    /// A call of `add` that the fallback answers.
+    fn is_served_by_backup(&mut self, peer: PeerId) {
+        let id = self.call(peer, "add");
+        assert_eq!(self.calls[BACKUP].len(), 1, "{:?}", self.ear.peers);
+        self.answer(BACKUP, text("by another"));
+        assert_eq!(self.answered(id).unwrap()["result"], text("by another"));
+    }
+
+    /// How often a peer was told that its tools have changed, since this was last asked.
+    fn changes(&mut self, peer: PeerId) -> usize {
+        let is_it =
+            |(to, frame): &mut (PeerId, Value)| *to == peer && frame["method"] == "notifications/tools/list_changed";
+        self.ear.peers.extract_if(.., is_it).count()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_hangs_at_its_first_start_is_out_once_its_start_timeout_is_over() {
+    before_the_start(true, |world, sight| {
+        world.hangs[MAIN] = true;
+        world.up(MAIN);
+        world.up(BACKUP);
+        let peer = world.join(sight);
+        assert_eq!(world.hub.start(MAIN), Start::Settled);
+        world.pass(50);
+        // It may still come: that is waited for.
+        let early = world.call(peer, "add");
+        assert!(world.calls[BACKUP].is_empty() && world.answered(early).is_none());
+        world.pass(9);
+        assert!(world.error(early).contains("server \"main\" "));
+        let held = world.call(peer, "add");
+        world.pass(1);
+        world.answer(BACKUP, text("held"));
+        assert_eq!(world.answered(held).unwrap()["result"], text("held"), "it was not under way");
+        for _ in 0..3 {
+            world.is_served_by_backup(peer);
+        }
+        let late = world.join(sight);
+        assert_eq!(world.listed(late), ["add", "old"], "it is known: its own tools are shown");
+        world.is_served_by_backup(late);
+        // Late, and well.
+        world.hangs[MAIN] = false;
+        world.up(MAIN);
+        assert_eq!(world.changes(late), 1, "it has others now");
+        assert_eq!(world.listed(late), ["add", "get_it"]);
+        let id = world.call(late, "add");
+        world.answer(MAIN, text("1"));
+        assert_eq!(world.answered(id).unwrap()["result"], text("1"));
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_has_never_served_is_told_of_by_its_fallback_until_it_does() {
+    before_the_start(false, |world, sight| {
+        let alone = sight == Sight::Alone(MAIN);
+        world.down(MAIN, 1);
+        assert_eq!(world.hub.start(MAIN), Start::Absent);
+        let peer = world.hub.join(NewPeer { sight: Some(sight), ..NewPeer::unknown(1 << 20) });
+        world.hub.on_link_up(peer, world.now, &mut world.ear);
+        let early = alone.then(|| world.greeted(peer));
+        assert_eq!(early.flatten(), None, "nobody can say what it is");
+        world.up(BACKUP);
+        assert_eq!(world.hub.start(MAIN), Start::Settled);
+        assert_eq!(world.ear.peers.len(), usize::from(alone), "whoever waits is answered: {:?}", world.ear.peers);
+        world.ear.peers.clear();
+        let peer = world.join(sight);
+        let as_what = world.greeted(peer).unwrap();
+        assert_eq!(as_what, "backup");
+        assert_eq!(world.listed(peer), ["add", "secret"]);
+        world.is_served_by_backup(peer);
+        // It begins again and again, and never answers.
+        world.hangs[MAIN] = true;
+        for _ in 0..2 {
+            world.up(MAIN);
+            assert_eq!(world.listed(peer), ["add", "secret"]);
+            world.is_served_by_backup(peer);
+            world.down(MAIN, 1);
+        }
+        let deny = Arc::new(ToolPolicy { deny: vec![Glob::new("secret")], ..ToolPolicy::default() });
+        let spec = ServerSpec { tools: deny, ..bounded("backup", Bounds { stands_in: true, ..Bounds::default() }) };
+        world.hub.change_server(BACKUP, &spec, world.now, &mut world.ear);
+        assert_eq!(world.listed(peer), ["add"], "what its own entry lets others have");
+        world.changes(peer);
+        world.hangs[MAIN] = false;
+        world.up(MAIN);
+        assert!(world.changes(peer) >= 1);
+        assert_eq!(world.greeted(peer).unwrap(), "main");
+        assert_eq!(world.listed(peer), ["add", "get_it"]);
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_connects_anew_while_a_server_is_gone_learns_its_tools() {
+    in_both_sights(&Bounds { fallback: Some("backup".into()), ..Bounds::default() }, |world, peer| {
+        let sight = world.hub.sight(peer).unwrap();
+        assert_eq!(world.listed(peer), ["add", "get_it"]);
+        for is_stopped in [false, true] {
+            if is_stopped {
+                world.bar(Some(Bar::Stopped));
+            }
+            world.down(MAIN, 60);
+            let late = world.join(sight);
+            assert_eq!(world.greeted(late).unwrap(), "main");
+            assert_eq!(world.listed(late), ["add", "get_it"]);
+            world.is_served_by_backup(late);
+            let id = world.call(late, "get_it");
+            world.error(id);
+            world.bar(None);
+            world.up(MAIN);
+            assert_eq!((world.changes(peer), world.changes(late)), (0, 0), "it has what it had");
+        }
+        // Without anybody who takes the calls it is as it is.
+        world.down(BACKUP, 60);
+        world.down(MAIN, 60);
+        if let Sight::Alone(_) = sight {
+            world.next += 1;
+            world.say(peer, json!({"jsonrpc": "2.0", "id": world.next, "method": "tools/list"}));
+            assert!(world.error(world.next).contains("server \"main\" exited"));
+        }
+    });
+}
+
+#[test]
+fn a_server_with_a_fallback_is_remembered_whoever_sees_it() {
+    for (fallback, remembered) in [(None, vec![]), (Some("backup".into()), vec![MAIN, BACKUP])] {
+        let (mut hub, now) = (Hub::new(), Instant::now());
+        let stands_in = fallback.is_some();
+        hub.add_server(&bounded("main", Bounds { fallback, ..Bounds::default() }), None);
+        hub.add_server(&bounded("backup", Bounds { stands_in, ..Bounds::default() }), None);
+        let sights = [Sight::Alone(MAIN), Sight::Alone(MAIN)];
+        let (ear, calls) = (Ear::default(), Default::default());
+        let mut world = World { hub, ear, now, sights, calls, hangs: [false; 2], next: 0 };
+        world.join(Sight::Alone(MAIN));
+        world.up(MAIN);
+        world.up(BACKUP);
+        assert_eq!(world.ear.remembered, remembered);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_refuses_is_told_of_by_its_fallback() {
+    before_the_start(false, |world, sight| {
+        world.up(BACKUP);
+        world.hangs[MAIN] = true;
+        let refuse = |world: &mut World| {
+            world.hub.on_server_up(MAIN, world.now, &mut world.ear);
+            let (_, asked) = world.ear.servers.remove(0);
+            let error = json!({"code": -32000, "message": "no licence"});
+            world.server(MAIN, json!({"jsonrpc": "2.0", "id": asked["id"], "error": error}));
+        };
+        refuse(world);
+        let peer = world.join(sight);
+        // It is asked once more, with what the peer says of itself.
+        world.down(MAIN, 0);
+        refuse(world);
+        assert_eq!(world.greeted(peer).unwrap(), "backup");
+        assert_eq!(world.listed(peer), ["add", "secret"]);
+        world.is_served_by_backup(peer);
+        world.down(BACKUP, 60);
+        assert_eq!(world.greeted(peer).unwrap(), Value::Null, "nobody stands in: it is told what is the matter");
     });
 }

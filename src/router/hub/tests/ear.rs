@@ -10,6 +10,8 @@ pub(super) struct Ear {
     pub(super) arranged: Vec<(ServerIndex, Arrangement)>,
     /// What is told of circuits and of answers that are given again.
     pub(super) notes: Vec<String>,
+    /// Of which servers something was to be remembered.
+    pub(super) remembered: Vec<ServerIndex>,
 }
 
 impl Out for Ear {
@@ -19,7 +21,9 @@ impl Out for Ear {
     fn to_server(&mut self, server: ServerIndex, pieces: &[&[u8]]) {
         self.servers.push((server, serde_json::from_slice(&pieces.concat()).unwrap()));
     }
-    fn remember(&mut self, _: ServerIndex, _: &Memory) {}
+    fn remember(&mut self, server: ServerIndex, _: &Memory) {
+        self.remembered.push(server);
+    }
     fn remember_hello(&mut self, _: PeerId, _: &str) {}
     fn restart(&mut self, _: ServerIndex, _: &'static str) {}
     fn arrange(&mut self, server: ServerIndex, what: Arrangement) {
