@@ -23,7 +23,7 @@ use super::listen::address;
 use super::reader::Located;
 use crate::disk::read::{Accept, whole};
 use crate::disk::{joined, obstacle};
-use crate::endpoint::{RemoteUrl, is_variable, left_open};
+use crate::endpoint::{RemoteUrl, is_loopback, is_variable, left_open};
 use crate::error::{Code, Place, What};
 use crate::jwt::Keys;
 use crate::secrecy::Secret;
@@ -342,7 +342,7 @@ pub(crate) fn of(
     let asks = entry.is_some_and(|entry| {
         entry.has_api_keys || entry.has_jwt || entry.tls.as_ref().is_some_and(|tls| tls.client_ca_file.is_some())
     });
-    let is_local = listen.ip().to_canonical().is_loopback();
+    let is_local = is_loopback(listen.ip());
     if let Some(place) = entry.and_then(|entry| entry.no_api_keys.clone()).filter(|_| is_local && !asks) {
         let what = Code::NoEffect.says("is empty, so nobody needs a key");
         ctx.warning(place, what, "add a key, or leave apiKeys out");

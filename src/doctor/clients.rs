@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::check::{Check, Found, Key};
 use crate::config::Config;
+use crate::endpoint::is_loopback;
 use crate::exam::{self, Mark};
 use crate::words::counted;
 
@@ -101,7 +102,7 @@ pub(super) fn needs(client: Client, config: &Config, tools: Option<usize>) -> Ve
                     "dials over HTTP, and the config has no gateway",
                     &format!("add \"gateway\": {{}} to the config, {stdio}"),
                 ),
-                Some(gateway) if client == Client::OpenWebui && gateway.listen.ip().is_loopback() => odd(
+                Some(gateway) if client == Client::OpenWebui && is_loopback(gateway.listen.ip()) => odd(
                     "often runs in a container, from which the gateway on loopback is out of reach",
                     "\"listen\": \"0.0.0.0:8765\" with an API key",
                 ),

@@ -36,9 +36,8 @@ struct Terms {
 
 impl Terms {
     fn of(spec: &Arc<AdminSpec>) -> Arc<Self> {
-        let is_local = spec.listen.ip().to_canonical().is_loopback();
         // No page has anything to ask here.
-        let guard = Guard { hosts: spec.hosts.clone(), origins: Vec::new(), is_local };
+        let guard = Guard::of(spec.listen, &spec.hosts, &[]);
         Arc::new(Terms { spec: spec.clone(), guard })
     }
 
@@ -91,7 +90,7 @@ impl Admin {
         let (uri, headers) = (request.uri(), request.headers());
         let refused = match terms.guard.check(uri, headers) {
             Ok(()) => None,
-            Err(Refused::Host) => Some((Refusal::Host, "this host is not known by that name")),
+            Err(Refused::Host) => Some((Refusal::Host, "this host is not known by that name; if it is yours, add it to `hosts` of `gateway`")),
             Err(Refused::Origin) => Some((Refusal::Origin, "web pages may not ask here")),
         };
         if let Some((refusal, why)) = refused {

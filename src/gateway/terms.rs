@@ -131,8 +131,7 @@ impl Terms {
     /// `before`: what has counted so far.
     pub(super) fn of(spec: &Arc<GatewaySpec>, servers: &[ServerSpec], before: Option<&Terms>) -> Self {
         let now = Instant::now();
-        let is_local = spec.listen.ip().is_loopback();
-        let guard = Guard { hosts: spec.hosts.clone(), origins: spec.cors.clone(), is_local };
+        let guard = Guard::of(spec.listen, &spec.hosts, &spec.cors);
         let opened = |whose: Option<Whose<'_>>| {
             // Who is connected goes on with what counts now.
             let scope = whose.as_ref().map(|whose| &whose.scope);
