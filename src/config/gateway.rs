@@ -78,7 +78,7 @@ pub struct GatewaySpec {
     pub session_key: Option<SessionKey>,
     /// Most sessions at a time.
     pub max_sessions: usize,
-    /// Most open streams of a session.
+    /// Most streams of a session that are open by GET.
     pub max_streams: usize,
     /// Most calls of a key that wait for their client to answer a server's question.
     pub max_held: usize,
@@ -386,6 +386,26 @@ pub(crate) fn of(
         tls,
     };
     (ctx.problems.mistakes.len() == before).then_some(spec)
+}
+
+/// Notes servers that no client could ask for alone, as a key stands where their name would (`/mcp/~KEY`). `servers`: those that run, with the places of
+/// their names.
+pub(crate) fn check_names<'a>(
+    ctx: &mut Context<'_>,
+    entry: Option<&GatewayEntry>,
+    servers: impl Iterator<Item = (&'a str, &'a Place)>,
+) {
+    if !is_on(ctx, entry) {
+        return;
+    }
+    for (name, place) in servers.filter(|(name, _)| name.starts_with('~')) {
+        let what =
+            "is a name that begins with ~, and in an address of the gateway a key stands behind that (/mcp/~KEY)";
+        let meant = name.trim_start_matches('~');
+        let remedy =
+            if meant.is_empty() { "call it otherwise".to_owned() } else { format!("call it {}", brief(meant)) };
+        ctx.mistake(place, Code::WrongValue.says(what), remedy);
+    }
 }
 
 /// How the place is called where a socket listens that systemd has handed over.

@@ -538,7 +538,7 @@ impl Lane {
         if search.is_some_and(|search| search.reads) {
             self.strays.push((call, why));
         } else {
-            peers.refuse(call.peer, call.id(), UNAVAILABLE, why, out);
+            peers.refuse_call((call.peer, call.id()), outcome, why, out);
             self.note_lost(&call, outcome, out);
         }
     }
@@ -696,7 +696,7 @@ impl Lane {
         let Some((oldest, _)) = oldest.filter(|(_, since)| request.now - *since >= STALE) else { return false };
         if let Some(Flight::Call(call)) = self.remove_flight(oldest) {
             let message = format!("server \"{}\" has not answered for {} s", self.name, STALE.as_secs());
-            peers.refuse(call.peer, call.id(), UNAVAILABLE, message, out);
+            peers.refuse_call((call.peer, call.id()), Outcome::Timeout, message, out);
             self.call_failed(Outcome::Timeout, request.now, out);
             self.note_lost(&call, Outcome::Timeout, out);
         }
