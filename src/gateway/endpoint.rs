@@ -72,7 +72,6 @@ impl Gateway {
         let (hashes, now) = (query::hashes(query), Instant::now());
         let guess = head.extensions.get::<Source>().copied().filter(|_| !hashes.is_empty());
         if let Some(Err(wait)) = guess.map(|from| self.guesses.admit(from, &hashes, now)) {
-            turned_away::note(Refusal::Token, &self.status);
             return too_many_guesses(&head.headers, wait);
         }
         let found = query::among(&hashes, tokens.iter().map(|token| &token.spec.hash)).ok_or(Denied::Unknown);

@@ -125,7 +125,7 @@ async fn http_2_is_spoken_with_many_requests_on_one_connection() {
     let begun = ask("initialize", params, None).await;
     assert_eq!((begun.status().as_u16(), begun.version()), (200, http::Version::HTTP_2));
     let first = begun.headers()["mcp-session-id"].to_str().unwrap().to_owned();
-    let call = |text: &str| json!({"name": "x__echo", "arguments": {"text": text}});
+    let call = |text: &str| json!({"name": "echo", "arguments": {"text": text}});
     let params =
         json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "u", "version": "1"}});
     let second = ask("initialize", params, None).await.headers()["mcp-session-id"].to_str().unwrap().to_owned();
@@ -162,11 +162,11 @@ async fn at_loopback_however_its_address_is_written_only_names_of_this_machine_a
 async fn the_end_of_a_session_cancels_its_calls_at_the_server() {
     let (daemon, mut client) = served(json!({})).await;
     client.begin().await;
-    let params = json!({"name": "x__sleep", "arguments": {"ms": 60_000}, "_meta": {"progressToken": 1}});
+    let params = json!({"name": "sleep", "arguments": {"ms": 60_000}, "_meta": {"progressToken": 1}});
     let call = json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params});
     // Its first event is there before any answer, for the client to come back by.
     let _stream = client.send("POST", call.to_string()).await;
-    assert_eq!(client.call("x__echo", json!({"text": "hi"})).await, "hi");
+    assert_eq!(client.call("echo", json!({"text": "hi"})).await, "hi");
     assert_eq!(client.status("DELETE", &Value::Null).await, 200);
     daemon.wait_for("that the server was told", |line| line.to_string().contains("cancelled")).await;
     daemon.stop().await;
