@@ -290,7 +290,17 @@ impl Terms {
                     Flaw::NoKeys => Denied::Unready,
                     // Its issuer has signed it.
                     Flaw::Expired(_) | Flaw::Early(..) => Denied::Untimely,
-                    _ => Denied::Token,
+                    Flaw::TooLong
+                    | Flaw::Form
+                    | Flaw::Critical
+                    | Flaw::Type(_)
+                    | Flaw::Algorithm(_)
+                    | Flaw::Issuer(_)
+                    | Flaw::Audience
+                    | Flaw::Claim(_)
+                    | Flaw::UnknownKey(_)
+                    | Flaw::AnyKey
+                    | Flaw::Signature => Denied::Token,
                 })
             }
         }
