@@ -5,6 +5,7 @@ mod pasted;
 mod remote;
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use http::Uri;
@@ -265,6 +266,17 @@ impl Endpoint {
     }
 }
 
+/// Whether only this machine reaches an address, also where IPv6 writes one of IPv4 (`::ffff:127.0.0.1`).
+pub(crate) fn is_loopback(ip: IpAddr) -> bool {
+    ip.to_canonical().is_loopback()
+}
+
+/// Whether a host, in small letters and without brackets, is this machine for itself (RFC 8252 section 8.3; RFC 6761 section 6.3).
+pub(crate) fn is_this_machine(host: &str) -> bool {
+    let name = host.strip_suffix('.').unwrap_or(host);
+    name == "localhost" || name.ends_with(".localhost") || name.parse().is_ok_and(is_loopback)
+}
+
 /// Who is dialled: whether by TLS, host and port. `Display`: host and port, an IPv6 address in brackets.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Origin {
@@ -275,10 +287,9 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    /// Whether it is on this machine (RFC 8252 section 8.3; RFC 6761 section 6.3).
+    /// Whether it is on this machine.
     pub(crate) fn is_loopback(&self) -> bool {
-        let by_number = self.host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
-        by_number || &*self.host == "localhost" || self.host.ends_with(".localhost")
+        is_this_machine(&self.host)
     }
 
     fn of(uri: &Uri, tls: bool) -> Self {

@@ -17,12 +17,14 @@ mod era;
 mod events;
 mod fence;
 mod guard;
+mod guesses;
 mod issuers;
 mod kept;
 mod legacy;
 mod listed;
 pub(crate) mod listener;
 mod modern;
+mod offer;
 mod path;
 mod refusal;
 mod reply;
@@ -42,7 +44,7 @@ mod turned_away;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{Method, Request, StatusCode};
 use http_body::Body;
 use tokio::io::DuplexStream;
 use tokio::time::Instant;
@@ -50,17 +52,19 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 
 use self::body::Room;
+use self::door::proofs;
 use self::guard::Refused;
+use self::guesses::{Guesses, Source};
 pub(crate) use self::kept::Kept;
 use self::modern::{Held, Limits};
 use self::path::Place;
-use self::refusal::{nowhere, too_often};
+use self::refusal::{denied_as, nowhere, too_many_guesses, too_often};
 use self::reply::Answer;
 use self::revival::{SESSION, Turns};
 use self::sessions::Sessions;
 pub(crate) use self::sessions::Survival;
 use self::socket::Sockets;
-use self::terms::{Admitted, Gate, Gates, Terms};
+use self::terms::{Admitted, Gate, Terms};
 use self::tokens::Token;
 use self::turned_away::Refusal;
 use crate::config::{GatewaySpec, GatewayTls, ServerSpec};
@@ -93,6 +97,7 @@ pub(crate) struct Gateway {
     /// Requests without a session that wait for their clients.
     held: Arc<Held>,
     bodies: Room,
+    guesses: Guesses,
     /// Cancelled when all ends.
     over: CancellationToken,
     reception: Reception,
@@ -147,6 +152,7 @@ impl Gateway {
             encryption: RwLock::default(),
             held,
             bodies: Room::default(),
+            guesses: Guesses::default(),
             over: CancellationToken::new(),
             reception,
             status,
@@ -265,15 +271,15 @@ impl Gateway {
             Place::Live => return reply::text(StatusCode::OK, "ok"),
             Place::Ready => return ready(&self.status, terms.is_open()),
             Place::Offer => {
-                let admitted = self.admit(terms, &head.headers, None).await;
-                return offer(admitted.ok().map(|admitted| admitted.gates()), terms.spec.sse);
+                let admitted = self.admit(terms, &head, None).await;
+                return offer::told(&head.headers, admitted.ok().map(|admitted| admitted.gates()), terms.spec.sse);
             }
             Place::Nowhere => return nowhere(),
             Place::Endpoint(caller) => return self.endpoint(&terms.tokens, *caller, head).await,
             Place::Events(_) | Place::Messages if !terms.spec.sse => return nowhere(),
-            Place::ByKey(key) => self.admit(terms, &head.headers, Some(key)).await,
+            Place::ByKey(key) => self.admit(terms, &head, Some(key)).await,
             Place::All | Place::Server(_) | Place::Socket(_) | Place::Events(_) | Place::Messages => {
-                self.admit(terms, &head.headers, None).await
+                self.admit(terms, &head, None).await
             }
         };
         let admitted = match admitted {
@@ -295,10 +301,21 @@ impl Gateway {
     async fn admit<'a>(
         &self,
         terms: &'a Terms,
-        headers: &HeaderMap,
+        head: &http::request::Parts,
         in_path: Option<&str>,
     ) -> Result<Admitted<'a>, Box<Answer>> {
-        let admitted = terms.opened(headers, in_path).await?;
+        let (headers, now) = (&head.headers, Instant::now());
+        // Where nobody needs a key, nobody guesses one.
+        let shown = if terms.is_open() { Vec::new() } else { proofs(headers, in_path) };
+        let guess = head.extensions.get::<Source>().filter(|_| !shown.is_empty());
+        if let Some(Err(wait)) = guess.map(|from| self.guesses.admit(*from, &shown, now)) {
+            return Err(Box::new(too_many_guesses(headers, wait)));
+        }
+        let opened = terms.opened(headers, in_path).await;
+        if let Some(from) = guess {
+            self.guesses.note(*from, &shown, &opened, now);
+        }
+        let admitted = opened.map_err(|denied| Box::new(denied_as(denied, headers)))?;
         admitted.bucket().take(Instant::now()).map_err(|wait| Box::new(too_often(headers, wait)))?;
         Ok(admitted)
     }
@@ -322,7 +339,7 @@ impl Gateway {
                 let gate = match terms.opened(headers, key).await.map(|admitted| admitted.at(place)) {
                     Ok(Some(gate)) => gate,
                     Ok(None) => return nowhere(),
-                    Err(refused) => return *refused,
+                    Err(denied) => return denied_as(denied, headers),
                 };
                 match legacy::read(body) {
                     Ok((body, scanned)) => {
@@ -403,21 +420,6 @@ fn ready(status: &Status, names: bool) -> Answer {
 /// How many calls wait for their clients, and how long.
 fn limits_of(spec: &GatewaySpec) -> Limits {
     Limits { most: spec.max_held, longest: spec.held_timeout }
-}
-
-/// What is offered here, for a person: with the names of servers for those who may see them.
-fn offer(gates: Option<&Gates>, has_sse: bool) -> Answer {
-    let version = env!("CARGO_PKG_VERSION");
-    let names = gates.map_or_else(String::new, |gates| {
-        let names = gates.all.shown.servers.iter().map(|(name, _)| {
-            let name = percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC);
-            format!("\n  /mcp/{name}")
-        });
-        format!("\nFor one of them:{}", names.collect::<String>())
-    });
-    let sse = if has_sse { "\nThe same over HTTP+SSE (MCP 2024-11-05):\n  /sse" } else { "" };
-    let text = "an MCP server over Streamable HTTP\n\nFor all servers as one:\n  /mcp";
-    reply::text(StatusCode::OK, format_args!("mcp-pipe {version}: {text}{names}\nThe same over WebSocket:\n  /ws{sse}"))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub use self::bar::Bar;
+pub use self::desk::PeerKind;
 pub use self::lane::Circuit;
 pub(crate) use self::lane::FAILURES;
 pub use self::lane::{Checked, Failures};

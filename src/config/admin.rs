@@ -14,6 +14,7 @@ use super::gateway::{ApiKeySpec, GatewayEntry, GatewaySpec, GatewayTls};
 use super::keys::{self, Place as Where};
 use super::listen::{self, HostName};
 use super::reader::{Located, Reader};
+use crate::endpoint::is_loopback;
 use crate::error::{Code, Place};
 
 /// Where figures and health are told, and to whom.
@@ -73,7 +74,7 @@ pub(crate) fn of(
         None => (defaults::ADMIN, &entry.place),
     };
     let hosts = gateway.1.map(|spec| spec.hosts.clone()).unwrap_or_default();
-    if listen.ip().to_canonical().is_loopback() {
+    if is_loopback(listen.ip()) {
         return Some(AdminSpec { listen, hosts, keys: Vec::new(), tls: None });
     }
     if let ((Some(_), None), true) = (gateway, super::gateway::is_on(ctx, gateway.0)) {

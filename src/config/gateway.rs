@@ -23,7 +23,7 @@ use super::listen::address;
 use super::reader::Located;
 use crate::disk::read::{Accept, whole};
 use crate::disk::{joined, obstacle};
-use crate::endpoint::{RemoteUrl, is_variable, left_open};
+use crate::endpoint::{RemoteUrl, is_loopback, is_variable, left_open};
 use crate::error::{Code, Place, What};
 use crate::jwt::Keys;
 use crate::secrecy::Secret;
@@ -78,7 +78,7 @@ pub struct GatewaySpec {
     pub session_key: Option<SessionKey>,
     /// Most sessions at a time.
     pub max_sessions: usize,
-    /// Most open streams of a session.
+    /// Most streams of a session that are open by GET.
     pub max_streams: usize,
     /// Most calls of a key that wait for their client to answer a server's question.
     pub max_held: usize,
@@ -342,7 +342,7 @@ pub(crate) fn of(
     let asks = entry.is_some_and(|entry| {
         entry.has_api_keys || entry.has_jwt || entry.tls.as_ref().is_some_and(|tls| tls.client_ca_file.is_some())
     });
-    let is_local = listen.ip().to_canonical().is_loopback();
+    let is_local = is_loopback(listen.ip());
     if let Some(place) = entry.and_then(|entry| entry.no_api_keys.clone()).filter(|_| is_local && !asks) {
         let what = Code::NoEffect.says("is empty, so nobody needs a key");
         ctx.warning(place, what, "add a key, or leave apiKeys out");
@@ -386,6 +386,26 @@ pub(crate) fn of(
         tls,
     };
     (ctx.problems.mistakes.len() == before).then_some(spec)
+}
+
+/// Notes servers that no client could ask for alone, as a key stands where their name would (`/mcp/~KEY`). `servers`: those that run, with the places of
+/// their names.
+pub(crate) fn check_names<'a>(
+    ctx: &mut Context<'_>,
+    entry: Option<&GatewayEntry>,
+    servers: impl Iterator<Item = (&'a str, &'a Place)>,
+) {
+    if !is_on(ctx, entry) {
+        return;
+    }
+    for (name, place) in servers.filter(|(name, _)| name.starts_with('~')) {
+        let what =
+            "is a name that begins with ~, and in an address of the gateway a key stands behind that (/mcp/~KEY)";
+        let meant = name.trim_start_matches('~');
+        let remedy =
+            if meant.is_empty() { "call it otherwise".to_owned() } else { format!("call it {}", brief(meant)) };
+        ctx.mistake(place, Code::WrongValue.says(what), remedy);
+    }
 }
 
 /// How the place is called where a socket listens that systemd has handed over.

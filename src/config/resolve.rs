@@ -267,6 +267,8 @@ pub(crate) fn draft<'a>(line: &'a CommandLine<'a>, surroundings: &'a Surrounding
     let max_frame = line.options.max_frame_size.or(file.shared.max_frame).unwrap_or(defaults::MAX_FRAME_SIZE);
     let known = known.into_iter().collect::<Vec<_>>();
     let gateway = gateway::of(&mut ctx, file.gateway.as_ref(), &keys, &known, max_frame);
+    let entries = file.entries.iter().filter(|entry| entry.disabled.is_none());
+    gateway::check_names(&mut ctx, file.gateway.as_ref(), entries.map(|entry| (&*entry.name, &entry.place)));
     let admin = admin::of(&mut ctx, file.admin.as_ref(), (file.gateway.as_ref(), gateway.as_ref()));
     let lease = lease::of(&mut ctx, file.lease.as_ref());
     let log_file = log_file::of(&mut ctx, file.log_file.as_ref());

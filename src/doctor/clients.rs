@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::check::{Check, Found, Key};
 use crate::bring::client::{self, CLIENTS, Client as Entry};
 use crate::config::Config;
+use crate::endpoint::is_loopback;
 use crate::exam::{self, Mark};
 use crate::words::counted;
 
@@ -97,7 +98,7 @@ pub(super) fn needs(client: Client, config: &Config, tools: Option<usize>) -> Ve
             ),
             (None, _) if name == XIAOZHI => good("is dialled by mcp-pipe at its endpoint"),
             (None, None) => odd("dials over HTTP, and the config has no gateway", GATEWAY),
-            (None, Some(gateway)) if name == OPEN_WEBUI && gateway.listen.ip().is_loopback() => odd(
+            (None, Some(gateway)) if name == OPEN_WEBUI && is_loopback(gateway.listen.ip()) => odd(
                 "often runs in a container, from which the gateway on loopback is out of reach",
                 "\"listen\": \"0.0.0.0:8765\" with an API key",
             ),

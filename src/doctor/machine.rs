@@ -11,6 +11,7 @@ use super::facts::Facts;
 use super::{CONFIG, DAEMON, FAULT};
 use crate::config::{Config, MAX_CONFIG, Surroundings, sha256};
 use crate::disk::read::{Accept, whole};
+use crate::endpoint::is_loopback;
 use crate::last_run::{self, Fate};
 use crate::logging::utc;
 use crate::net::port;
@@ -74,7 +75,7 @@ pub(super) fn checks(config: &Config, daemon: Option<u32>, redactor: &Redactor) 
             name,
             if runs { Found::Good(format!("{listen}, by the mcp-pipe that runs")) } else { self::port(listen) },
         );
-        if listen.ip().is_loopback() && container.is_some() {
+        if is_loopback(listen.ip()) && container.is_some() {
             let what = format!("listens on {listen}: in a container nobody outside of it gets there");
             let remedy = format!("\"listen\": \"0.0.0.0:{}\" with an API key, and publish the port", listen.port());
             add("listen.reach", name, Found::Odd { what, remedy });

@@ -5,10 +5,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 use bytes::Bytes;
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Method, Request, StatusCode};
+use tokio::time::Instant;
 
 use super::door;
 use super::guard::{Guard, Refused};
-use super::refusal::denied_as;
+use super::guesses::{Guesses, Source};
+use super::refusal::{denied_as, too_many_guesses};
 use super::reply::{self, Answer};
 use super::turned_away::{self, Refusal};
 use super::{Encryption, ready};
@@ -25,6 +27,7 @@ pub(crate) struct Admin {
     terms: RwLock<Arc<Terms>>,
     encryption: RwLock<Option<Encryption>>,
     metrics: Arc<Metrics>,
+    guesses: Guesses,
 }
 
 /// What the config says that counts.
@@ -36,25 +39,37 @@ struct Terms {
 
 impl Terms {
     fn of(spec: &Arc<AdminSpec>) -> Arc<Self> {
-        let is_local = spec.listen.ip().to_canonical().is_loopback();
         // No page has anything to ask here.
-        let guard = Guard { hosts: spec.hosts.clone(), origins: Vec::new(), is_local };
+        let guard = Guard::of(spec.listen, &spec.hosts, &[]);
         Arc::new(Terms { spec: spec.clone(), guard })
     }
 
     /// Whether whoever asks may see more than health.
-    fn admit(&self, headers: &HeaderMap) -> Result<(), Box<Answer>> {
+    fn admit(&self, headers: &HeaderMap, from: Option<&Source>, guesses: &Guesses) -> Result<(), Box<Answer>> {
         if self.spec.keys.is_empty() {
             return Ok(());
         }
+        let (shown, now) = (door::proofs(headers, None), Instant::now());
+        let guess = from.filter(|_| !shown.is_empty());
+        if let Some(Err(wait)) = guess.map(|from| guesses.admit(*from, &shown, now)) {
+            return Err(Box::new(too_many_guesses(headers, wait)));
+        }
         let admitted = door::admitted(self.spec.keys.iter(), headers, None);
+        if let Some(from) = guess {
+            guesses.note(*from, &shown, &admitted, now);
+        }
         admitted.map(drop).map_err(|denied| Box::new(denied_as(denied, headers)))
     }
 }
 
 impl Admin {
     pub(crate) fn new(spec: &Arc<AdminSpec>, metrics: Arc<Metrics>) -> Self {
-        Admin { terms: RwLock::new(Terms::of(spec)), encryption: RwLock::default(), metrics }
+        Admin {
+            terms: RwLock::new(Terms::of(spec)),
+            encryption: RwLock::default(),
+            metrics,
+            guesses: Guesses::default(),
+        }
     }
 
     /// Has other terms count from the next request on.
@@ -91,7 +106,10 @@ impl Admin {
         let (uri, headers) = (request.uri(), request.headers());
         let refused = match terms.guard.check(uri, headers) {
             Ok(()) => None,
-            Err(Refused::Host) => Some((Refusal::Host, "this host is not known by that name")),
+            Err(Refused::Host) => Some((
+                Refusal::Host,
+                "this host is not known by that name; if it is yours, add it to `hosts` of `gateway`",
+            )),
             Err(Refused::Origin) => Some((Refusal::Origin, "web pages may not ask here")),
         };
         if let Some((refusal, why)) = refused {
@@ -101,7 +119,7 @@ impl Admin {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return reply::other_method("GET, HEAD");
         }
-        let admitted = terms.admit(headers);
+        let admitted = terms.admit(headers, request.extensions().get(), &self.guesses);
         match (uri.path().trim_end_matches('/'), admitted) {
             ("/livez", _) => reply::text(StatusCode::OK, "ok"),
             ("/readyz", admitted) => ready(status, admitted.is_ok()),

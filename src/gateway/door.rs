@@ -33,8 +33,21 @@ pub(super) enum Denied {
     Unknown,
     /// It shows a token that is not good.
     Token,
+    /// It shows a token that was good, or is going to be.
+    Untimely,
     /// It shows a token of which nobody can say now whether it is good.
     Unready,
+    /// It shows something in the path where there is nothing to show.
+    Nowhere,
+}
+
+/// The SHA-256 of what a request shows, if it is anything.
+pub(super) fn proofs(headers: &HeaderMap, in_path: Option<&str>) -> Vec<[u8; 32]> {
+    match (in_path, shown(headers)) {
+        (Some(text), _) => vec![sha256(&percent_decode_str(text).decode_utf8_lossy())],
+        (None, Shown::Text(text)) => vec![sha256(text)],
+        (None, Shown::Nothing | Shown::Nonsense) => Vec::new(),
+    }
 }
 
 /// What a request shows that is a JSON Web Token by its form, and not in the place of a key.

@@ -15,12 +15,15 @@ pub(super) mod query;
 
 use http::StatusCode;
 use http::request::Parts;
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tracing::warn;
 
 use super::Gateway;
+use super::door::Denied;
 use super::fence::{self, Pass};
-use super::refusal::{closed, full, full_of_tools, nowhere};
+use super::guesses::Source;
+use super::refusal::{closed, full, full_of_tools, nowhere, too_many_guesses};
 use super::reply::{self, Answer};
 use super::socket::{Ends, Side, Talk, accept};
 use super::tokens::{Meeting, Token};
@@ -66,9 +69,16 @@ impl Gateway {
             Err(refused) => return *refused,
         };
         let query = head.uri.query().unwrap_or_default();
-        let hashes = query::hashes(query);
-        let Some(token) = query::among(&hashes, tokens.iter().map(|token| &token.spec.hash)).map(|at| &tokens[at])
-        else {
+        let (hashes, now) = (query::hashes(query), Instant::now());
+        let guess = head.extensions.get::<Source>().copied().filter(|_| !hashes.is_empty());
+        if let Some(Err(wait)) = guess.map(|from| self.guesses.admit(from, &hashes, now)) {
+            return too_many_guesses(&head.headers, wait);
+        }
+        let found = query::among(&hashes, tokens.iter().map(|token| &token.spec.hash)).ok_or(Denied::Unknown);
+        if let Some(from) = guess {
+            self.guesses.note(from, &hashes, &found, now);
+        }
+        let Ok(token) = found.map(|at| &tokens[at]) else {
             // That the connection stands first is what clients of the field expect.
             let (why, refusal) =
                 if query::has_token(query) { (UNKNOWN, Refusal::Token) } else { (MISSING, Refusal::NoToken) };

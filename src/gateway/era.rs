@@ -2,9 +2,8 @@
 
 use http::{HeaderMap, HeaderName};
 
-use crate::mcp::envelope::{Envelope, Scanned};
-use crate::mcp::modern::{PROTOCOL_VERSION, VERSION};
-use crate::mcp::object;
+use crate::mcp::envelope::Scanned;
+use crate::mcp::modern::{VERSION, named_version};
 
 pub(super) const VERSION_HEADER: HeaderName = HeaderName::from_static("mcp-protocol-version");
 
@@ -16,7 +15,7 @@ pub(super) fn is_modern(headers: &HeaderMap, body: &[u8], scanned: &Scanned) -> 
         Scanned::One(e) => {
             let is_hello = e.method.clone().is_some_and(|method| &body[method] == b"initialize");
             // Many clients send the header of their last conversation with the first message of the next one.
-            by_header && !is_hello || names_version(body, e)
+            by_header && !is_hello || named_version(body, e).is_some()
         }
     }
 }
@@ -24,14 +23,6 @@ pub(super) fn is_modern(headers: &HeaderMap, body: &[u8], scanned: &Scanned) -> 
 /// Whether a request says by its header that it belongs to the modern era.
 pub(super) fn is_modern_header(headers: &HeaderMap) -> bool {
     headers.get_all(VERSION_HEADER).iter().any(|version| version.as_bytes().trim_ascii() >= VERSION.as_bytes())
-}
-
-/// Whether `_meta` of a message names a version.
-fn names_version(body: &[u8], e: &Envelope) -> bool {
-    // A look that costs next to nothing spares nearly all messages of the other era the second one.
-    let Some(params) = e.params.clone().map(|range| &body[range]) else { return false };
-    memchr::memmem::find(params, b"protocolVersion").is_some()
-        && str::from_utf8(params).is_ok_and(|params| object::find(params, &["_meta", PROTOCOL_VERSION]).is_some())
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! Whom a request is for, and from which page it comes: what a browser is led into by a page of somebody else is refused (DNS
 //! rebinding; MCP 2025-11-25, basic/transports, security warning). Pure.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http::header::{HOST, ORIGIN};
 use http::{HeaderMap, HeaderName, Uri};
 
 use crate::config::HostName;
+use crate::endpoint::{is_loopback, is_this_machine};
 
 /// Where a request of a browser comes from, in its words (Fetch metadata).
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -18,7 +19,7 @@ pub(crate) struct Guard {
     pub(crate) hosts: Vec<HostName>,
     /// Origins of pages, as browsers write them.
     pub(crate) origins: Vec<String>,
-    /// Whether only this machine reaches the gateway. Elsewhere any name may be ours, and keys are asked for.
+    /// Whether only this machine reaches the gateway.
     pub(crate) is_local: bool,
 }
 
@@ -32,6 +33,11 @@ pub(super) enum Refused {
 }
 
 impl Guard {
+    /// That of whoever listens there.
+    pub(super) fn of(listen: SocketAddr, hosts: &[HostName], origins: &[String]) -> Self {
+        Guard { hosts: hosts.to_vec(), origins: origins.to_vec(), is_local: is_loopback(listen.ip()) }
+    }
+
     /// Whether a request may be answered.
     pub(super) fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Refused> {
         let mut hosts = headers.get_all(HOST).iter();
@@ -62,7 +68,10 @@ impl Guard {
             *ours.name.trim_matches(['[', ']']) == *name
                 && ours.port.is_none_or(|of| port.is_none_or(|port| port == of))
         };
-        !self.is_local || is_loopback(name) || self.hosts.iter().any(is_it)
+        // Where others reach us any name may be ours, and keys are asked for, unless the config tells our names. A page can be given any name,
+        // and no address.
+        let is_any = !self.is_local && (self.hosts.is_empty() || name.parse::<IpAddr>().is_ok());
+        is_any || is_this_machine(name) || self.hosts.iter().any(is_it)
     }
 
     /// Whether a page may ask: one of this machine, on whichever port, or one that the config names.
@@ -72,7 +81,7 @@ impl Guard {
             return true;
         }
         let rest = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
-        rest.and_then(parts).is_some_and(|(name, _)| is_loopback(name))
+        rest.and_then(parts).is_some_and(|(name, _)| is_this_machine(name))
     }
 }
 
@@ -93,11 +102,6 @@ fn parts(host: &str) -> Option<(&str, Option<u16>)> {
         Some(port) if is_number(port) => Some((name, Some(port.parse().ok()?))),
         Some(_) => None,
     }
-}
-
-fn is_loopback(name: &str) -> bool {
-    let name = name.strip_suffix('.').unwrap_or(name);
-    name == "localhost" || name.ends_with(".localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 #[cfg(test)]
@@ -130,6 +134,10 @@ mod tests {
             ("127.8.8.8", true),
             ("[::1]", true),
             ("[::1]:8765", true),
+            ("[::ffff:127.0.0.1]:8765", true),
+            ("[::ffff:192.0.2.1]:8765", false),
+            ("localhost.", true),
+            ("192.0.2.1", false),
             ("nas.lan", true),
             ("NAS.lan:99", true),
             ("box:8765", true),
@@ -154,8 +162,39 @@ mod tests {
         }
         assert_eq!(check(&guard, &[], &[]), Ok(()), "HTTP/1.0");
         assert_eq!(check(&guard, &["localhost", "localhost"], &[]), Err(Refused::Host));
-        let open = Guard { is_local: false, ..guard };
+        // Elsewhere these are the names that count, too, and all count where none is told.
+        let named = Guard { is_local: false, ..guard };
+        for (host, is_ours) in [
+            ("nas.lan", true),
+            ("box:8765", true),
+            ("box:8766", false),
+            ("localhost", true),
+            ("192.0.2.1:8765", true),
+            ("[2001:db8::1]:8765", true),
+            ("evil.example", false),
+            ("192.0.2.1.evil.example", false),
+            ("3221225985", false),
+        ] {
+            assert_eq!(check(&named, &[host], &[]), if is_ours { Ok(()) } else { Err(Refused::Host) }, "{host}");
+        }
+        let open = Guard { hosts: Vec::new(), ..named };
         assert_eq!(check(&open, &["whatever.example"], &[]), Ok(()));
+    }
+
+    #[test]
+    fn where_only_this_machine_is_served_the_host_is_looked_at_however_the_address_is_written() {
+        for (listen, want) in [
+            ("127.0.0.1:8765", Err(Refused::Host)),
+            ("127.9.9.9:8765", Err(Refused::Host)),
+            ("[::1]:8765", Err(Refused::Host)),
+            ("[::ffff:127.0.0.1]:8765", Err(Refused::Host)),
+            ("0.0.0.0:8765", Ok(())),
+            ("[::]:8765", Ok(())),
+            ("192.0.2.1:8765", Ok(())),
+        ] {
+            let guard = Guard::of(listen.parse().unwrap(), &[], &[]);
+            assert_eq!(check(&guard, &["evil.example"], &[]), want, "{listen}");
+        }
     }
 
     #[test]

@@ -20,13 +20,11 @@ use super::sessions::{Deadline, Entry, random_id};
 use super::terms::Gate;
 use super::{Gateway, refusal};
 use crate::mcp::envelope::{self, Envelope, Kind, Scanned};
+use crate::mcp::handshake::BATCHES;
 use crate::mcp::object;
 use crate::mcp::reply::{INTERNAL, INVALID_REQUEST, PARSE_ERROR, error};
 
 const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
-
-/// The only version in which a message may be a batch.
-const BATCHES: &str = "2025-03-26";
 
 /// Most messages of a batch: their answers go out together, and so are held until the last one is there.
 const MAX_BATCH: usize = 100;
@@ -43,23 +41,32 @@ const MAX_ID: usize = 512;
 pub(super) struct Takes {
     pub(super) events: bool,
     pub(super) json: bool,
+    /// It takes anything, or does not say.
+    pub(super) any: bool,
 }
 
 impl Takes {
     /// By `Accept` (RFC 9110 section 12.5.1). Clients that name one type, or none, are taken as they are.
     pub(super) fn of(headers: &HeaderMap) -> Self {
-        let mut takes = Takes { events: false, json: false };
+        let mut takes = Takes { events: false, json: false, any: false };
         let mut said = false;
         for value in headers.get_all(ACCEPT) {
             for kind in value.to_str().unwrap_or_default().split(',') {
                 let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
                 said |= !kind.is_empty();
                 takes.events |= kind == "text/event-stream" || kind == "text/*";
-                takes.json |= matches!(&*kind, "application/json" | "application/*" | "*/*");
+                takes.json |= matches!(&*kind, "application/json" | "application/*");
+                takes.any |= kind == "*/*";
             }
         }
-        takes.json |= !said;
+        takes.any |= !said;
+        takes.json |= takes.any;
         takes
+    }
+
+    /// Whether it takes a stream, where there is nothing else.
+    pub(super) fn a_stream(self) -> bool {
+        self.events || self.any
     }
 }
 
@@ -202,25 +209,23 @@ impl Gateway {
             Ok(found) => found,
             Err(refused) => return *refused,
         };
-        let takes = Takes::of(headers);
-        let wants_any =
-            headers.get_all(ACCEPT).iter().any(|value| value.as_bytes().windows(3).any(|part| part == b"*/*"));
-        if !takes.events && !wants_any {
+        if !Takes::of(headers).a_stream() {
             let why = "a stream is text/event-stream, which has to be in Accept";
             return reply::error(StatusCode::NOT_ACCEPTABLE, None, INVALID_REQUEST, why);
         }
         found.session.hear();
         let last = headers.get(LAST_EVENT).and_then(|id| id.to_str().ok()).and_then(resumed);
         let mut board = found.session.board();
-        if board.read() >= gate.max_streams {
-            let why = "the session has as many streams as the config allows (maxStreams)";
-            return refusal::later(
-                reply::error(StatusCode::TOO_MANY_REQUESTS, None, INVALID_REQUEST, why),
-                refusal::LATER,
-            );
-        }
-        let stream = match last {
+        let is_full = board.listening() >= gate.max_streams;
+        // What goes on with a stream of a POST takes no place of those that are for nothing in particular.
+        let resumed = last.filter(|(stream, _)| !is_full || board.is_of_post(*stream));
+        let stream = match resumed {
             Some((stream, event)) if board.resume(stream, event) => stream,
+            _ if is_full => {
+                let why = "the session has as many streams as the config allows (maxStreams)";
+                let refused = reply::error(StatusCode::TOO_MANY_REQUESTS, None, INVALID_REQUEST, why);
+                return refusal::later(refused, refusal::LATER);
+            }
             Some(_) | None => board.listen(),
         };
         let resumes = board.resumes();

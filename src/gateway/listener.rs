@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use super::admin::Admin;
+use super::guesses::Source;
 use super::reply::Answer;
 use super::socket::Seats;
 use super::stall::Stall;
@@ -111,7 +112,7 @@ impl Listener {
                         if let Some(place) = guests.clone().come(from.ip(), most_of_address) {
                             let (host, ended) = (host.clone(), ended.clone());
                             connections.spawn(async move {
-                                admit(stream, host, ended).await;
+                                admit((stream, from.ip()), host, ended).await;
                                 drop(place);
                             });
                         } else {
@@ -252,15 +253,15 @@ impl Drop for Place {
 }
 
 /// Answers the requests of one connection, once it is encrypted if it is to be.
-async fn admit(stream: TcpStream, host: Host, ended: CancellationToken) {
+async fn admit((stream, from): (TcpStream, IpAddr), host: Host, ended: CancellationToken) {
     let _slower = stream.set_nodelay(true);
     let stream = Stall::of(stream);
     match host.encryption() {
-        None => converse(stream, host, ended).await,
+        None => converse((stream, from), host, ended).await,
         Some(Encryption(config)) => {
             let Bounds { patience, .. } = host.bounds();
             match timeout(patience, TlsAcceptor::from(config).accept(stream)).await {
-                Ok(Ok(stream)) => converse(stream, host, ended).await,
+                Ok(Ok(stream)) => converse((stream, from), host, ended).await,
                 Ok(Err(error)) => {
                     debug!(event = "GATEWAY", "a connection was not encrypted: {error}");
                     host.refused(Refusal::NotHttp);
@@ -271,7 +272,7 @@ async fn admit(stream: TcpStream, host: Host, ended: CancellationToken) {
     }
 }
 
-async fn converse<S>(stream: S, host: Host, ended: CancellationToken)
+async fn converse<S>((stream, from): (S, IpAddr), host: Host, ended: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -293,6 +294,7 @@ where
     let has_asked = AtomicBool::new(false);
     let answer = service_fn(|mut request: Request<Incoming>| {
         has_asked.store(true, Ordering::Relaxed);
+        request.extensions_mut().insert(Source::of(from));
         if request.headers().contains_key(UPGRADE) {
             request.extensions_mut().insert(seat.clone());
         }

@@ -94,7 +94,7 @@ impl Gateway {
 
     /// Begins a stream of news.
     async fn listen(&self, gate: &Gate, asked: &Asked<'_>, takes: Takes) -> Answer {
-        if !takes.events {
+        if !takes.a_stream() {
             let why = "news come as text/event-stream, which has to be in Accept";
             return reply::error(StatusCode::NOT_ACCEPTABLE, Some(asked.id), INVALID_REQUEST, why);
         }

@@ -38,9 +38,7 @@ pub(super) fn place(path: &str) -> Place {
         "/livez" => Place::Live,
         "/readyz" => Place::Ready,
         "/mcp" | "/mcp/" => Place::All,
-        path if path.starts_with("/mcp/~") && !path["/mcp/~".len()..].trim_end_matches('/').contains('/') => {
-            Place::ByKey(path["/mcp/~".len()..].trim_end_matches('/').to_owned())
-        }
+        path if let Some(key) = key(path) => Place::ByKey(key.to_owned()),
         "/ws" | "/ws/" => Place::Socket(None),
         "/sse" | "/sse/" => Place::Events(None),
         "/messages" | "/messages/" => Place::Messages,
@@ -52,6 +50,13 @@ pub(super) fn place(path: &str) -> Place {
             place.or_else(|| endpoint(path).map(Place::Endpoint)).unwrap_or(Place::Nowhere)
         }
     }
+}
+
+/// The key in a path (`/mcp/~KEY`). A client may write the `~` with `%` (RFC 3986 section 2.3).
+fn key(path: &str) -> Option<&str> {
+    let rest = path.strip_prefix("/mcp/")?;
+    let key = ["~", "%7E", "%7e"].into_iter().find_map(|tilde| rest.strip_prefix(tilde))?.trim_end_matches('/');
+    (!key.contains('/')).then_some(key)
 }
 
 /// Who calls at a path of the endpoint, as it is called here or by the self-hosted endpoint server.
@@ -93,6 +98,9 @@ mod tests {
             ("/mcp/%E8%AE%A1", server("计")),
             ("/mcp/a%2Fb", server("a/b")),
             ("/mcp/~a%2Fb-key", Place::ByKey("a%2Fb-key".to_owned())),
+            ("/mcp/%7Ekey", Place::ByKey("key".to_owned())),
+            ("/mcp/%7ekey/", Place::ByKey("key".to_owned())),
+            ("/mcp/%7Ekey/calc", Place::Nowhere),
             ("/mcp/~key/", Place::ByKey("key".to_owned())),
             ("/mcp/~", Place::ByKey(String::new())),
             ("/mcp/~key/calc", Place::Nowhere),

@@ -31,6 +31,12 @@ pub(super) fn too_often(headers: &HeaderMap, wait: Duration) -> Answer {
     later(refused(headers, StatusCode::TOO_MANY_REQUESTS, (TOO_OFTEN, "rate_limited"), SLOWER), wait)
 }
 
+/// That too much has come from a client's address that was not good.
+pub(super) fn too_many_guesses(headers: &HeaderMap, wait: Duration) -> Answer {
+    let why = "too many wrong keys or tokens have come from this address; try again later";
+    later(refused(headers, StatusCode::TOO_MANY_REQUESTS, (TOO_OFTEN, "rate_limited"), why), wait)
+}
+
 /// That a client is not let in (RFC 6750 section 3).
 pub(super) fn denied_as(denied: Denied, headers: &HeaderMap) -> Answer {
     let (challenge, why) = match denied {
@@ -40,7 +46,10 @@ pub(super) fn denied_as(denied: Denied, headers: &HeaderMap) -> Answer {
             "no key is written like that: Authorization: Bearer KEY, or X-API-Key: KEY, and one of them",
         ),
         // Which check it was is for the log: whoever makes up tokens need not know.
-        Denied::Token => ("Bearer error=\"invalid_token\"", "this token is not good here, or not any more"),
+        Denied::Token | Denied::Untimely => {
+            ("Bearer error=\"invalid_token\"", "this token is not good here, or not any more")
+        }
+        Denied::Nowhere => return nowhere(),
         Denied::Unready => {
             let why = "whether this token is good can't be looked up now; try again later";
             let answer = refused(headers, StatusCode::SERVICE_UNAVAILABLE, (INTERNAL, "unavailable"), why);

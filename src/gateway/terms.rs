@@ -12,8 +12,6 @@ use super::door::{self, Bucket, Denied};
 use super::guard::Guard;
 use super::issuers::{self, Complaints, Issuer, Why};
 use super::path::Place;
-use super::refusal::{denied_as, nowhere};
-use super::reply::Answer;
 use super::sessions::{Scope, owner};
 use super::tokens::Token;
 use super::tools::Tools;
@@ -32,7 +30,7 @@ pub(super) struct Gate {
     pub(super) shown: Arc<Shown>,
     /// When whoever was let in is so no more: their token ends then.
     pub(super) until: Option<Instant>,
-    /// Most streams of a session that are read at a time.
+    /// Most streams of a session that are open by GET.
     pub(super) max_streams: usize,
     /// Largest body of a request, in bytes.
     pub(super) max_body: usize,
@@ -131,8 +129,7 @@ impl Terms {
     /// `before`: what has counted so far.
     pub(super) fn of(spec: &Arc<GatewaySpec>, servers: &[ServerSpec], before: Option<&Terms>) -> Self {
         let now = Instant::now();
-        let is_local = spec.listen.ip().is_loopback();
-        let guard = Guard { hosts: spec.hosts.clone(), origins: spec.cors.clone(), is_local };
+        let guard = Guard::of(spec.listen, &spec.hosts, &spec.cors);
         let opened = |whose: Option<Whose<'_>>| {
             // Who is connected goes on with what counts now.
             let scope = whose.as_ref().map(|whose| &whose.scope);
@@ -257,16 +254,15 @@ impl Terms {
     }
 
     /// What a request opens by its key, or by its token. Waits for the keys of a token's issuer where these are missing.
-    pub(super) async fn opened(&self, headers: &HeaderMap, in_path: Option<&str>) -> Result<Admitted<'_>, Box<Answer>> {
+    pub(super) async fn opened(&self, headers: &HeaderMap, in_path: Option<&str>) -> Result<Admitted<'_>, Denied> {
         let token = if self.issuers.is_empty() || in_path.is_some() { None } else { door::token(headers) };
-        let denied = |denied| Box::new(denied_as(denied, headers));
         match (&*self.keys, token, in_path) {
-            (_, Some(token), _) => self.by_token(token).await.map_err(denied),
+            (_, Some(token), _) => self.by_token(token).await,
             ([], None, None) if self.is_open() => Ok(Admitted::by_key(&self.open)),
             // Where there are no keys, none is in the path.
-            ([], None, Some(_)) => Err(Box::new(nowhere())),
+            ([], None, Some(_)) => Err(Denied::Nowhere),
             (keys, None, in_path) => {
-                let at = door::admitted(keys.iter().map(|key| &key.spec), headers, in_path).map_err(denied)?;
+                let at = door::admitted(keys.iter().map(|key| &key.spec), headers, in_path)?;
                 Ok(Admitted::by_key(&keys[at].opens))
             }
         }
@@ -290,7 +286,22 @@ impl Terms {
             }
             Err(refused) => {
                 self.complaints.log(&issuers, &refused, Instant::now());
-                Err(if refused.flaw == Flaw::NoKeys { Denied::Unready } else { Denied::Token })
+                Err(match refused.flaw {
+                    Flaw::NoKeys => Denied::Unready,
+                    // Its issuer has signed it.
+                    Flaw::Expired(_) | Flaw::Early(..) => Denied::Untimely,
+                    Flaw::TooLong
+                    | Flaw::Form
+                    | Flaw::Critical
+                    | Flaw::Type(_)
+                    | Flaw::Algorithm(_)
+                    | Flaw::Issuer(_)
+                    | Flaw::Audience
+                    | Flaw::Claim(_)
+                    | Flaw::UnknownKey(_)
+                    | Flaw::AnyKey
+                    | Flaw::Signature => Denied::Token,
+                })
             }
         }
     }

@@ -185,7 +185,15 @@ impl Ask {
     }
 
     pub(super) async fn send(self, gateway: &Gateway) -> Answer {
+        self.send_from(gateway, None).await
+    }
+
+    /// The same, as it comes from there.
+    async fn send_from(self, gateway: &Gateway, from: Option<Source>) -> Answer {
         let mut request = Request::builder().method(self.method).uri(self.path);
+        if let Some(from) = from {
+            request = request.extension(from);
+        }
         for (name, value) in self.headers {
             request = request.header(name, value);
         }
@@ -359,7 +367,7 @@ async fn what_belongs_to_no_request_goes_to_one_get_and_waits_for_one() {
     assert!(piece(&mut first).await.contains("list_changed"), "it has waited");
     let mut second = get().with("mcp-session-id", &id).send(&gateway).await;
     let third = get().with("mcp-session-id", &id).send(&gateway).await;
-    assert_eq!(third.status(), 429, "no more streams than are allowed");
+    assert_eq!((third.status().as_u16(), &*of(&third, "retry-after")), (429, "5"), "no more streams than are allowed");
     change().send(&gateway).await;
     assert!(piece(&mut second).await.contains("list_changed"));
     // The first has nothing, and ends with the session.
@@ -886,4 +894,104 @@ fn patterns_of_a_key_are_told_of_by_their_place_in_the_config() {
     let terms = Terms::of(&Arc::new(spec), &servers(&["calc"]), None);
     let (_, policy) = &terms.keys[1].opens.gates.all.shown.servers[0];
     assert_eq!(&*policy.gate.as_ref().unwrap().place, "gateway.apiKeys[1].tools (key all)");
+}
+
+#[tokio::test]
+async fn calls_under_way_take_no_place_of_streams_and_can_be_taken_up_again_whatever_is_open() {
+    let gateway = gateway();
+    let id = begin(&gateway, "2025-11-25").await;
+    let calls: Vec<_> = (1..=4).map(|n| post(&call(n, "slow")).with("mcp-session-id", &id)).collect();
+    let mut streams = Vec::new();
+    for call in calls {
+        streams.push(call.send(&gateway).await);
+    }
+    let priming = piece(&mut streams[3]).await;
+    let last = priming.lines().find_map(|line| line.strip_prefix("id: ")).unwrap().to_owned();
+    let listening = [(); 2].map(|()| get().with("mcp-session-id", &id));
+    for ask in listening {
+        let answer = ask.send(&gateway).await;
+        assert_eq!(answer.status(), 200);
+        streams.push(answer);
+    }
+    assert_eq!(get().with("mcp-session-id", &id).send(&gateway).await.status(), 429);
+    drop(streams.remove(3));
+    let resumed = get().with("mcp-session-id", &id).with("last-event-id", &last).send(&gateway).await;
+    assert_eq!(resumed.status(), 200);
+    post(&call(9, "go")).with("mcp-session-id", &id).send(&gateway).await;
+    assert!(whole(resumed).await.contains(r#""id":4,"result":{"late":true}"#));
+}
+
+#[tokio::test]
+async fn a_stream_is_given_to_whoever_does_not_say_what_they_take() {
+    let gateway = gateway();
+    let id = begin(&gateway, "2025-06-18").await;
+    for (accept, status) in [
+        ("", 200),
+        ("*/*", 200),
+        ("application/json, */*;q=0.1", 200),
+        ("text/*", 200),
+        ("text/event-stream", 200),
+        ("application/json", 406),
+        ("text/html", 406),
+    ] {
+        let answer = get().with("mcp-session-id", &id).with("accept", accept).send(&gateway).await;
+        assert_eq!(answer.status(), status, "{accept}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_offered_is_told_as_json_where_that_is_wanted_and_names_no_server_without_a_key() {
+    let gateway = gateway_of(GatewaySpec { sse: true, ..spec() });
+    let version = env!("CARGO_PKG_VERSION");
+    let mut want =
+        json!({"name": "mcp-pipe", "version": version, "streamableHttp": "/mcp", "webSocket": "/ws", "sse": "/sse"});
+    let servers = json!([
+        {"name": "calc", "streamableHttp": "/mcp/calc"},
+        {"name": "my clock", "streamableHttp": "/mcp/my%20clock"},
+    ]);
+    want["servers"] = servers;
+    let ask = || get().at("/").with("accept", "application/json");
+    let told = ask().send(&gateway).await;
+    assert_eq!(of(&told, "content-type"), "application/json");
+    assert_eq!(serde_json::from_str::<Value>(&whole(told).await).unwrap(), want);
+    for accept in ["", "*/*", "text/html, */*", "text/plain"] {
+        let told = ask().with("accept", accept).send(&gateway).await;
+        assert_eq!(of(&told, "content-type"), "text/plain; charset=utf-8", "{accept}");
+        assert!(whole(told).await.contains("/mcp/my%20clock"), "{accept}");
+    }
+    let gateway = guarded();
+    let told: Value = serde_json::from_str(&whole(ask().send(&gateway).await).await).unwrap();
+    assert_eq!(told, json!({"name": "mcp-pipe", "version": version, "streamableHttp": "/mcp", "webSocket": "/ws"}));
+    let told = ask().with("authorization", "Bearer key-of-calc-0123456").send(&gateway).await;
+    let told: Value = serde_json::from_str(&whole(told).await).unwrap();
+    assert_eq!(told["servers"], json!([{"name": "calc", "streamableHttp": "/mcp/calc"}]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_from_which_many_wrong_keys_come_is_not_looked_at_for_a_while_but_for_what_was_good_there() {
+    let gateway = guarded();
+    let list = || post(&json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"}));
+    let with = |key: &str| list().with("x-api-key", key);
+    let send = async |ask: Ask, from: [u8; 4]| ask.send_from(&gateway, Some(Source::of(from.into()))).await;
+    let (here, there) = ([192, 0, 2, 1], [192, 0, 2, 2]);
+    // Without a session a good key gets as far as this.
+    const GOOD: u16 = 400;
+    assert_eq!(send(with("key-of-all-0123456"), here).await.status(), GOOD);
+    for n in 0..20 {
+        let wrong = format!("not-a-key-{n}-0123456");
+        let ask = if n % 2 == 0 { with(&wrong) } else { list().with("authorization", &format!("Bearer {wrong}")) };
+        assert_eq!(send(ask, here).await.status(), 401, "{n}");
+    }
+    let refused = send(with("not-a-key-0123456"), here).await;
+    assert_eq!((refused.status().as_u16(), &*of(&refused, "retry-after")), (429, "3"));
+    assert!(whole(refused).await.contains(r#""code":-32004"#));
+    let modern = send(with("not-a-key-0123456").with("mcp-protocol-version", "2026-07-28"), here).await;
+    assert!(whole(modern).await.contains(r#""reason":"rate_limited""#));
+    assert_eq!(send(with("key-of-path-0123456"), here).await.status(), 429, "good, and nobody has shown it there");
+    assert_eq!(send(post(&initialize("2025-06-18")).at("/mcp/~not-a-key-0123456"), here).await.status(), 429);
+    assert_eq!(send(with("key-of-all-0123456"), here).await.status(), GOOD);
+    assert_eq!(send(list(), here).await.status(), 401, "without a key nobody guesses");
+    assert_eq!(send(with("key-of-path-0123456"), there).await.status(), GOOD);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(send(with("key-of-path-0123456"), here).await.status(), GOOD);
 }

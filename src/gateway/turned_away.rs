@@ -25,7 +25,9 @@ fn words(refusal: Refusal) -> &'static str {
         Refusal::Origin => {
             "a client was refused (403): it is a web page of an origin that may not ask; if it may, add it to `cors` of `gateway`"
         }
-        Refusal::Rate => "a request was refused (429): more come than `requestsPerSecond` of `gateway` allows",
+        Refusal::Rate => {
+            "a request was refused (429): more come than `requestsPerSecond` of `gateway` allows, or too many wrong keys or tokens have come from its address"
+        }
         Refusal::Room => "a request was refused (503): there is no room for it, or nobody to serve it",
         Refusal::Size => "a request was refused (413): it is larger than `maxBody` of `gateway` allows",
         Refusal::ContentType => {

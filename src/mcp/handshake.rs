@@ -10,6 +10,9 @@ use super::{cloud, mend, object, shape};
 /// The legacy versions of MCP, oldest first. Dates compare as text.
 pub(crate) const VERSIONS: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
 
+/// The only version in which a message may be a batch.
+pub(crate) const BATCHES: &str = "2025-03-26";
+
 /// Longest parameters of `initialize` that are kept, remembered and passed on to servers, in bytes. The cloud's have 150. Servers
 /// of an endpoint that says more of itself are told what was known before.
 pub(crate) const MAX_HELLO: usize = 64 * 1024;
@@ -165,6 +168,19 @@ pub(crate) fn common<'a>(asked: &'a str, spoken: Option<&'a str>) -> &'a str {
     }
 }
 
+/// The lists of which a server can tell that they have changed, by the capabilities that have them.
+pub(crate) const CHANGING: [&str; 3] = ["tools", "prompts", "resources"];
+
+/// An `initialize` result by which each list that there is may change. Whatever the server tells: mcp-pipe does where a server or the config changes.
+pub(crate) fn telling_changes(result: &str) -> Option<String> {
+    let list = |list: &str| {
+        let kept = object::members(list)?.into_iter().filter(|member| member.name() != "listChanged");
+        Some(object::object(kept.map(|member| (member.key, member.value)).chain([("\"listChanged\"", "true")])))
+    };
+    let lists = |all: &str| object::with_values(all, |name, value| CHANGING.contains(&name).then(|| list(value))?);
+    object::with_values(result, |name, value| (name == "capabilities").then(|| lists(value))?)
+}
+
 /// A server's `initialize` result.
 #[derive(Debug, Clone)]
 pub struct Welcome {
@@ -271,6 +287,22 @@ fn identity(result: &Value) -> String {
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_list_that_there_is_may_change_and_the_rest_stays_as_it_was() {
+        for (result, want) in [
+            (
+                r#"{"capabilities": {"tools":{},"prompts":{"listChanged":false,"x":1.0},"logging":{}},"a":"\u00e4"}"#,
+                r#"{"capabilities":{"tools":{"listChanged":true},"prompts":{"x":1.0,"listChanged":true},"logging":{}},"a":"\u00e4"}"#,
+            ),
+            (r#"{"capabilities":{"resources":null}}"#, r#"{"capabilities":{"resources":null}}"#),
+            (r#"{"capabilities":3}"#, r#"{"capabilities":3}"#),
+            ("{}", "{}"),
+        ] {
+            assert_eq!(telling_changes(result).as_deref(), Some(want));
+        }
+        assert_eq!(telling_changes("[]"), None);
+    }
 
     #[test]
     fn a_server_is_told_by_what_it_says_of_itself_and_nothing_else() {

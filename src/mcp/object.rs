@@ -178,6 +178,15 @@ pub(crate) fn with_member(item: &str, member: &str, value: &str) -> Option<Strin
     (done > 0).then_some(changed)
 }
 
+/// An object with other values in the place of those for which `other` has one, by their names. `None` if this is no JSON object.
+pub(crate) fn with_values(object: &str, other: impl Fn(&str, &str) -> Option<String>) -> Option<String> {
+    let members = members(object)?;
+    let others: Vec<_> = members.iter().map(|member| other(&member.name(), member.value)).collect();
+    let values =
+        members.iter().zip(&others).map(|(member, other)| (member.key, other.as_deref().unwrap_or(member.value)));
+    Some(self::object(values))
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;

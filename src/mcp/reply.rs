@@ -17,6 +17,9 @@ pub(crate) const RESOURCE_NOT_FOUND: i32 = -32002;
 /// JSON-RPC 2.0 section 5.1, the range for implementations: the server is not there, or its answer can't be passed on.
 pub(crate) const UNAVAILABLE: i32 = -32000;
 
+/// MCP's field (its SDKs), for legacy peers: an answer took too long.
+pub(crate) const TIMEOUT: i32 = -32001;
+
 /// In the `data` of each error that mcp-pipe answers itself, so that nobody takes it for the server's.
 pub(crate) const OURS: (&str, &str) = ("from", "mcp-pipe");
 

@@ -5,7 +5,6 @@
 //! the proxy.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::OnceLock;
 
 use base64::Engine as _;
@@ -75,7 +74,7 @@ impl Proxies {
     pub(super) fn proxy_for(&self, origin: &Origin) -> Result<Option<&Proxy>, DialError> {
         let rule = if origin.tls { &self.secure } else { &self.plain };
         match rule {
-            Some(_) if is_loopback(&origin.host) || self.excepts(origin) => Ok(None),
+            Some(_) if origin.is_loopback() || self.excepts(origin) => Ok(None),
             Some(Ok(proxy)) => Ok(Some(proxy)),
             Some(Err((variable, reason))) => Err(DialError::ProxyUnusable { variable, reason }),
             None => Ok(None),
@@ -89,11 +88,6 @@ impl Proxies {
         let target = http::Uri::builder().scheme("http").authority(host).path_and_query("/").build();
         target.is_ok_and(|target| self.exceptions.intercept(&target).is_none())
     }
-}
-
-/// Whether a host is this machine, by its name or address.
-pub(super) fn is_loopback(host: &str) -> bool {
-    host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
 }
 
 /// A proxy to dial through. `Display` shows no credentials.

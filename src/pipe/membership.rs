@@ -13,6 +13,7 @@ use crate::config::{Room, Sharing};
 use crate::control::figures::Waiting;
 use crate::guest::{Arrival, Guest};
 use crate::mcp::era::Era;
+use crate::router::PeerKind;
 use crate::router::hub::Show;
 use crate::router::turns::NewSeat;
 use crate::sharing::Witness;
@@ -225,7 +226,7 @@ impl Pipe {
         let (names, max_frame) = self.described(&servers, None);
         let names = names.at(name);
         status.shows(servers.iter().map(|server| self.sides.each[*server].status.key()));
-        let new = NewPeer { max_frame, hello, resync, sight: None, judges: false };
+        let new = NewPeer { max_frame, hello, resync, sight: None, kind: PeerKind::Endpoint };
         let in_turns = matches!(seen, Seen::InTurns(..));
         let peers = match (seen, self.router.turns()) {
             (Seen::InTurns(seats, turn), Some(router)) => router.join_in_turns(&new, seats, turn, now),
@@ -250,8 +251,12 @@ impl Pipe {
         let servers = self.find_all(&shown, era)?;
         let sight = self.sight_of((&shown, era), &servers, now)?;
         let (names, max_frame) = self.described(&servers, shown.room.as_ref());
-        let judges = era == Era::Modern;
-        let new = NewPeer { max_frame, hello: None, resync: false, sight: Some(sight), judges };
+        let kind = match (era, &shown.room) {
+            (Era::Modern, _) => PeerKind::Modern,
+            (Era::Legacy, Some(_)) => PeerKind::Robot,
+            (Era::Legacy, None) => PeerKind::Client,
+        };
+        let new = NewPeer { max_frame, hello: None, resync: false, sight: Some(sight), kind };
         let peer = self.router.join(new);
         let mut side = LinkSide::new(None, (servers, names.at(Some(name))), max_frame, String::new());
         (side.out, side.shown) = (Outgoing::lines(), Some((shown, era)));

@@ -10,12 +10,15 @@ use tokio::time::Instant;
 
 use super::edits::Edits;
 use super::ids::{asked_id, asked_token};
+use super::outcome::Outcome;
 use super::request::Request;
 use super::{Account, Greeting, Note, Out, PeerId, ServerIndex, What};
 use crate::frame::{Cut, Ends};
 use crate::mcp::envelope::{self, Envelope, Kind, NotMessage, Scanned};
-use crate::mcp::handshake::{Hello, MAX_HELLO};
-use crate::mcp::reply::{self, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR, UNAVAILABLE};
+use crate::mcp::handshake::{BATCHES, Hello, MAX_HELLO, VERSIONS, telling_changes};
+use crate::mcp::modern::{UNSUPPORTED_VERSION, named_version};
+use crate::mcp::object;
+use crate::mcp::reply::{self, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR, TIMEOUT, UNAVAILABLE};
 
 /// Most requests of one server that are under way at the endpoint.
 pub(super) const MAX_ASKED: usize = 16;
@@ -41,8 +44,24 @@ const STRANGER: u32 = 5;
 /// other's errors would never end.
 const MAX_NONSENSE: u32 = 1024;
 
+/// Most requests of a batch that are refused one by one, where no batch is taken.
+const MAX_REFUSED: usize = 100;
+
 /// Why a server's request is answered with an error.
 const UNDECLARED: &str = "the endpoint did not declare the capability";
+
+/// Who a peer is, as far as that matters to how it is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PeerKind {
+    /// An endpoint that a link has dialled.
+    Endpoint,
+    /// A client at an endpoint of ours, which expects what the field's has.
+    Robot,
+    /// A client of the legacy era that has come to us.
+    Client,
+    /// A request of the modern era. It says for itself what it can't be asked, and after how long.
+    Modern,
+}
 
 #[derive(Debug)]
 enum EndpointSide {
@@ -51,6 +70,8 @@ enum EndpointSide {
         /// The endpoint has initialized, or does without a handshake: servers' requests may be passed on.
         conversing: bool,
         initialize: Option<Greeting>,
+        /// The version that was agreed on has batches.
+        has_batches: bool,
         /// What the endpoint first said of itself on this connection.
         said: Option<Arc<Hello>>,
         answered: u64,
@@ -154,8 +175,7 @@ pub(super) struct Desk {
     /// Whose desk it is.
     key: PeerId,
     max_frame: usize,
-    /// Whether the peer says for itself what it can't be asked, and after how long.
-    judges: bool,
+    kind: PeerKind,
     link: EndpointSide,
     /// The parameters with which servers are initialized: what the endpoint last said of itself, or is expected to say.
     pub(super) hello: Arc<Hello>,
@@ -179,13 +199,12 @@ pub(super) struct Desk {
 
 impl Desk {
     /// A desk without a connection. `max_frame`: the limit that the endpoint is told when a message is larger, in bytes.
-    /// `known`: what the endpoint will say of itself, if that is known. `judges`: whether the peer says for itself what it can't be
-    /// asked, and after how long.
-    pub(super) fn new(key: PeerId, max_frame: usize, known: Option<Arc<Hello>>, judges: bool) -> Self {
+    /// `known`: what the endpoint will say of itself, if that is known.
+    pub(super) fn new(key: PeerId, max_frame: usize, known: Option<Arc<Hello>>, kind: PeerKind) -> Self {
         Desk {
             key,
             max_frame,
-            judges,
+            kind,
             link: EndpointSide::Down,
             is_sure: known.is_some(),
             hello: known.clone().unwrap_or_else(Hello::likely_for_all),
@@ -228,8 +247,15 @@ impl Desk {
 
     pub(super) fn link_up(&mut self) {
         let speech = Speech::Foreign(0);
-        self.link =
-            EndpointSide::Up { conversing: false, initialize: None, said: None, answered: 0, answers: false, speech };
+        self.link = EndpointSide::Up {
+            conversing: false,
+            initialize: None,
+            has_batches: false,
+            said: None,
+            answered: 0,
+            answers: false,
+            speech,
+        };
         self.mute = false;
     }
 
@@ -318,7 +344,7 @@ impl Desk {
             let can = self.asked.get(&n).is_some_and(|asked| self.can_answer(&asked.method));
             if can {
                 let Some(asked) = self.asked.get_mut(&n) else { continue };
-                if !self.judges {
+                if self.kind != PeerKind::Modern {
                     asked.deadline.get_or_insert(now + ASK);
                 }
                 if let Some(frame) = asked.unsent.take() {
@@ -335,7 +361,7 @@ impl Desk {
     /// is expected.
     fn can_answer(&self, method: &str) -> bool {
         match &self.link {
-            EndpointSide::Up { .. } if self.judges => true,
+            EndpointSide::Up { .. } if self.kind == PeerKind::Modern => true,
             EndpointSide::Up { said: Some(said), .. } => said.can_answer(method),
             EndpointSide::Up { said: None, conversing: true, .. } => Hello::read(b"{}").can_answer(method),
             EndpointSide::Up { said: None, conversing: false, .. } | EndpointSide::Down => {
@@ -366,6 +392,33 @@ impl Desk {
         }
     }
 
+    /// Answers the endpoint's `initialize` with this result.
+    pub(super) fn greet(&mut self, id: &[u8], result: &[u8], out: &mut dyn Out) {
+        let result = String::from_utf8_lossy(result);
+        // A link's endpoint is told what the server says, as far as it can be; clients may go by what is declared.
+        let told = if self.kind == PeerKind::Endpoint { None } else { telling_changes(&result) };
+        let result = told.as_deref().unwrap_or(&result);
+        self.reply(id, result.as_bytes(), out);
+        self.note_greeting(Greeting::Answered);
+        self.note_version(result);
+    }
+
+    /// Notes what follows from the version that was agreed on, by this result of `initialize`.
+    pub(super) fn note_version(&mut self, result: &str) {
+        if let EndpointSide::Up { has_batches, .. } = &mut self.link {
+            let version = object::find(result, &["protocolVersion"]).and_then(object::text_of);
+            *has_batches = version.is_some_and(|version| version == BATCHES);
+        }
+    }
+
+    /// Whether the endpoint may send a batch. Those of the field are taken whatever was agreed on.
+    fn takes_batches(&self) -> bool {
+        match self.kind {
+            PeerKind::Endpoint | PeerKind::Robot => true,
+            PeerKind::Client | PeerKind::Modern => matches!(self.link, EndpointSide::Up { has_batches: true, .. }),
+        }
+    }
+
     /// Counts one more request that has its answer.
     pub(super) fn count_answered(&mut self) {
         if let EndpointSide::Up { answered, .. } = &mut self.link {
@@ -382,6 +435,45 @@ impl Desk {
     /// An error to the endpoint, in a server's place.
     pub(super) fn refuse(&mut self, id: &[u8], code: i32, message: impl std::fmt::Display, out: &mut dyn Out) {
         out.to_peer(self.key, &[&reply::error(id, code, message)]);
+        self.count_answered();
+    }
+
+    /// An error for a call of which nothing has come. For what took too long the field has a code, which no cloud knows.
+    pub(super) fn refuse_call(&mut self, id: &[u8], outcome: Outcome, why: impl std::fmt::Display, out: &mut dyn Out) {
+        let is_late = outcome == Outcome::Timeout && self.kind != PeerKind::Endpoint;
+        self.refuse(id, if is_late { TIMEOUT } else { UNAVAILABLE }, why, out);
+    }
+
+    /// Refuses a batch, whose requests are each answered where there are not too many.
+    fn refuse_batch(&mut self, text: &[u8], members: Vec<Range<usize>>, out: &mut dyn Out) {
+        let why = "a batch: one message at a time, in this version of MCP";
+        let asked = |member: Range<usize>| {
+            let member = &text[member];
+            let e = envelope::scan_one(member).filter(|e| e.kind(member) == Kind::Request)?;
+            e.id.map(|id| &member[id]).filter(|id| id.len() <= MAX_ID)
+        };
+        let few = members.len() <= MAX_REFUSED;
+        let ids: Vec<_> = members.into_iter().filter_map(asked).filter(|_| few).collect();
+        if ids.is_empty() {
+            return self.refuse_nonsense(b"null", text, MessageFault::invalid(why), out);
+        }
+        ids.into_iter().for_each(|id| self.refuse(id, INVALID_REQUEST, why, out));
+    }
+
+    /// The version of the modern era that a request names, raw JSON, where that is all that is known of whoever asks.
+    fn version_of_stranger<'a>(&self, frame: &'a [u8], e: &Envelope) -> Option<&'a str> {
+        match (self.kind, &self.link) {
+            (PeerKind::Robot | PeerKind::Client, EndpointSide::Up { initialize: None, .. }) => named_version(frame, e),
+            _ => None,
+        }
+    }
+
+    /// Tells whoever asks in the modern era that there has to be a handshake first (MCP 2026-07-28, basic, versioning).
+    fn refuse_version(&mut self, id: &[u8], version: &str, out: &mut dyn Out) {
+        let why = "MCP is spoken here with a handshake: initialize comes first";
+        let supported = VERSIONS.map(object::quoted).join(",");
+        let more = [("supported", &*format!("[{supported}]")), ("requested", version)];
+        out.to_peer(self.key, &[&reply::error_with(id, UNSUPPORTED_VERSION, why, &more)]);
         self.count_answered();
     }
 
@@ -418,7 +510,10 @@ impl Desk {
                 }
                 Err(why) => self.refuse_misread(text, why, out),
             },
-            Ok(Scanned::Batch(members)) if !members.is_empty() => return Received::Batch(members, line),
+            Ok(Scanned::Batch(members)) if !members.is_empty() => match self.takes_batches() {
+                true => return Received::Batch(members, line),
+                false => self.refuse_batch(text, members, out),
+            },
             Ok(Scanned::Batch(_)) => {
                 self.refuse_nonsense(b"null", text, MessageFault::invalid("an empty batch"), out);
             }
@@ -526,6 +621,13 @@ impl Desk {
                 self.refuse(b"null", INVALID_REQUEST, format_args!("the id is longer than {MAX_ID} bytes"), out);
             }
             (Kind::Request, Some(id)) => {
+                // The question by which a client finds out the era has an error in any case, and `initialize` says which era it is.
+                if !matches!(method, b"initialize" | b"server/discover")
+                    && let Some(version) = self.version_of_stranger(frame, e)
+                {
+                    self.refuse_version(&frame[id], version, out);
+                    return None;
+                }
                 return Some(Message::Request(Request {
                     peer: self.key,
                     frame,
@@ -660,7 +762,7 @@ impl Desk {
             id: id.into(),
             progress: progress.map(|token| &frame[token]).filter(|token| *token != b"null").map(Into::into),
             method: method[..method.floor_char_boundary(METHOD)].to_owned(),
-            deadline: (self.has_conversed && !self.judges).then(|| now + ASK),
+            deadline: (self.has_conversed && self.kind != PeerKind::Modern).then(|| now + ASK),
         };
         self.asked.insert(n, asked);
     }

@@ -562,7 +562,7 @@ impl Lane {
             self.strays.push((call, why));
         } else {
             self.note_lost(&call, outcome, out);
-            peers.refuse(call.peer, call.id(), UNAVAILABLE, why, out);
+            peers.refuse_call((call.peer, call.id()), outcome, why, out);
         }
     }
 
@@ -721,7 +721,7 @@ impl Lane {
             let message = format!("server \"{}\" has not answered for {} s", self.name, STALE.as_secs());
             self.call_failed(Outcome::Timeout, request.now, out);
             self.note_lost(&call, Outcome::Timeout, out);
-            peers.refuse(call.peer, call.id(), UNAVAILABLE, message, out);
+            peers.refuse_call((call.peer, call.id()), Outcome::Timeout, message, out);
         }
         true
     }

@@ -20,9 +20,10 @@ use slotmap::SlotMap;
 use tokio::time::Instant;
 
 use super::changes::Changes;
-use super::desk::Desk;
+use super::desk::{Desk, PeerKind};
 use super::listing::Table;
 use super::listing::pages::Pages;
+use super::outcome::Outcome;
 use super::request::Request;
 use super::wishes::Wishes;
 use super::{Out, ServerIndex};
@@ -65,14 +66,14 @@ pub struct NewPeer {
     pub resync: bool,
     /// What the peer sees; `None`: all servers.
     pub sight: Option<Sight>,
-    /// Whether the peer says for itself what it can't be asked, and after how long.
-    pub judges: bool,
+    /// How the peer is spoken to.
+    pub kind: PeerKind,
 }
 
 impl NewPeer {
     /// A peer of which nothing is known.
     pub fn unknown(max_frame: usize) -> Self {
-        NewPeer { max_frame, hello: None, resync: true, sight: None, judges: false }
+        NewPeer { max_frame, hello: None, resync: true, sight: None, kind: PeerKind::Endpoint }
     }
 }
 
@@ -116,7 +117,7 @@ pub(super) struct Peer {
 impl Peer {
     fn new(key: PeerId, new: NewPeer, sight: Sight) -> Self {
         Peer {
-            desk: Desk::new(key, new.max_frame, new.hello, new.judges),
+            desk: Desk::new(key, new.max_frame, new.hello, new.kind),
             sight,
             owed: Vec::new(),
             due: VecDeque::new(),
@@ -253,6 +254,19 @@ impl Peers {
     pub(super) fn refuse(&mut self, peer: PeerId, id: &[u8], code: i32, why: impl Display, out: &mut dyn Out) {
         if let Some(peer) = self.get_mut(peer) {
             peer.desk.refuse(id, code, why, out);
+        }
+    }
+
+    /// An error for a call of which nothing has come.
+    pub(super) fn refuse_call(
+        &mut self,
+        (peer, id): (PeerId, &[u8]),
+        outcome: Outcome,
+        why: impl Display,
+        out: &mut dyn Out,
+    ) {
+        if let Some(peer) = self.get_mut(peer) {
+            peer.desk.refuse_call(id, outcome, why, out);
         }
     }
 

@@ -41,7 +41,7 @@ pub(super) async fn url(daemon: &Daemon) -> String {
 }
 
 /// The next piece of a stream.
-async fn piece(stream: &mut Response<Incoming>) -> String {
+pub(super) async fn piece(stream: &mut Response<Incoming>) -> String {
     let frame = within("a piece of a stream", stream.body_mut().frame()).await.unwrap().unwrap();
     String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap()
 }

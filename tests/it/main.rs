@@ -30,6 +30,7 @@ mod files;
 mod frames;
 #[cfg(target_os = "linux")]
 mod gateway;
+mod gateway_bounds;
 mod gateway_chain;
 mod gateway_clients;
 mod gateway_endpoint;

@@ -13,7 +13,7 @@
 //! | `sessionIdle` | time | `30m` | how long a session lives without a request or an open stream |
 //! | `sessionKeyFile` | path `$` | none | a file with the key by which sessions are good at each replica that has it: 64 hexadecimal digits |
 //! | `maxSessions` | number | 1000 | the most sessions at a time |
-//! | `maxStreams` | number | 16 | the most open streams of a session |
+//! | `maxStreams` | number | 16 | the most streams of a session that are open by GET |
 //! | `maxHeld` | number | 8 | the most calls of a key that are held until their client has answered a server's question |
 //! | `heldTimeout` | time | `5m` | how long such a call is held |
 //! | `maxBody` | size | `16MiB` | the largest request |

@@ -770,3 +770,17 @@ fn the_schema_and_the_reader_agree_about_the_gateway() {
         (json!("a file with the key"), json!("the certificate's private key"))
     );
 }
+
+#[test]
+fn a_server_of_the_gateway_is_not_called_as_a_key_in_the_path_is() {
+    let file = |gateway: &str| {
+        Case::new(&format!(r#"{{{gateway} "mcpServers": {{"~x": {{"command": "x"}}, "a~": {{"command": "x"}}}}}}"#))
+    };
+    let told = file(r#""gateway": {},"#).mistakes(&[]);
+    let what = "is a name that begins with ~, and in an address of the gateway a key stands behind that (/mcp/~KEY)";
+    let want = format!("mcpServers[\"~x\"]: {what}; call it x");
+    assert!(told.len() == 1 && told[0].starts_with("mcp_config.json:1:") && told[0].ends_with(&want), "{told:?}");
+    assert_eq!(file("").mistakes(&["serve"]).len(), 1);
+    // Nobody asks for it in an address.
+    file("").ok(&["--local"]);
+}

@@ -6,7 +6,7 @@ use super::envelope::{Caller, Fault};
 use crate::mcp::failure::Failure;
 use crate::mcp::modern::{KEY_OF_QUESTION, MISSING_CAPABILITY, SERVER_INFO, SUBSCRIPTION, VERSION};
 use crate::mcp::object::{self, Member};
-use crate::mcp::reply::{INTERNAL, INVALID_PARAMS, METHOD_NOT_FOUND, OURS, RESOURCE_NOT_FOUND, UNAVAILABLE};
+use crate::mcp::reply::{INTERNAL, INVALID_PARAMS, METHOD_NOT_FOUND, OURS, RESOURCE_NOT_FOUND, TIMEOUT, UNAVAILABLE};
 
 /// MCP 2025-11-25, client/elicitation: the request can be served once a person has been at these addresses. Servers of the modern era ask
 /// in their result.
@@ -232,8 +232,9 @@ pub(super) fn error(about: About<'_>, frame: &[u8], caller: &Caller) -> Last {
         }
         // These have another meaning from now on, or none.
         RESOURCE_NOT_FOUND => return Last::ok(failed(about.id, INVALID_PARAMS, &message, data)),
-        UNAVAILABLE if data.is_some_and(|data| object::find(data, &[OURS.0]).is_some()) => {
-            let fault = Fault::new(StatusCode::OK, INTERNAL, message).with("reason", "\"unavailable\"");
+        UNAVAILABLE | TIMEOUT if data.is_some_and(|data| object::find(data, &[OURS.0]).is_some()) => {
+            let reason = if code == TIMEOUT { "\"timeout\"" } else { "\"unavailable\"" };
+            let fault = Fault::new(StatusCode::OK, INTERNAL, message).with("reason", reason);
             return Last::fault(&fault, about.id);
         }
         _ => {}

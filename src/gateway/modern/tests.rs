@@ -719,6 +719,15 @@ fn listen(id: impl Into<Value>, wanted: Value) -> Ask {
 }
 
 #[tokio::test]
+async fn news_are_told_to_whoever_does_not_say_what_they_take() {
+    let (gateway, _heard) = gateway();
+    for (accept, status) in [("", 200), ("*/*", 200), ("text/html", 406)] {
+        let answer = listen(1, json!({})).with("accept", accept).send(&gateway).await;
+        assert_eq!(answer.status(), status, "{accept}");
+    }
+}
+
+#[tokio::test]
 async fn news_begin_with_what_is_granted_and_hold_nothing_else() {
     let (gateway, mut heard) = gateway();
     let wanted = json!({

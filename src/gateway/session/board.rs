@@ -142,7 +142,17 @@ impl Board {
 
     /// How many streams are read just now.
     pub(in crate::gateway) fn read(&self) -> usize {
-        self.streams.values().filter(|stream| matches!(stream.reader, Reader::Reads(_))).count()
+        self.streams.values().filter(|stream| stream.is_read()).count()
+    }
+
+    /// How many of these are of a GET.
+    pub(in crate::gateway) fn listening(&self) -> usize {
+        self.streams.values().filter(|stream| stream.is_read() && stream.what == What::News).count()
+    }
+
+    /// Whether a stream is there that is of a POST.
+    pub(in crate::gateway) fn is_of_post(&self, stream: StreamId) -> bool {
+        self.streams.get(&stream).is_some_and(|stream| stream.what == What::Call)
     }
 
     /// Begins the stream of a POST with these requests.

@@ -140,8 +140,7 @@ impl Hub {
         let Some((peer, view, servers)) = self.at(asker.0) else { return };
         match view.welcome(version, servers) {
             Ok(result) => {
-                peer.desk.reply(asker.1, &result, out);
-                peer.desk.note_greeting(Greeting::Answered);
+                peer.desk.greet(asker.1, &result, out);
                 peer.changes.greeted(view.capabilities(servers));
             }
             Err(refusal) => {

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::config::Naming;
 use crate::config::{Names, Sharing};
-use crate::router::{in_guise, say};
+use crate::router::{PeerKind, in_guise, say};
 use crate::tools::Glob;
 
 #[derive(Debug, Default)]
@@ -2017,4 +2017,30 @@ fn a_name_is_wrong_only_where_all_servers_have_said_what_they_have() {
         (&told[0]["error"]["code"], &told[0]["error"]["message"]),
         (&json!(-32602), &json!("unknown tool: three"))
     );
+}
+
+#[test]
+fn a_call_that_took_too_long_has_a_code_of_its_own_for_whoever_has_come_to_us() {
+    for (kind, code) in [
+        (PeerKind::Endpoint, -32000),
+        (PeerKind::Robot, -32001),
+        (PeerKind::Client, -32001),
+        (PeerKind::Modern, -32001),
+    ] {
+        let mut spec = specs(&["a"]);
+        spec[0].tools = Arc::new(ToolPolicy { timeout: Some(Duration::from_secs(3)), ..ToolPolicy::default() });
+        let mut rig = Rig::new(spec, vec![offer(&["one"])], vec![]);
+        rig.peer = rig.router.join(NewPeer { kind, ..NewPeer::unknown(1 << 20) });
+        rig.begin();
+        rig.at_endpoint();
+        rig.endpoint(&call(3, "one"));
+        rig.pass(3);
+        let error = rig.at_endpoint().pop().unwrap()["error"].take();
+        assert_eq!((error["code"].as_i64(), &error["data"]["from"]), (Some(code), &json!("mcp-pipe")), "{kind:?}");
+        // A server that is not there is no late one.
+        rig.down(0, 60);
+        rig.endpoint(&call(4, "one"));
+        rig.pass(3);
+        assert_eq!(rig.at_endpoint().pop().unwrap()["error"]["code"], -32000, "{kind:?}");
+    }
 }

@@ -62,7 +62,7 @@ pub(super) fn capabilities(welcomes: &[(&str, &Welcome)]) -> Value {
     if let (Some(Value::Object(tasks)), true) = (all.get_mut("tasks"), welcomes.len() > 1) {
         tasks.remove("list");
     }
-    for list in ["tools", "prompts", "resources"] {
+    for list in handshake::CHANGING {
         if let Some(Value::Object(capability)) = all.get_mut(list) {
             capability.insert("listChanged".into(), true.into());
         }

@@ -87,10 +87,33 @@ impl McpHttp {
         self.next += 1;
         let message = json!({"jsonrpc": "2.0", "id": self.next, "method": method, "params": params});
         let answer = self.send("POST", message.to_string()).await;
-        let text = text(answer).await;
+        self.answer_in(&text(answer).await)
+    }
+
+    /// The answer to what was asked last.
+    fn answer_in(&self, text: &str) -> Value {
         let messages = text.lines().map(|line| line.strip_prefix("data: ").unwrap_or(line));
         let mut messages = messages.filter_map(|line| serde_json::from_str::<Value>(line).ok());
         messages.find(|message| message["id"] == self.next).unwrap_or_else(|| panic!("no answer in {text:?}"))
+    }
+
+    /// Sends a request of the era without sessions.
+    pub(crate) async fn send_modern(&mut self, method: &str, mut params: Value) -> Response<Incoming> {
+        self.next += 1;
+        let version = "2026-07-28";
+        params["_meta"]["io.modelcontextprotocol/protocolVersion"] = version.into();
+        params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({});
+        let mut headers = vec![("mcp-protocol-version", version.to_owned()), ("mcp-method", method.to_owned())];
+        headers.extend(params["name"].as_str().map(|name| ("mcp-name", name.to_owned())));
+        let message = json!({"jsonrpc": "2.0", "id": self.next, "method": method, "params": params});
+        let headers = self.headers.iter().cloned().chain(headers).collect();
+        McpHttp { headers, ..self.clone() }.send("POST", message.to_string()).await
+    }
+
+    /// Asks something in the era without sessions. Returns the answer.
+    pub(crate) async fn ask_modern(&mut self, method: &str, params: Value) -> Value {
+        let answer = self.send_modern(method, params).await;
+        self.answer_in(&text(answer).await)
     }
 
     /// Calls a tool. Returns its text.

@@ -75,6 +75,18 @@ fn an_error_has_a_code_of_this_era() {
         ),
         (
             "tools/call",
+            json!({"code": -32001, "message": "late", "data": {"from": "mcp-pipe"}}),
+            200,
+            json!({"code": -32603, "message": "late", "data": {"from": "mcp-pipe", "reason": "timeout"}}),
+        ),
+        (
+            "tools/call",
+            json!({"code": -32001, "message": "its own"}),
+            200,
+            json!({"code": -32001, "message": "its own"}),
+        ),
+        (
+            "tools/call",
             json!({"code": -32000, "message": "own", "data": [1]}),
             200,
             json!({"code": -32000, "message": "own", "data": [1]}),

@@ -69,8 +69,8 @@ impl Hub {
             return true;
         }
         let Some(welcome) = welcome_of(servers, hosted, Hosted::welcome) else { return false };
-        peer.desk.reply(id, &welcome.result_for(version), out);
-        peer.note_greeted(welcome);
+        peer.desk.greet(id, &welcome.result_for(version), out);
+        peer.changes.greeted(capabilities(welcome));
         true
     }
 
@@ -146,19 +146,13 @@ impl Hub {
             Some(result) => {
                 let welcome = Welcome::read(&frame[result.clone()]);
                 out.note(Note::of(server, What::Initialized { identity: welcome.identity().to_owned() }));
-                peer.note_greeted(&welcome);
+                peer.desk.note_greeting(Greeting::Answered);
+                peer.desk.note_version(&String::from_utf8_lossy(welcome.result()));
+                peer.changes.greeted(capabilities(&welcome));
                 self.servers[server].solo.welcome = Some(welcome);
             }
             None => peer.desk.note_greeting(Greeting::Refused),
         }
-    }
-}
-
-impl Peer {
-    /// The peer has got what the server said of itself.
-    fn note_greeted(&mut self, welcome: &Welcome) {
-        self.desk.note_greeting(Greeting::Answered);
-        self.changes.greeted(capabilities(welcome));
     }
 }
 

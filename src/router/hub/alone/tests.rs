@@ -10,7 +10,7 @@ use crate::router::Greeting;
 use crate::router::desk::MAX_ASKED;
 use crate::router::lane::MAX_IN_FLIGHT;
 use crate::router::peers::MAX_WAITING;
-use crate::router::{in_guise, say};
+use crate::router::{PeerKind, in_guise, say};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -1311,7 +1311,8 @@ fn what_a_server_asks_before_the_endpoint_is_there_waits_for_it_and_is_asked_if_
 #[test]
 fn a_peer_that_judges_for_itself_is_asked_whatever_it_has_declared_and_for_as_long_as_it_likes() {
     for (judges, asked) in [(true, vec!["elicitation/create", "roots/list"]), (false, vec!["roots/list"])] {
-        let mut rig = Rig::of(&ServerSpec::sample("calc", "", &[]), NewPeer { judges, ..NewPeer::unknown(1000) });
+        let kind = if judges { PeerKind::Modern } else { PeerKind::Client };
+        let mut rig = Rig::of(&ServerSpec::sample("calc", "", &[]), NewPeer { kind, ..NewPeer::unknown(1000) });
         rig.server_up();
         rig.answer(welcome());
         rig.link_up();
@@ -2174,5 +2175,97 @@ fn an_endpoint_that_asked_a_stopped_server_for_its_tools_reads_them_when_the_ser
         rig.answer(json!({"tools": [{"name": "add"}]}));
         rig.pass(3600);
         assert_eq!(rig.router.wants_reconnect(rig.peer, rig.now), None, "{asked}: it has read");
+    }
+}
+
+/// A rig with a server that is ready, and a peer of this kind that has said nothing yet.
+fn come(kind: PeerKind) -> Rig {
+    let mut rig = Rig::of(&ServerSpec::sample("calc", "", &[]), NewPeer { kind, ..NewPeer::unknown(100_000) });
+    rig.server_up();
+    rig.answer(
+        json!({"protocolVersion": "2025-11-25", "capabilities": {"tools": {"x": 1.0}, "prompts": {}, "logging": {}}}),
+    );
+    rig.link_up();
+    rig
+}
+
+#[test]
+fn whoever_has_come_to_us_is_told_that_each_list_may_change() {
+    for (kind, want) in [
+        (PeerKind::Endpoint, json!({"tools": {"x": 1.0}, "prompts": {}, "logging": {}})),
+        (
+            PeerKind::Client,
+            json!({"tools": {"x": 1.0, "listChanged": true}, "prompts": {"listChanged": true}, "logging": {}}),
+        ),
+    ] {
+        let mut rig = come(kind);
+        rig.endpoint(&hello(0));
+        assert_eq!(parsed(&rig.sent_to_endpoint()[0])["result"]["capabilities"], want, "{kind:?}");
+    }
+}
+
+#[test]
+fn a_batch_is_taken_in_the_version_that_has_batches_and_from_the_field_in_any() {
+    let batch = r#"[{"jsonrpc":"2.0","id":1,"method":"a"},{"jsonrpc":"2.0","method":"b"},{"jsonrpc":"2.0","id":"2","method":"c"}]"#;
+    for (kind, version, is_taken) in [
+        (PeerKind::Endpoint, "2025-11-25", true),
+        (PeerKind::Robot, "2025-11-25", true),
+        (PeerKind::Client, "2025-03-26", true),
+        (PeerKind::Client, "2025-06-18", false),
+        (PeerKind::Client, "", false),
+    ] {
+        let mut rig = come(kind);
+        if !version.is_empty() {
+            // What is likely, so that nothing is said anew to the server.
+            rig.endpoint(&hello_with(0, version, json!({"sampling": {}, "roots": {}})));
+        }
+        rig.sink = Sink::default();
+        rig.endpoint(batch);
+        let ids: Vec<Value> = rig
+            .sent_to_endpoint()
+            .iter()
+            .map(|frame| parsed(frame))
+            .map(|error| {
+                assert_eq!(error["error"]["code"], INVALID_REQUEST, "{error}");
+                error["id"].clone()
+            })
+            .collect();
+        let want = if is_taken { vec![] } else { vec![json!(1), json!("2")] };
+        assert_eq!((ids, rig.sent_to_server().is_empty()), (want, !is_taken), "{kind:?} {version}");
+        if !is_taken {
+            rig.endpoint(r#"[{"jsonrpc":"2.0","method":"b"}]"#);
+            rig.endpoint(&format!("[{}]", vec![r#"{"jsonrpc":"2.0","id":1,"method":"a"}"#; 101].join(",")));
+            let told: Vec<Value> = rig.sent_to_endpoint().iter().map(|frame| parsed(frame)["id"].clone()).collect();
+            assert_eq!(told, [Value::Null, Value::Null], "as one");
+        }
+    }
+}
+
+#[test]
+fn a_request_of_the_modern_era_without_a_handshake_is_told_which_versions_are_spoken() {
+    let version = |method: &str| {
+        let meta = json!({"io.modelcontextprotocol/protocolVersion": "2026-07-28"});
+        json!({"jsonrpc": "2.0", "id": 7, "method": method, "params": {"_meta": meta}}).to_string()
+    };
+    for (kind, code) in [(PeerKind::Client, Some(-32022)), (PeerKind::Robot, Some(-32022)), (PeerKind::Endpoint, None)]
+    {
+        let mut rig = come(kind);
+        rig.sink = Sink::default();
+        rig.endpoint(&version("tools/list"));
+        let told = rig.sent_to_endpoint().pop().map(|frame| parsed(&frame)["error"].take());
+        assert_eq!(told.as_ref().and_then(|error| error["code"].as_i64()), code, "{kind:?}");
+        assert_eq!(rig.sent_to_server().is_empty(), code.is_some());
+        if let Some(error) = told {
+            let supported = json!(["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"]);
+            assert_eq!((&error["data"]["supported"], &error["data"]["requested"]), (&supported, &json!("2026-07-28")));
+        }
+        // By this question clients find out the era, and an error is all that they need.
+        rig.endpoint(&version("server/discover"));
+        assert_eq!(parsed(&rig.sent_to_endpoint()[0])["error"]["code"], METHOD_NOT_FOUND, "{kind:?}");
+        // Once there was a handshake, the request is of that conversation.
+        rig.endpoint(&hello(0));
+        rig.sink = Sink::default();
+        rig.endpoint(&version("tools/list"));
+        assert_eq!((rig.sent_to_endpoint().len(), rig.sent_to_server().len()), (0, 1), "{kind:?}");
     }
 }
