@@ -15,10 +15,10 @@ use super::exchange::{Aim, Exchange, Io, MethodId, Reading, Wanted, WantedKind};
 use super::reader::Reader;
 use super::request;
 use super::session::{LineKind, Loss};
+use super::words::{self, Words};
 use super::{Found, Obituary, Remote, STANDS, Taker, Way};
 use crate::error::FaultCode;
 use crate::mcp::envelope::{self, Kind};
-use crate::mcp::failure::Failure;
 use crate::mcp::id::flight_id;
 use crate::net::http::{HttpError, Reply};
 use crate::net::sse::Decoder;
@@ -185,8 +185,6 @@ impl Remote {
         let status = reply.status.as_u16();
         let media = Media::of(reply.header(CONTENT_TYPE.as_str()));
         let is_stream = exchange.asked() == Asked::Stream;
-        let is_encoded =
-            reply.header(CONTENT_ENCODING.as_str()).is_some_and(|coding| !coding.eq_ignore_ascii_case("identity"));
         let head = match Head::of(exchange.asked(), status, media) {
             // What is sent is answered on the stream.
             Head::Body(_) if !is_stream && matches!(self.way, Way::Sse { .. }) => Head::Taken,
@@ -200,7 +198,7 @@ impl Remote {
                 while let Poll::Ready(Some(Ok(_))) = reply.poll_chunk(cx) {}
                 self.on_taken(exchange, taker)
             }
-            Head::Body(_) if is_encoded => {
+            Head::Body(_) if is_encoded(&reply) => {
                 let why = "compresses its answers, though it was asked not to";
                 self.on_refusal(exchange, (status, why, Duration::ZERO), None, taker)
             }
@@ -393,20 +391,26 @@ impl Remote {
         }
         let status = reply.status.as_u16();
         let media = Media::of(reply.header(CONTENT_TYPE.as_str()));
-        let is_events = media == Media::Events && status != 200;
-        let text = if is_events { b"" } else { text.trim_ascii() };
+        let is_unread = media == Media::Events && status != 200;
+        let text = if is_unread || is_encoded(&reply) { b"" } else { text.trim_ascii() };
         let retry_after = reply.retry_after().unwrap_or_default();
         let by_type = matches!((&exchange.aim, &self.way), (Aim::Stream, Way::Sse { .. }));
         let by_type = by_type && self.is_settled && !self.session.has_begun();
         let of_sse = by_type.then(|| answer::advice_on_sse(status)).flatten();
-        let words = self.words(status, text, &Challenge::of(&reply.headers), of_sse);
+        let own = words::of(status, media, text);
+        let words = self.words(status, &own, &Challenge::of(&reply.headers), of_sse);
         self.on_refusal(exchange, (status, &words, retry_after), Some(text), taker)
     }
 
-    /// What the server says in a refusal, as the end of a sentence that begins with its name.
-    fn words(&self, status: u16, text: &[u8], challenge: &Challenge, of_sse: Option<&str>) -> String {
-        let own = envelope::scan_one(text).filter(|e| e.error).map(|_| Failure::read(text).message);
-        let own = own.map_or_else(String::new, |own| format!(" (\"{}\")", self.redactor.shown(&own, SHOWN)));
+    /// What the server says in a refusal, as the end of a sentence that begins with its name. `own`: in its own words.
+    fn words(&self, status: u16, own: &Words, challenge: &Challenge, of_sse: Option<&str>) -> String {
+        let shown = |text: &str| self.redactor.shown(text, SHOWN);
+        let own = match own {
+            Words::None => String::new(),
+            Words::Text(text) => format!(" (\"{}\")", shown(text)),
+            Words::Page(None) => " (a page of HTML)".to_owned(),
+            Words::Page(Some(title)) => format!(" (a page of HTML, \"{}\")", shown(title)),
+        };
         let of_nobody = answer::advice_to_nobody(status).filter(|_| self.is_nobody());
         let others = || of_sse.or(of_nobody).unwrap_or_else(|| answer::advice(status)).to_owned();
         let advice = self.auth.advice(status, challenge).unwrap_or_else(others);
@@ -627,6 +631,11 @@ impl Remote {
         }
         self.begin(Exchange::new(Aim::Stream, Bytes::new(), taker.now));
     }
+}
+
+/// Whether a body is compressed, though we have asked for none such.
+fn is_encoded(reply: &Reply) -> bool {
+    reply.header(CONTENT_ENCODING.as_str()).is_some_and(|coding| !coding.eq_ignore_ascii_case("identity"))
 }
 
 /// By which method a lost session is found; none where nothing is answered that could clear it.
