@@ -558,7 +558,9 @@ impl Remote {
                 self.finish(Obituary::new(FaultCode::RemoteTimeout, why), false);
             }
             Aim::Request(wanted) => {
-                let why = format!("has said nothing about it for {}", span(self.patience.silence));
+                let is_discover = wanted.kind == WantedKind::Discover;
+                let silence = if is_discover { self.patience.discover } else { self.patience.silence };
+                let why = format!("has said nothing about it for {}", span(silence));
                 let cancelled = crate::mcp::reply::cancelled(&wanted.id, "it took too long");
                 self.unanswered(wanted, &why, taker);
                 // In the modern era the end of the exchange says it.
