@@ -817,8 +817,9 @@ pub(crate) fn members<'v, 'a>(
         let key = &*members[i].0;
         let (ours, is_own) = match (treatment(place, key), synonym(place, key)) {
             (Some(Honoured(ours)), _) => (ours, false),
-            (_, Some(ours)) => (ours, true),
-            (_, None) => continue,
+            // The other one of the two is told of.
+            (_, Some(ours)) if key != ours => (ours, true),
+            (_, Some(_) | None) => continue,
         };
         // Lists of tools add up; of two other keys with one meaning the last counts.
         let is_twin = |(at, (other, ..)): &(usize, &Member<'_, '_>)| {

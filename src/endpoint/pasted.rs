@@ -595,7 +595,8 @@ mod tests {
     #[test]
     fn what_an_example_left_in_the_place_of_a_server_is_told() {
         for (text, want) in [
-            ("http://YOUR_HOST/mcp", Some("\"YOUR_HOST\"")),
+            ("http://YOUR_HOST/mcp", Some("\"YOUR_…\"")),
+            ("http://YOUR_SERVER:5555/mcp", Some("\"YOUR_SERVER\"")),
             ("https://api.your-company.example/mcp", Some("\"your-…\"")),
             ("https://h.example/your-server/mcp", Some("\"your-server\"")),
             ("http://<host>:5555/mcp", Some("\"<\"")),

@@ -165,7 +165,7 @@ fn answers_that_are_none() -> Vec<(&'static str, Answers)> {
         ),
         (
             "(\"not so\")",
-            Box::new(|_| with_json(&json!({"jsonrpc": "2.0", "id": null, "error": {"code": -1, "message": "not so"}}))),
+            Box::new(|_| with_json(&json!({"jsonrpc": "2.0", "id": 4712, "error": {"code": -1, "message": "not so"}}))),
         ),
         // It refuses the stream on which it could answer.
         ("took it without an answer, and has no stream", Box::new(|_| whole("202 Accepted", &[], ""))),
