@@ -437,7 +437,7 @@ impl Remote {
         let by_type = by_type && self.is_settled && !self.session.has_begun();
         let of_sse = by_type.then(|| answer::advice_on_sse(status)).flatten();
         let own = words::of(status, media, text);
-        let busy = answer::is_busy(status).then(|| when(retry_after)).unwrap_or_default();
+        let busy = if answer::is_busy(status) { when(retry_after) } else { String::new() };
         let words = self.words(status, &own, &Challenge::of(&reply.headers), of_sse) + &busy;
         self.on_refusal(exchange, (status, &words, retry_after), Some(text), taker)
     }
