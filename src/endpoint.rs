@@ -11,7 +11,7 @@ use std::str::FromStr;
 use http::Uri;
 use http::uri::Authority;
 
-pub(crate) use pasted::{are_several, bare, left_open};
+pub(crate) use pasted::{are_several, bare, left_in_place, left_open};
 pub(crate) use remote::RemoteUrl;
 
 use crate::mcp::cloud;

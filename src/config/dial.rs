@@ -385,8 +385,10 @@ fn with_warning(ctx: &mut Context<'_>, place: Place, path: PathBuf) -> PathBuf {
         let (what, remedy) = obstacle.told();
         ctx.warning(place, Code::PathMissing.says(format!("names {}, which {what}", brief_path(&path))), remedy);
     } else if !path.is_file() {
-        let what =
-            format!("names {}, which is no file now, so no wss:// endpoint can be dialled with it", brief_path(&path));
+        let named = brief_path(&path);
+        let what = format!(
+            "names {named}, which is no file now, so neither a wss:// endpoint nor an https:// server can be dialled with it"
+        );
         ctx.warning(place, Code::PathMissing.says(what), "name a PEM file; it is tried again");
     }
     path

@@ -812,21 +812,51 @@ pub(crate) fn members<'v, 'a>(
     place: Place,
 ) -> Vec<Member<'v, 'a>> {
     let mut members: Vec<Member<'v, 'a>> = r.members(value, path);
+    let mut told = Vec::new();
     for i in 0..members.len() {
-        let Some(Honoured(ours)) = treatment(place, &members[i].0) else { continue };
+        let key = &*members[i].0;
+        let (ours, is_own) = match (treatment(place, key), synonym(place, key)) {
+            (Some(Honoured(ours)), _) => (ours, false),
+            // The other one of the two is told of.
+            (_, Some(ours)) if key != ours => (ours, true),
+            (_, Some(_) | None) => continue,
+        };
         // Lists of tools add up; of two other keys with one meaning the last counts.
-        let twin = members.iter().position(|(other, _, _)| other == ours).filter(|twin| *twin != i);
-        if let (Some(twin), false) = (twin, ours.contains('.')) {
+        let is_twin = |(at, (other, ..)): &(usize, &Member<'_, '_>)| {
+            *at != i && (other == ours || synonym(place, other) == Some(ours))
+        };
+        let twin = members.iter().enumerate().find(is_twin).map(|(twin, _)| twin);
+        let is_harmless =
+            |twin: usize| is_own && (told.contains(&ours) || is_same(&members[i].2.value, &members[twin].2.value));
+        if let (Some(twin), false) = (twin.filter(|twin| !is_harmless(*twin)), ours.contains('.')) {
             let (_, path, prop) = &members[i];
-            let (what, remedy) = of_twins(ours, &members[i.min(twin)].2.value, &members[i.max(twin)].2.value);
+            let name = &members[twin].0;
+            let (what, remedy) = of_twins(name, &members[i.min(twin)].2.value, &members[i.max(twin)].2.value);
             r.warning(*prop, path, Code::Duplicate.says(what), remedy);
+            told.push(ours);
         }
-        members[i].0 = ours.to_owned();
+        if !is_own {
+            members[i].0 = ours.to_owned();
+        }
     }
     for (key, of_member, prop) in &members {
         r.written.push((member(path, key), r.place(*prop, of_member)));
     }
     members
+}
+
+/// The first of our keys that means the same as another one of ours.
+fn synonym(place: Place, key: &str) -> Option<&'static str> {
+    match (place, key) {
+        (Server, "url" | "serverUrl") => Some("url"),
+        (Server, "type" | "transportType" | "transport") => Some("type"),
+        _ => None,
+    }
+}
+
+/// Whether two values are the same text.
+fn is_same(one: &Value<'_>, other: &Value<'_>) -> bool {
+    matches!((one, other), (Value::StringLit(one), Value::StringLit(other)) if one.value == other.value)
 }
 
 /// What becomes of two keys with one meaning, of which `ours` is one, and what to do about it.

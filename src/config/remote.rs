@@ -4,7 +4,7 @@ use super::context::{Braces, Context};
 use super::file::RemoteEntry;
 use super::{AuthSpec, RemoteSpec, TlsSpec, defaults};
 use super::{authorize, dial, pem};
-use crate::endpoint::{RemoteUrl, are_several};
+use crate::endpoint::{RemoteUrl, are_several, left_in_place};
 use crate::error::Code;
 
 /// Headers that the config may not set: each request has its own (MCP, basic/transports; RFC 9112).
@@ -36,6 +36,12 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, remote: &RemoteEntry) -> Option<Re
     if are_several(&written) {
         let remedy = "write one; another server has an entry of its own";
         ctx.mistake(&remote.url.place, Code::WrongValue.says("holds more than one address"), remedy);
+        return None;
+    }
+    if let Some(example) = left_in_place(&written) {
+        let what = Code::Placeholder.says(format!("still holds the placeholder text of an example: {example}"));
+        let remedy = "write the server's whole address, such as http://127.0.0.1:5555/mcp";
+        ctx.mistake(&remote.url.place, what, remedy);
         return None;
     }
     let url = match written.parse::<RemoteUrl>() {

@@ -402,8 +402,8 @@ fn what_may_appear_later_is_a_warning_and_stops_nobody() {
         [
             "mcp_config.json:2:42 mcpServers.a.cwd: names DIR/later, which is no folder now, so a can't start; create \
              it, or correct the path; it is tried again",
-            "mcp_config.json:1:12 caFile: names DIR/later.pem, which is no file now, so no wss:// endpoint can be dialled \
-             with it; name a PEM file; it is tried again",
+            "mcp_config.json:1:12 caFile: names DIR/later.pem, which is no file now, so neither a wss:// endpoint nor an https:// \
+             server can be dialled with it; name a PEM file; it is tried again",
         ]
     );
     let server = &resolved.config.servers[0];

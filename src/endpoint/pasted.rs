@@ -353,6 +353,14 @@ pub(super) fn is_example(text: &str) -> bool {
         && values(text).all(|value| is_open(value) || is_plain(inside(value)))
 }
 
+/// The part of an example that was left in the host or the path of an address. What stands in its parameters may be of a token.
+pub(crate) fn left_in_place(text: &str) -> Option<String> {
+    let place = text.split('?').next().unwrap_or_default();
+    let yours = words(place).find(|word| plain(word).starts_with("your_"));
+    let mark = yours.or_else(|| place.contains("://<").then_some("<"));
+    mark.map(|mark| format!("\"{}\"", shown(mark)))
+}
+
 /// What brackets stand around a value that is most likely a real token.
 fn brackets(text: &str) -> Option<(char, char)> {
     let is_token =
@@ -581,6 +589,24 @@ mod tests {
             assert!(error.to_string().contains("placeholder text"), "{error}");
             let holds_more = text.contains("eyJ");
             assert_eq!(is_example(bare(text)), !holds_more, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_an_example_left_in_the_place_of_a_server_is_told() {
+        for (text, want) in [
+            ("http://YOUR_HOST/mcp", Some("\"YOUR_…\"")),
+            ("http://YOUR_SERVER:5555/mcp", Some("\"YOUR_SERVER\"")),
+            ("https://api.your-company.example/mcp", Some("\"your-…\"")),
+            ("https://h.example/your-server/mcp", Some("\"your-server\"")),
+            ("http://<host>:5555/mcp", Some("\"<\"")),
+            // Of parameters a warning tells, whoever's they are.
+            ("https://h.example/mcp?key=YOUR_KEY", None),
+            ("https://h.example/that-is-your-own/mcp", None),
+            ("http://yours.example/mcp", None),
+        ] {
+            let left = left_in_place(text);
+            assert_eq!(left.as_deref(), want, "{text}");
         }
     }
 

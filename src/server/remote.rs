@@ -5,7 +5,7 @@
 //! A life is one conversation. Its face is that of a process: lines go in, messages come out, and it ends by itself, by a fault, or by
 //! [`Remote::stop`]. Each line becomes a request over HTTP of its own, an *exchange* (`exchange`), which goes through a few steps
 //! (`steps`): it may wait for a session, is sent, and what comes of it is read (`body`). How far the conversation is, and so what may be sent, is
-//! decided in `session`; what a reply means in `answer`; what a body holds in `reader`. All three are pure.
+//! decided in `session`; what a reply means in `answer`; what a body holds in `reader`, and what a refusal says in `words`. All four are pure.
 //!
 //! A request that fails is told to whoever asked ([`Found::Unanswered`]), and costs the others nothing. A life ends where the server can't
 //! be reached, does not let us in, or ends a session that can't be had anew. A session that a server has forgotten is replaced within the
@@ -18,6 +18,7 @@ mod reader;
 mod request;
 mod session;
 mod steps;
+mod words;
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -557,7 +558,9 @@ impl Remote {
                 self.finish(Obituary::new(FaultCode::RemoteTimeout, why), false);
             }
             Aim::Request(wanted) => {
-                let why = format!("has said nothing about it for {}", span(self.patience.silence));
+                let is_discover = wanted.kind == WantedKind::Discover;
+                let silence = if is_discover { self.patience.discover } else { self.patience.silence };
+                let why = format!("has said nothing about it for {}", span(silence));
                 let cancelled = crate::mcp::reply::cancelled(&wanted.id, "it took too long");
                 self.unanswered(wanted, &why, taker);
                 // In the modern era the end of the exchange says it.

@@ -711,3 +711,74 @@ async fn a_server_whose_token_takes_long_is_served_in_its_era() {
         task.abort();
     }
 }
+
+/// What a server makes of `server/discover`, which those of the legacy era don't know.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Puzzled {
+    /// It says nothing, for ever.
+    Silent,
+    /// It ends the connection.
+    Closes,
+}
+
+/// A server of the legacy era that is puzzled so, and the methods that it was asked for.
+async fn puzzled(how: Puzzled, asked: Arc<Mutex<Vec<String>>>, mut stream: TcpStream) -> Option<()> {
+    let mut read = Vec::new();
+    loop {
+        let (_, body) = request(&mut stream, &mut read).await?;
+        let body: Value = serde_json::from_slice(&body).ok()?;
+        let method = body["method"].as_str()?.to_owned();
+        asked.lock().unwrap().push(method.clone());
+        if method != "initialize" {
+            match how {
+                Puzzled::Silent => std::future::pending().await,
+                Puzzled::Closes => return None,
+            }
+        }
+        let welcome =
+            json!({"protocolVersion": "2025-06-18", "capabilities": {}, "serverInfo": {"name": "p", "version": "1"}});
+        let answer = json!({"jsonrpc": "2.0", "id": body["id"], "result": welcome}).to_string();
+        let length = answer.len();
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n");
+        stream.write_all((head + &answer).as_bytes()).await.ok()?;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_does_not_answer_what_it_is_gets_initialize_once() {
+    for (how, after) in [(Puzzled::Silent, 10), (Puzzled::Closes, 0)] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/mcp", listener.local_addr().unwrap());
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let noted = asked.clone();
+        let task = tokio::spawn(async move {
+            let mut each = tokio::task::JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                stream.set_nodelay(true).unwrap();
+                each.spawn(puzzled(how, noted.clone(), stream));
+            }
+        });
+        let minute = Duration::from_secs(60);
+        let remote = RemoteSpec {
+            url: url.parse().unwrap(),
+            transport: RemoteTransport::Http,
+            headers: Vec::new(),
+            auth: AuthSpec::Headers,
+            tls: TlsSpec::default(),
+            connect_timeout: minute,
+        };
+        let sample = ServerSpec { start_timeout: minute, ..spec("", &[]) };
+        let mut rig = Rig::new(ServerSpec { reach: Reach::Remote(Arc::new(remote)), ..sample });
+        rig.patience = minute;
+        let began = tokio::time::Instant::now();
+        rig.until(|got| *got == Got::Up).await;
+        rig.send(r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18"}}"#);
+        let frame = rig.frame_with("\"id\":1").await;
+        assert!(frame.contains(r#""result":{"#), "{how:?}: {frame}");
+        let took = began.elapsed().as_secs();
+        assert!((after..after + 5).contains(&took), "{how:?}: {took} s");
+        assert_eq!(*asked.lock().unwrap(), ["server/discover", "initialize"], "{how:?}");
+        rig.stop(true).await;
+        task.abort();
+    }
+}

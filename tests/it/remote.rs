@@ -103,10 +103,33 @@ async fn a_flood_of_calls_uses_no_more_connections_than_it_may_and_a_cancellatio
 /// Answers to a call by which a server refuses it, and what is said of each, in either transport.
 fn refusals() -> Vec<(&'static str, Answers)> {
     vec![
-        ("HTTP 500", Box::new(|_| whole("500 Internal Server Error", &["content-type: text/html"], "<h1>oops</h1>"))),
-        ("HTTP 403", Box::new(|_| whole("403 Forbidden", &[], ""))),
-        ("HTTP 429", Box::new(|_| whole("429 Too Many Requests", &[], ""))),
-        ("HTTP 503", Box::new(|_| whole("503 Service Unavailable", &["retry-after: 0"], ""))),
+        (
+            "HTTP 500 (a page of HTML):",
+            Box::new(|_| whole("500 Internal Server Error", &["content-type: text/html"], "<h1>oops</h1>")),
+        ),
+        (
+            "HTTP 502 (a page of HTML, \"no upstream\"):",
+            Box::new(|_| whole("502 Bad Gateway", &["content-type: text/html"], "<title>no\nupstream</title>oops")),
+        ),
+        ("HTTP 500 (\"need \\u{1b}[31mKEY\"):", Box::new(|_| whole("500 Oops", &[], "need \x1b[31mKEY\n"))),
+        (
+            "HTTP 403 (\"need KEY\"):",
+            Box::new(|_| whole("403 Forbidden", &["content-type: application/json"], r#"{"detail":"need KEY"}"#)),
+        ),
+        ("HTTP 400 (\"need KEY\"):", Box::new(|_| whole("400 Bad Request", &["content-type: text/plain"], "need KEY"))),
+        ("HTTP 403:", Box::new(|_| whole("403 Forbidden", &["content-encoding: gzip"], "\u{1f}"))),
+        (
+            "no more requests now, and does not say when it will; it was not sent again",
+            Box::new(|_| whole("429 Too Many Requests", &[], "")),
+        ),
+        (
+            "no more requests now, and wants the same in 16 min; it was not sent again",
+            Box::new(|_| whole("503 Service Unavailable", &["retry-after: 1000"], "")),
+        ),
+        (
+            "no more requests now, and wants the same at once; it was sent again once, when the server wanted that",
+            Box::new(|_| whole("503 Service Unavailable", &["retry-after: 0"], "")),
+        ),
         (
             "HTTP 400 (\"not so\")",
             Box::new(|_| {
@@ -136,6 +159,17 @@ fn answers_that_are_none() -> Vec<(&'static str, Answers)> {
     vec![
         ("no MCP: <h1>login", Box::new(|_| whole("200 OK", &["content-type: application/json"], "<h1>login</h1>"))),
         ("its answer is empty", Box::new(|_| whole("200 OK", &["content-type: application/json"], ""))),
+        (
+            "sent an answer with the id 4711 in place of",
+            Box::new(|_| with_json(&json!({"jsonrpc": "2.0", "id": 4711, "result": {}}))),
+        ),
+        (
+            "(\"not so\")",
+            Box::new(|_| with_json(&json!({"jsonrpc": "2.0", "id": 4712, "error": {"code": -1, "message": "not so"}}))),
+        ),
+        // It refuses the stream on which it could answer.
+        ("took it without an answer, and has no stream", Box::new(|_| whole("202 Accepted", &[], ""))),
+        ("took it without an answer, and has no stream", Box::new(|_| whole("204 No Content", &[], ""))),
         (
             "compresses its answers",
             Box::new(|_| whole("200 OK", &["content-type: application/json", "content-encoding: gzip"], "\u{1f}")),
@@ -207,8 +241,8 @@ async fn a_call_that_goes_wrong_is_answered_once_with_what_happened() {
             "one session for all"
         );
         // Nothing is sent again but where the server has asked for that.
-        let redirects = 5;
-        assert_eq!(web.calls("x"), count + redirects, "{:?}", web.asked());
+        let (redirects, busy) = (5, 1);
+        assert_eq!(web.calls("x"), count + redirects + busy, "{:?}", web.asked());
         daemon.stop_closing([&mut conn]).await;
     }
 }
@@ -383,7 +417,12 @@ async fn a_server_that_does_not_let_us_in_or_is_none_is_told_at_once() {
         ("401 Unauthorized", vec!["www-authenticate: Bearer"], "", "answered HTTP 401: it wants to know who asks"),
         ("403 Forbidden", vec![], "", "answered HTTP 403: nothing tells it who asks"),
         ("404 Not Found", vec![], "", "answered HTTP 404: there is no MCP server at this path"),
-        ("200 OK", vec!["content-type: text/html"], "<h1>", "answered HTTP 200: an answer, but none of MCP"),
+        (
+            "200 OK",
+            vec!["content-type: text/html"],
+            "<h1>",
+            "answered HTTP 200 (a page of HTML): an answer, but none of MCP",
+        ),
         ("500 Oops", vec![], "", "answered HTTP 500"),
         ("429 Too Many Requests", vec!["retry-after: 90"], "", "answered HTTP 429"),
         ("307 Temporary Redirect", vec!["location: http://127.0.0.2:1/"], "", "redirected to another origin"),
@@ -484,6 +523,36 @@ async fn a_busy_server_is_asked_again_when_it_wants_that_and_a_moved_one_where_i
         assert_eq!(old, 1, "{transport:?}: the way is remembered");
         daemon.stop_closing([&mut conn]).await;
     }
+}
+
+/// A server that answers on the stream of what it says by itself: that is waited for as long as there may be one.
+#[tokio::test]
+async fn an_answer_on_another_stream_is_waited_for_until_that_has_ended_for_good() {
+    let stands = Arc::new(AtomicUsize::new(0));
+    let gets = stands.clone();
+    let web = Web::start(move |asked| {
+        if asked.tool() == Some("x") {
+            return Some(whole("202 Accepted", &[], ""));
+        }
+        let is_first = asked.method == "GET" && gets.fetch_add(1, Ordering::SeqCst) == 0;
+        (asked.method == "GET").then(|| match is_first {
+            // The stream ends some time after it was asked for, and another one is refused.
+            true => {
+                [events("retry: 400\ndata:\n\n"), vec![Part::Pause(Duration::from_millis(800)), Part::Close]].concat()
+            }
+            false => whole("405 Method Not Allowed", &[], ""),
+        })
+    })
+    .await;
+    let (endpoint, daemon, mut conn) = start(&web.url(), json!({})).await;
+    conn.handshake().await;
+    let answer = conn.call(2, "x", json!({})).await;
+    let message = answer["error"]["message"].as_str().unwrap_or_else(|| panic!("{answer}"));
+    assert!(message.contains("took it without an answer, and has no stream"), "{message}");
+    assert_eq!(stands.load(Ordering::SeqCst), 2, "not before the stream had ended for good");
+    assert_eq!(text_of(&conn.call(3, "echo", json!({})).await), "echo");
+    assert_eq!((endpoint.accepted(), web.calls("x")), (1, 1));
+    daemon.stop_closing([&mut conn]).await;
 }
 
 #[tokio::test]

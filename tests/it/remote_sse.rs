@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::harness::{
     Asked, FakeEndpoint, Part, Setup, Transport, Web, config, endpoint_event, events, names, result, text_of, whole,
-    within,
+    with_json, within,
 };
 use crate::remote::{on_x, start};
 
@@ -182,14 +182,20 @@ async fn a_session_that_can_t_begin_is_told_with_its_cause() {
         ("names no address", stream("event: endpoint\ndata: http://[\n\n")),
         ("without an answer", Box::new(|asked| (asked.method == "GET").then(|| vec![Part::Close]))),
         ("without an answer", Box::new(|asked| (asked.method == "POST").then(|| vec![Part::Close]))),
-        ("answered HTTP 200: an answer, but none of MCP", plain("content-type: application/json")),
-        ("answered HTTP 200: an answer, but none of MCP", plain("x-none: there")),
-        ("answered HTTP 401: it wants to know who asks", post("401 Unauthorized", &[])),
+        (
+            "answered HTTP 200 (\"event: endpoint data: /m\"): an answer, but none of MCP",
+            plain("content-type: application/json"),
+        ),
+        ("answered HTTP 200 (\"event: endpoint data: /m\"): an answer, but none of MCP", plain("x-none: there")),
+        ("answered HTTP 401 (a page of HTML): it wants to know who asks", post("401 Unauthorized", &[])),
         ("answered HTTP 403", post("403 Forbidden", &[])),
         ("answered HTTP 404", post("404 Not Found", &[])),
         ("answered HTTP 429", post("429 Too Many Requests", &["retry-after: 90"])),
         ("answered HTTP 500", post("500 Oops", &[])),
-        ("answered HTTP 200: an answer, but none of MCP", post("200 OK", &["content-type: text/html"])),
+        (
+            "answered HTTP 200 (a page of HTML): an answer, but none of MCP",
+            post("200 OK", &["content-type: text/html"]),
+        ),
         ("redirected to another origin", post("307 Temporary Redirect", &["location: http://127.0.0.2:1/m"])),
     ];
     join_all(openings.into_iter().enumerate().map(|(n, (words, opening))| async move {
@@ -259,5 +265,41 @@ async fn what_is_no_mcp_on_the_stream_is_told_and_costs_no_call() {
     let message = line["message"].as_str().unwrap();
     assert!(message.starts_with("event that is not JSON-RPC: <h1>odd</h1>. "), "{message}");
     assert_eq!((endpoint.accepted(), web.sessions()), (1, 1));
+    daemon.stop_closing([&mut conn]).await;
+}
+
+#[tokio::test]
+async fn an_answer_in_the_body_of_what_was_posted_counts_if_it_has_the_id() {
+    let web = Web::start_by(Transport::Sse, |asked| {
+        let own = |text: &str| with_json(&result(asked, text));
+        match (asked.body["method"].as_str(), asked.body["params"]["arguments"]["how"].as_str()) {
+            (Some("tools/call"), Some("at once")) => Some(own("at once")),
+            // Nothing else that is there means anything.
+            (Some("tools/call"), Some(how)) => {
+                let body = match how {
+                    "foreign" => json!({"jsonrpc": "2.0", "id": 4711, "result": {}}).to_string(),
+                    "text" => "Accepted".to_owned(),
+                    other => panic!("{other}"),
+                };
+                let answer = format!("data: {}\n\n", result(asked, how));
+                Some(
+                    [
+                        whole("200 OK", &["content-type: application/json"], &body),
+                        vec![Part::Tell(vec![Part::Write(answer.into())])],
+                    ]
+                    .concat(),
+                )
+            }
+            _ => None,
+        }
+    })
+    .await;
+    let (endpoint, daemon, mut conn) = start(&web.url(), json!({"timeout": "10s"})).await;
+    conn.handshake().await;
+    for (id, how) in (10..).zip(["at once", "foreign", "text"]) {
+        assert_eq!(text_of(&conn.call(id, "x", json!({"how": how})).await), how);
+    }
+    assert!(daemon.log_lines().iter().all(|line| line["event"] != "ERROR_STDOUT_NOISE"));
+    assert_eq!((endpoint.accepted(), web.sessions(), web.calls("x")), (1, 1, 3));
     daemon.stop_closing([&mut conn]).await;
 }

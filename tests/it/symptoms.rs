@@ -434,7 +434,7 @@ fn of_ways() -> Vec<Row> {
             "a remote server limits how often it is asked",
             (
                 "mcp-pipe doctor",
-                "`root cause remote-busy: x: answered HTTP 429: it takes no more requests now; it is tried again`",
+                "`root cause remote-busy: x: answered HTTP 429: it takes no more requests now, and wants the same in 60.0 s`",
             ),
             1,
             async |wanted| {

@@ -76,6 +76,39 @@ fn of_an_address_beside_a_command_it_is_said_which_counts() {
 }
 
 #[test]
+fn of_two_keys_that_say_where_or_how_a_remote_server_is_reached_it_is_said_which_counts() {
+    for (members, want) in [
+        (r#""url": "https://h/", "serverUrl": "https://i/""#, Some("serverUrl: says the same as url beside it")),
+        (r#""serverUrl": "https://h/", "url": "https://i/""#, Some("serverUrl: says the same as url beside it")),
+        (
+            r#""httpUrl": "https://h/", "serverUrl": "https://i/""#,
+            Some("httpUrl: says the same as serverUrl beside it"),
+        ),
+        (
+            r#""serverUrl": "https://h/", "httpUrl": "https://i/""#,
+            Some("httpUrl: says the same as serverUrl beside it"),
+        ),
+        (
+            r#""url": "https://h/", "type": "sse", "transport": "http""#,
+            Some("transport: says the same as type beside it"),
+        ),
+        (
+            r#""url": "https://h/", "transport": "http", "transportType": "sse""#,
+            Some("transport: says the same as transportType"),
+        ),
+        // Some programs write both.
+        (r#""url": "https://h/", "type": "http", "transport": "http""#, None),
+        (r#""url": "https://h/", "serverUrl": "https://h/""#, None),
+    ] {
+        let told = Case::new(&format!(r#"{{"mcpServers": {{"a": {{{members}}}}}}}"#)).warnings(&[]);
+        assert_eq!(told.len(), usize::from(want.is_some()), "{members}: {told:?}");
+        if let Some(want) = want {
+            assert!(told[0].contains(want) && told[0].contains("the last one counts"), "{members}: {told:?}");
+        }
+    }
+}
+
+#[test]
 fn a_key_of_another_program_that_wishes_what_is_not_done_is_told() {
     let again = "is ignored: a server that ends is started again; to keep it from running: \"disabled\": true";
     for (members, want) in [

@@ -117,6 +117,15 @@ fn what_an_example_left_open_is_a_warning_and_no_secret_is_repeated() {
 }
 
 #[test]
+fn a_placeholder_in_the_place_of_a_remote_server_is_a_mistake_as_it_is_for_an_endpoint() {
+    for url in ["http://YOUR_HOST/mcp", "http://<host>/mcp"] {
+        let told = Case::new(&format!(r#"{{"mcpServers": {{"a": {{"url": "{url}"}}}}}}"#)).mistakes(&[]);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].contains("mcpServers.a.url: still holds the placeholder text of an example: "), "{told:?}");
+    }
+}
+
+#[test]
 fn what_to_write_for_a_program_that_cant_be_started_is_said_at_once() {
     let only = "`command` is the program only: put the rest into `args`, a text for each argument";
     let by = |command: &str, args: &str| {

@@ -114,7 +114,7 @@ pub(super) fn advice(status: u16) -> &'static str {
         407 => ": a proxy on the way wants credentials; put them into the proxy's URL",
         413 => ": the request is too large for it",
         421 => ": it does not answer to this host name; use the name in the url that it is configured for",
-        429 | 503 => ": it takes no more requests now; it is tried again",
+        429 | 503 => ": it takes no more requests now",
         408 | 425 => ": it wants the same again, a bit later",
         501 => ": it takes no POST there, as a server of plain files does; check the url to the last slash",
         500.. => ": the server, or a proxy before it, is in trouble; its own log says more",

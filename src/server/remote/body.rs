@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::exchange::{Aim, Exchange, Io, MethodId, Reading, Wanted, WantedKind};
+use super::exchange::{Aim, Exchange, Instead, Io, MethodId, Reading, Wanted, WantedKind};
 use super::reader::{self, Fed, Heard, Piece, Reader};
 use super::request::SESSION_HEADER;
 use super::session::Greeting;
@@ -14,6 +14,7 @@ use super::steps::{MAX_RESUMES, MAX_RETRY, Next, PING, PROBE, RETRY, SHOWN};
 use super::{Found, Obituary, Remote, Taker, Way};
 use crate::error::FaultCode;
 use crate::mcp::envelope::{self, Kind};
+use crate::mcp::failure::Failure;
 use crate::mcp::id::flight_id;
 use crate::mcp::reply;
 
@@ -129,6 +130,8 @@ impl Remote {
                 Next::Done
             }
             Aim::Request(Wanted { answered: true, .. }) | Aim::Message { .. } | Aim::Probe | Aim::End => Next::Done,
+            // It was not answered at once, so it is on the stream.
+            Aim::Request(_) | Aim::Renewal if self.way != Way::Http => self.on_taken(exchange, taker),
             Aim::Renewal if self.session.is_renewing() => {
                 let why = format!("did not answer initialize: {why}");
                 self.finish(Obituary::new(FaultCode::RemoteLost, why), false);
@@ -138,7 +141,8 @@ impl Remote {
             Aim::Request(wanted) => {
                 // In the modern era nothing is resumed.
                 let resumes = last.or(wanted.resumes.take()).filter(|_| !self.session.is_modern());
-                if let (Some(last), None) = (resumes, &wanted.instead)
+                if let Some(last) = resumes
+                    && !matches!(wanted.instead, Some(Instead::Noise(_)))
                     && empty < MAX_RESUMES
                 {
                     wanted.resumes = Some(last);
@@ -146,9 +150,10 @@ impl Remote {
                     return Next::Go;
                 }
                 let (why, fault) = match &wanted.instead {
-                    Some(instead) => {
-                        (format!("answered with something that is no MCP: {instead}"), FaultCode::RemoteNotMcp)
+                    Some(Instead::Noise(noise)) => {
+                        (format!("answered with something that is no MCP: {noise}"), FaultCode::RemoteNotMcp)
                     }
+                    Some(Instead::Foreign(odd)) => (format!("did not answer: {odd}"), FaultCode::RemoteLost),
                     None => (format!("did not answer: {why}"), FaultCode::RemoteLost),
                 };
                 if wanted.kind == WantedKind::Initialize {
@@ -173,6 +178,12 @@ impl Remote {
         taker: &mut Taker<'_, '_>,
     ) -> ControlFlow<()> {
         match piece {
+            // Else it is what the server puts behind its status, such as "Accepted".
+            Piece::Text(text) if self.way != Way::Http && !matches!(aim, Aim::Stream) => {
+                if self.is_answered_by(aim, text) {
+                    self.take_text(aim, session, text, taker);
+                }
+            }
             Piece::Text(text) => self.take_text(aim, session, text, taker),
             Piece::Named("endpoint", data) => {
                 if matches!(aim, Aim::Stream) && self.way == (Way::Sse { posts: None }) {
@@ -224,11 +235,16 @@ impl Remote {
                     if self.on_answer(aim, session, flight_id(id), result, taker) {
                         return;
                     }
+                    if let Aim::Request(wanted) = aim
+                        && flight_id(id) != wanted.number
+                    {
+                        wanted.instead = Some(Instead::Foreign(self.foreign(&wanted.id, id, (frame, envelope))));
+                    }
                 }
                 Found::Noise(text) => {
                     if let Aim::Request(wanted) = aim {
                         let text = String::from_utf8_lossy(&text[..text.len().min(2 * SHOWN)]);
-                        wanted.instead = Some(self.redactor.shown(&text, SHOWN));
+                        wanted.instead = Some(Instead::Noise(self.redactor.shown(&text, SHOWN)));
                         return;
                     }
                 }
@@ -257,6 +273,27 @@ impl Remote {
             }
             self.left.pass(found, &mut taker.flow, taker.on);
         });
+    }
+
+    /// Whether a text is the answer to what was asked.
+    pub(super) fn is_answered_by(&self, aim: &Aim, text: &[u8]) -> bool {
+        let answer = envelope::scan_one(text).filter(|e| e.kind(text) == Kind::Response);
+        let number = answer.and_then(|e| e.id).and_then(|id| flight_id(&text[id]));
+        let asked = match aim {
+            Aim::Request(wanted) => wanted.number,
+            Aim::Renewal => self.hello_number(),
+            Aim::Message { .. } | Aim::Probe | Aim::Listening { .. } | Aim::Stream | Aim::End => None,
+        };
+        number.is_some() && number == asked
+    }
+
+    /// What is odd about an answer with this id where one with another is waited for.
+    fn foreign(&self, own: &[u8], id: &[u8], (frame, e): (&[u8], &envelope::Envelope)) -> String {
+        let shown =
+            |text: &[u8]| self.redactor.shown(&String::from_utf8_lossy(&text[..text.len().min(2 * SHOWN)]), SHOWN);
+        let said =
+            if e.error { format!(" (\"{}\")", shown(Failure::read(frame).message.as_bytes())) } else { String::new() };
+        format!("it sent an answer with the id {} in place of {}{said}", shown(id), shown(own))
     }
 
     /// An answer has come. Returns whether it is for this life itself.

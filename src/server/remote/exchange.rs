@@ -73,8 +73,16 @@ pub(super) struct Wanted {
     pub(super) answered: bool,
     /// The stream is asked for again, behind the event of this id.
     pub(super) resumes: Option<Box<[u8]>>,
-    /// The beginning of what came in place of an answer.
-    pub(super) instead: Option<String>,
+    pub(super) instead: Option<Instead>,
+}
+
+/// What came in place of an answer, in words.
+#[derive(Debug)]
+pub(super) enum Instead {
+    /// The beginning of something that is no MCP.
+    Noise(String),
+    /// What is odd about an answer that is none to this request.
+    Foreign(String),
 }
 
 /// The method of a request, as far as it has to be known again.

@@ -15,13 +15,14 @@ use super::exchange::{Aim, Exchange, Io, MethodId, Reading, Wanted, WantedKind};
 use super::reader::Reader;
 use super::request;
 use super::session::{LineKind, Loss};
+use super::words::{self, Words};
 use super::{Found, Obituary, Remote, STANDS, Taker, Way};
 use crate::error::FaultCode;
-use crate::mcp::envelope::{self, Kind};
-use crate::mcp::failure::Failure;
-use crate::mcp::id::flight_id;
+use crate::mcp::envelope;
+use crate::mcp::modern;
 use crate::net::http::{HttpError, Reply};
 use crate::net::sse::Decoder;
+use crate::words::span;
 
 /// Most bytes that are read of why a server refuses something, and longest time for that.
 const MAX_WORDS: usize = 64 * 1024;
@@ -40,6 +41,8 @@ pub(super) const RETRY: Duration = Duration::from_secs(1);
 pub(super) const MAX_RESUMES: u32 = 3;
 /// What has become of a request whose server took it, and then forgot the session (HTTP+SSE).
 const FORGOTTEN: &str = "knows its session no more, and the stream of its answer ended with that";
+/// What has become of a request whose server took it, where nothing is left on which it could be answered (Streamable HTTP).
+const UNHEARD: &str = "took it without an answer, and has no stream on which that could come";
 /// The method of the question whether a server still knows us, and the id of that.
 pub(super) const PING: &[u8] = b"ping";
 pub(super) const PROBE: &[u8] = b"\"mcp-pipe-probe\"";
@@ -114,6 +117,9 @@ impl Remote {
                 Next::Go => {}
                 Next::Done => {
                     self.vacate(place);
+                    if matches!(exchange.aim, Aim::Listening { .. }) {
+                        self.on_deaf(taker);
+                    }
                     return ControlFlow::Continue(());
                 }
                 Next::Wait | Next::Full => {
@@ -185,11 +191,10 @@ impl Remote {
         let status = reply.status.as_u16();
         let media = Media::of(reply.header(CONTENT_TYPE.as_str()));
         let is_stream = exchange.asked() == Asked::Stream;
-        let is_encoded =
-            reply.header(CONTENT_ENCODING.as_str()).is_some_and(|coding| !coding.eq_ignore_ascii_case("identity"));
+        let may_answer = matches!(exchange.aim, Aim::Request(_) | Aim::Renewal) && !is_encoded(&reply);
         let head = match Head::of(exchange.asked(), status, media) {
-            // What is sent is answered on the stream.
-            Head::Body(_) if !is_stream && matches!(self.way, Way::Sse { .. }) => Head::Taken,
+            // What is sent is answered on the stream; a few servers answer at once.
+            Head::Body(_) if !is_stream && !may_answer && matches!(self.way, Way::Sse { .. }) => Head::Taken,
             head @ (Head::Body(_) | Head::Taken | Head::Redirect | Head::Refused) => head,
         };
         match head {
@@ -200,9 +205,9 @@ impl Remote {
                 while let Poll::Ready(Some(Ok(_))) = reply.poll_chunk(cx) {}
                 self.on_taken(exchange, taker)
             }
-            Head::Body(_) if is_encoded => {
+            Head::Body(_) if is_encoded(&reply) => {
                 let why = "compresses its answers, though it was asked not to";
-                self.on_refusal(exchange, (status, why, Duration::ZERO), None, taker)
+                self.on_refusal(exchange, (status, why, None), None, taker)
             }
             Head::Body(media) => {
                 exchange.tries.in_vain = 0;
@@ -265,24 +270,29 @@ impl Remote {
             }
             Some(Err(_)) | None => format!("answered HTTP {status} without an address to go to"),
         };
-        self.on_refusal(exchange, (status, &why, Duration::ZERO), None, taker)
+        self.on_refusal(exchange, (status, &why, None), None, taker)
     }
 
     /// The server has taken what it was sent.
-    fn on_taken(&mut self, exchange: &mut Exchange, taker: &mut Taker<'_, '_>) -> Next {
+    pub(super) fn on_taken(&mut self, exchange: &mut Exchange, taker: &mut Taker<'_, '_>) -> Next {
         match &exchange.aim {
             Aim::Message { announces: true } => {
                 self.on_announced(taker);
                 Next::Done
             }
+            Aim::Request(Wanted { answered: true, .. }) => Next::Done,
             // In the modern era an answer comes on no other stream.
             Aim::Request(wanted) if self.session.is_modern() => {
                 self.unanswered(wanted, "took it, and gave no answer", taker);
                 Next::Done
             }
             // The stream on which it would be answered was closed meanwhile.
-            Aim::Request(wanted) if self.way != Way::Http && !wanted.answered && self.is_of_lost_session(exchange) => {
+            Aim::Request(wanted) if self.way != Way::Http && self.is_of_lost_session(exchange) => {
                 self.unanswered(wanted, FORGOTTEN, taker);
+                Next::Done
+            }
+            Aim::Request(_) | Aim::Renewal if self.way == Way::Http && !self.is_listening() => {
+                self.on_unheard(exchange, taker);
                 Next::Done
             }
             Aim::Request(_) | Aim::Renewal => {
@@ -291,6 +301,29 @@ impl Remote {
             }
             Aim::Message { announces: false } | Aim::Probe | Aim::Listening { .. } | Aim::Stream | Aim::End => {
                 Next::Done
+            }
+        }
+    }
+
+    /// Whether a stream of what the server says by itself stands, or is asked for (Streamable HTTP).
+    fn is_listening(&self) -> bool {
+        self.each.iter().flatten().any(|exchange| matches!(exchange.aim, Aim::Listening { .. }))
+    }
+
+    /// The server has taken a request, and there is no stream on which it could be answered.
+    fn on_unheard(&mut self, exchange: &Exchange, taker: &mut Taker<'_, '_>) {
+        match (&exchange.aim, exchange.wanted()) {
+            (_, Some(wanted)) if wanted.kind != WantedKind::Initialize => self.unanswered(wanted, UNHEARD, taker),
+            (_, Some(_)) | (Aim::Renewal, None) => self.finish(Obituary::new(FaultCode::RemoteLost, UNHEARD), false),
+            (_, None) => {}
+        }
+    }
+
+    /// The stream of what the server says by itself has ended for good, and with it the hope of what would be answered there.
+    fn on_deaf(&mut self, taker: &mut Taker<'_, '_>) {
+        for place in 0..self.each.len() {
+            if let Some(over) = self.each[place].take_if(|exchange| matches!(exchange.io, Io::Awaited)) {
+                self.on_unheard(&over, taker);
             }
         }
     }
@@ -311,8 +344,7 @@ impl Remote {
 
     /// Asks for the stream of what the server says by itself, unless there is one.
     fn listen(&mut self, now: Instant) {
-        let is_there = |exchange: &Exchange| matches!(exchange.aim, Aim::Listening { .. });
-        if self.way == Way::Http && !self.each.iter().flatten().any(is_there) {
+        if self.way == Way::Http && !self.is_listening() {
             self.stream_until = Some(now + STANDS);
             self.begin(Exchange::new(Aim::Listening { stood: false, behind: None }, Bytes::new(), now));
         }
@@ -334,6 +366,11 @@ impl Remote {
         match &exchange.aim {
             Aim::End => Next::Done,
             Aim::Request(Wanted { answered: true, .. }) => Next::Done,
+            // What a server of the legacy era makes of a question that it doesn't know is no fault yet.
+            Aim::Request(wanted @ Wanted { kind: WantedKind::Discover, .. }) if !is_unsent => {
+                self.unanswered(wanted, &format!("did not answer {}: {error}", modern::DISCOVER), taker);
+                Next::Done
+            }
             Aim::Request(Wanted { kind: WantedKind::Initialize | WantedKind::Discover, .. })
             | Aim::Renewal
             | Aim::Stream => dies(self),
@@ -393,20 +430,27 @@ impl Remote {
         }
         let status = reply.status.as_u16();
         let media = Media::of(reply.header(CONTENT_TYPE.as_str()));
-        let is_events = media == Media::Events && status != 200;
-        let text = if is_events { b"" } else { text.trim_ascii() };
-        let retry_after = reply.retry_after().unwrap_or_default();
+        let is_unread = media == Media::Events && status != 200;
+        let text = if is_unread || is_encoded(&reply) { b"" } else { text.trim_ascii() };
+        let retry_after = reply.retry_after();
         let by_type = matches!((&exchange.aim, &self.way), (Aim::Stream, Way::Sse { .. }));
         let by_type = by_type && self.is_settled && !self.session.has_begun();
         let of_sse = by_type.then(|| answer::advice_on_sse(status)).flatten();
-        let words = self.words(status, text, &Challenge::of(&reply.headers), of_sse);
+        let own = words::of(status, media, text);
+        let busy = if answer::is_busy(status) { when(retry_after) } else { String::new() };
+        let words = self.words(status, &own, &Challenge::of(&reply.headers), of_sse) + &busy;
         self.on_refusal(exchange, (status, &words, retry_after), Some(text), taker)
     }
 
-    /// What the server says in a refusal, as the end of a sentence that begins with its name.
-    fn words(&self, status: u16, text: &[u8], challenge: &Challenge, of_sse: Option<&str>) -> String {
-        let own = envelope::scan_one(text).filter(|e| e.error).map(|_| Failure::read(text).message);
-        let own = own.map_or_else(String::new, |own| format!(" (\"{}\")", self.redactor.shown(&own, SHOWN)));
+    /// What the server says in a refusal, as the end of a sentence that begins with its name. `own`: in its own words.
+    fn words(&self, status: u16, own: &Words, challenge: &Challenge, of_sse: Option<&str>) -> String {
+        let shown = |text: &str| self.redactor.shown(text, SHOWN);
+        let own = match own {
+            Words::None => String::new(),
+            Words::Text(text) => format!(" (\"{}\")", shown(text)),
+            Words::Page(None) => " (a page of HTML)".to_owned(),
+            Words::Page(Some(title)) => format!(" (a page of HTML, \"{}\")", shown(title)),
+        };
         let of_nobody = answer::advice_to_nobody(status).filter(|_| self.is_nobody());
         let others = || of_sse.or(of_nobody).unwrap_or_else(|| answer::advice(status)).to_owned();
         let advice = self.auth.advice(status, challenge).unwrap_or_else(others);
@@ -423,7 +467,7 @@ impl Remote {
     fn on_refusal(
         &mut self,
         exchange: &mut Exchange,
-        (status, words, retry_after): (u16, &str, Duration),
+        (status, words, retry_after): (u16, &str, Option<Duration>),
         text: Option<&[u8]>,
         taker: &mut Taker<'_, '_>,
     ) -> Next {
@@ -434,15 +478,14 @@ impl Remote {
             self.probe(taker.now);
         }
         let ends_session = ends_session && !is_old_refusal;
+        // None that is sent again at once, unless the server says so.
+        let again = retry_after.filter(|_| answer::is_busy(status) && !exchange.tries.busy);
+        let retry_after = retry_after.unwrap_or_default();
         let end = Obituary { fault: answer::fault(status), why: words.to_owned(), retry_after };
-        let is_busy = answer::is_busy(status) && !retry_after.is_zero() && !exchange.tries.busy;
         let pause = |exchange: &mut Exchange, longest: Duration| {
-            let until = taker.now + retry_after.min(longest);
-            let fits = is_busy && retry_after < longest;
-            if fits {
-                (exchange.tries.busy, exchange.io) = (true, Io::Pausing(until));
-            }
-            fits
+            let Some(after) = again.filter(|after| *after < longest) else { return false };
+            (exchange.tries.busy, exchange.io) = (true, Io::Pausing(taker.now + after));
+            true
         };
         match &exchange.aim {
             Aim::End => Next::Done,
@@ -558,7 +601,12 @@ impl Remote {
                 if !self.pass_error(exchange, text, taker)
                     && let Aim::Request(wanted) = &exchange.aim
                 {
-                    self.unanswered(wanted, words, taker);
+                    let sent = match (answer::is_busy(status), exchange.tries.busy) {
+                        (true, true) => "; it was sent again once, when the server wanted that",
+                        (true, false) => "; it was not sent again",
+                        (false, _) => "",
+                    };
+                    self.unanswered(wanted, &format!("{words}{sent}"), taker);
                 }
                 Next::Done
             }
@@ -568,12 +616,8 @@ impl Remote {
     /// Passes on the error that a server answers a request with, if the body of its refusal is one. Returns whether it was.
     fn pass_error(&mut self, exchange: &mut Exchange, text: Option<&[u8]>, taker: &mut Taker<'_, '_>) -> bool {
         let Some(text) = text else { return false };
-        let Some(e) = envelope::scan_one(text).filter(|e| e.error && e.kind(text) == Kind::Response) else {
-            return false;
-        };
-        let Aim::Request(wanted) = &exchange.aim else { return false };
-        let id = e.id.clone().and_then(|id| flight_id(&text[id]));
-        if id.is_none() || id != wanted.number {
+        let is_error = envelope::scan_one(text).is_some_and(|e| e.error);
+        if !is_error || exchange.wanted().is_none() || !self.is_answered_by(&exchange.aim, text) {
             return false;
         }
         self.take_text(&mut exchange.aim, None, text, taker);
@@ -626,6 +670,20 @@ impl Remote {
             }
         }
         self.begin(Exchange::new(Aim::Stream, Bytes::new(), taker.now));
+    }
+}
+
+/// Whether a body is compressed, though we have asked for none such.
+fn is_encoded(reply: &Reply) -> bool {
+    reply.header(CONTENT_ENCODING.as_str()).is_some_and(|coding| !coding.eq_ignore_ascii_case("identity"))
+}
+
+/// When a server that takes no more requests now says that it will.
+fn when(retry_after: Option<Duration>) -> String {
+    match retry_after {
+        None => ", and does not say when it will".to_owned(),
+        Some(after) if after.is_zero() => ", and wants the same at once".to_owned(),
+        Some(after) => format!(", and wants the same in {}", span(after)),
     }
 }
 
