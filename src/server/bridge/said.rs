@@ -53,6 +53,17 @@ impl Bridge {
                     self.on_unanswered(number, why, now, wire);
                 }
             }
+            Found::Nameless(error) => {
+                let asked = self.pending.iter().filter(|(_, pending)| !matches!(pending, Pending::Listen));
+                let mut asked = asked.map(|(number, _)| *number);
+                let only = asked.next().filter(|_| asked.next().is_none());
+                match only.and_then(|number| Some((number, envelope::named(error, number)?))) {
+                    Some((number, frame)) if let Some(e) = envelope::scan_one(&frame) => {
+                        self.on_answer(number, (&frame, &e), now, wire);
+                    }
+                    Some(_) | None => wire.hand_on(Found::Noise(error)),
+                }
+            }
             Found::Lost(lost, text) => self.on_gone(lost.id, Found::Lost(lost, text), now, wire),
             Found::TooLarge(cut) => {
                 let id = envelope::scan_cut(cut).id.unwrap_or_default();

@@ -868,6 +868,9 @@ fn an_endpoint_that_speaks_no_json_rpc_is_answered_a_few_times_and_then_turned_a
         "17",
         "[]",
         r#"{"error":"x""#,
+        // It quotes what it was sent.
+        r#"unknown command: {"jsonrpc":"2.0","id":null,"error":{}}"#,
+        r#"{"type":"error","of":{"jsonrpc":"2.0","id":null,"error":{}}}"#,
     ] {
         let mut rig = Rig::new();
         rig.link_up();
@@ -911,6 +914,78 @@ fn a_client_that_answers_errors_by_nonsense_is_not_answered_for_ever_and_still_s
     rig.link_up();
     (0..100).for_each(|_| rig.endpoint(r#"{"jsonrpc":"2.0","id":1,"method":7}"#));
     assert_eq!(rig.sent_to_endpoint().len(), 100);
+}
+
+#[test]
+fn what_never_sends_a_message_without_a_fault_is_turned_away_at_last() {
+    for said in [r#"{"jsonrpc":"2.0","Method":"x","id":1}"#, r#"{"jsonrpc":"2.0","id":1,"method":7}"#] {
+        let mut rig = Rig::new();
+        rig.link_up();
+        let answers = ping_pong(&mut rig, said);
+        assert_eq!(answers, 1023, "{said}");
+        let strangers = rig.sink.notes.iter().filter(|note| note.contains("speaks no JSON-RPC")).count();
+        assert_eq!(strangers, 1, "{said}");
+    }
+}
+
+#[test]
+fn an_error_that_names_no_request_answers_the_only_one_under_way_at_once() {
+    for error in [
+        r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"no key"}}"#,
+        r#"{"jsonrpc":"2.0","error":{"code":-32000,"message":"no key"}}"#,
+        r#"{"error":"no key"}"#,
+    ] {
+        let mut rig = Rig::new();
+        rig.server_up();
+        rig.link_up();
+        rig.endpoint(&hello(7));
+        rig.server(error);
+        let answer = parsed(&rig.sent_to_endpoint()[0]);
+        assert_eq!(answer["id"], 7, "{answer}");
+        assert!(answer["error"]["message"].as_str().unwrap().contains("no key"), "{answer}");
+
+        let mut rig = Rig::running();
+        let call = |id: u64| format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"x"}}}}"#);
+        // Some servers answer `notifications/initialized`, too.
+        rig.endpoint(&call(1));
+        rig.server(error);
+        assert_eq!(rig.sent_to_endpoint(), [""; 0]);
+        rig.answer(json!({}));
+        assert_eq!(rig.sent_to_endpoint().len(), 1);
+        rig.endpoint(&call(2));
+        rig.server(error);
+        let answer = parsed(&rig.sent_to_endpoint()[0]);
+        assert_eq!((&answer["id"], &answer["error"]["message"]), (&json!(2), &json!("no key")));
+        // Of two, nobody knows which one is meant.
+        rig.endpoint(&call(3));
+        rig.endpoint(&call(4));
+        rig.server(error);
+        assert_eq!(rig.sent_to_endpoint(), [""; 0]);
+        let told = rig.sink.notes.last().unwrap();
+        assert!(told.contains("names no request: no key; 2 are under way"), "{told}");
+        // One that was given up may be meant.
+        rig.endpoint(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":3}}"#);
+        rig.server(error);
+        assert_eq!(rig.sent_to_endpoint(), [""; 0]);
+    }
+    let mut rig = Rig::running();
+    rig.server(r#"{"level":"warn","error":"no key"}"#);
+    assert!(rig.sink.notes.last().unwrap().contains("not JSON-RPC"), "{:?}", rig.sink.notes);
+}
+
+#[test]
+fn an_answer_that_no_strict_client_reads_is_mended_and_told_once() {
+    let mut rig = Rig::running();
+    let call = r#"{"jsonrpc":"2.0","id":"a","method":"tools/call","params":{"name":"x"}}"#;
+    for said in [r#""result":"done""#, r#""error":"bad""#, r#""error":"bad""#] {
+        rig.endpoint(call);
+        let id = rig.last()["id"].clone();
+        rig.server(&format!(r#"{{"jsonrpc":"2.0","id":{id},{said}}}"#));
+        let answer = parsed(&rig.sent_to_endpoint()[0]);
+        assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!("a"), &json!(-32603)), "{answer}");
+    }
+    let told: Vec<_> = rig.sink.notes.iter().filter(|note| note.starts_with("its answer to tools/call")).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
 }
 
 #[test]
