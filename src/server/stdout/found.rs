@@ -72,6 +72,8 @@ pub enum Habit {
     Unended,
     /// With control characters inside of texts, where JSON has escapes.
     Unescaped,
+    /// In UTF-16.
+    Wide,
     /// In another encoding.
     NotUtf8,
 }
@@ -89,6 +91,9 @@ impl fmt::Display for Habit {
                     "wrote control characters inside of a text, where JSON has escapes (such as \\u001b); they were escaped, but other \
                      clients may not get such messages",
                 );
+            }
+            Habit::Wide => {
+                "writes messages in UTF-16 (it should write UTF-8: PYTHONUTF8=1, PYTHONIOENCODING=utf-8, or an encoding in its code)"
             }
             Habit::NotUtf8 => return f.write_str("wrote a line that is not UTF-8; bad bytes were replaced"),
         };

@@ -125,6 +125,21 @@ fn control_characters_inside_of_texts_are_escaped_and_between_tokens_left() {
 }
 
 #[test]
+fn answers_in_utf16_are_read_where_every_other_byte_is_nul() {
+    let answer = r#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
+    for big in [false, true] {
+        let text = format!("{answer}\r\n{answer}\n");
+        let units = text.encode_utf16();
+        let wide: Vec<u8> = units.flat_map(|unit| if big { unit.to_be_bytes() } else { unit.to_le_bytes() }).collect();
+        let mut rig = Rig::new(1 << 20);
+        rig.feed(&wide);
+        rig.end();
+        assert_eq!(rig.messages(), [answer, answer], "{big}: {:?}", rig.got);
+        assert!(rig.got.contains(&Got::Habit(Habit::Wide)));
+    }
+}
+
+#[test]
 fn an_error_that_names_no_request_is_told_from_noise() {
     for error in [
         r#"{"jsonrpc":"2.0","id":null,"error":{"code":1,"message":"no"}}"#,
