@@ -3,7 +3,7 @@
 //! Clients that check answers by JSON-RPC's schema drop what does not fit, and whoever asked waits for its time to end. So what an answer
 //! means is written as JSON-RPC has it (section 5); where it means nothing that MCP has, an error says so.
 
-use super::envelope::Envelope;
+use super::envelope::{Envelope, is_whole};
 use super::failure::Failure;
 use super::object;
 use super::reply::{self, INTERNAL};
@@ -81,12 +81,6 @@ fn plain_error(error: &str, frame: &[u8]) -> (String, bool) {
     let mut plain = vec![("\"code\"", &*code), ("\"message\"", &*message)];
     plain.extend(object::find(error, &["data"]).map(|data| ("\"data\"", data)));
     (object::object(plain.into_iter()), own_code.is_some() && own_words.is_some())
-}
-
-/// Whether a number has neither fraction nor exponent.
-pub(super) fn is_whole(number: &str) -> bool {
-    let digits = number.strip_prefix('-').unwrap_or(number);
-    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// What a value is that is no object.

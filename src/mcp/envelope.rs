@@ -16,7 +16,6 @@ mod spelling;
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::answer::is_whole;
 use crate::frame::Cut;
 use json::{Scan, Stopped, Walked};
 pub use spelling::{Misread, scan_misread, taken_for};
@@ -345,6 +344,12 @@ pub fn without_controls(json: &[u8]) -> Cow<'_, [u8]> {
         return Cow::Borrowed(json);
     }
     Cow::Owned(json.iter().map(|b| if *b < 0x20 { b' ' } else { *b }).collect())
+}
+
+/// Whether a number has neither fraction nor exponent.
+pub(super) fn is_whole(number: &str) -> bool {
+    let digits = number.strip_prefix('-').unwrap_or(number);
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 impl Scan<'_> {
