@@ -64,7 +64,7 @@ fn rewritten(frame: &[u8], e: &Envelope, method: &str, name: &str) -> Option<Men
 /// What is odd about the members of an answer, where their values are well.
 fn members(e: &Envelope) -> &'static str {
     if e.jsonrpc {
-        "has another \"jsonrpc\" than \"2.0\", or members that JSON-RPC has not there"
+        "has another \"jsonrpc\" than \"2.0\", or null or a request's member where nothing should be"
     } else {
         "lacks \"jsonrpc\": \"2.0\""
     }

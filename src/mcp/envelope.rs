@@ -123,7 +123,7 @@ pub struct Envelope {
     /// Whether there is an `error` that is not `null`.
     pub error: bool,
     /// Whether a strict reader may refuse this as an answer: `jsonrpc` is not "2.0", `result` no object, `error` not a number with a text, or
-    /// there is more than these.
+    /// `null` stands where nothing should. Members that JSON-RPC doesn't know pass.
     pub odd: bool,
     /// Whether there is a `jsonrpc`, so that the frame is meant as a message.
     pub jsonrpc: bool,
@@ -450,10 +450,7 @@ impl Scan<'_> {
                     e.odd |= s.b[from..s.i] != *b"\"2.0\"";
                     e.jsonrpc = true;
                 }
-                _ => {
-                    e.odd = true;
-                    s.other(key, spelling::MESSAGE)?;
-                }
+                _ => s.other(key, spelling::MESSAGE)?,
             }
             Ok(())
         })?;

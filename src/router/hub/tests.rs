@@ -1889,7 +1889,7 @@ proptest! {
                 want = want.replacen("\"arguments\":null", "\"arguments\":{}", 1);
             }
             prop_assert_eq!(&sent, &want);
-            let answer = |id: &str| format!("{{\"result\":{{\"content\":{arguments}{inside}}}{extra},\"id\":{id}}}");
+            let answer = |id: &str| format!("{{\"jsonrpc\" :\"2.0\",\"result\":{{\"content\":{arguments}{inside}}}{extra},\"id\":{id}}}");
             rig.server(0, &answer(&ours));
             prop_assert_eq!(rig.sink.endpoint.pop().unwrap(), answer(&id));
         }
