@@ -1,5 +1,6 @@
 //! What MCP and JSON-RPC call things, and how their messages are read and made.
 
+pub(crate) mod answer;
 pub(crate) mod cloud;
 pub mod envelope;
 pub mod era;

@@ -881,6 +881,7 @@ fn pass_found(router: &mut dyn Router, index: ServerIndex, found: Found<'_>, now
             router.on_server_caused(index, cause, (frame, envelope), now, sides);
         }
         Found::Noise(line) => router.on_server_noise(index, line, now, sides),
+        Found::Nameless(error) => router.on_server_nameless(index, error, now, sides),
         Found::Lost(lost, text) => router.on_server_lost(index, lost, text, now, sides),
         Found::TooLarge(cut) => router.on_server_too_large(index, cut, now, sides),
         Found::Unanswered { id, why } => router.on_server_unanswered(index, id, why, now, sides),

@@ -244,6 +244,8 @@ pub trait Router {
     fn on_server_modern(&mut self, server: ServerIndex);
     /// A server wrote a text that is no message.
     fn on_server_noise(&mut self, server: ServerIndex, text: &[u8], now: Instant, out: &mut dyn Out);
+    /// A server has sent an error that names no request.
+    fn on_server_nameless(&mut self, server: ServerIndex, error: &[u8], now: Instant, out: &mut dyn Out);
     /// A message of a server can't be read, or may have been lost. `text` is what has come of the message, empty where that
     /// was reported as noise already.
     fn on_server_lost(&mut self, server: ServerIndex, lost: Lost<'_>, text: &[u8], now: Instant, out: &mut dyn Out);
@@ -318,6 +320,7 @@ pub(crate) fn say(router: &mut dyn Router, server: ServerIndex, line: &[u8], now
                 router.on_server_caused(server, cause, (frame, envelope), now, out)
             }
             Found::Noise(text) => router.on_server_noise(server, text, now, out),
+            Found::Nameless(error) => router.on_server_nameless(server, error, now, out),
             Found::Lost(lost, text) => router.on_server_lost(server, lost, text, now, out),
             Found::TooLarge(cut) => router.on_server_too_large(server, cut, now, out),
             Found::Unanswered { id, why } => router.on_server_unanswered(server, id, why, now, out),

@@ -590,7 +590,7 @@ impl Notes {
         self.habits.push(habit);
         match habit {
             Habit::NotUtf8 => tracing::warn!(event = "SERVER_NOT_UTF8", server = %name, "{habit}"),
-            Habit::Framed | Habit::Spread | Habit::Crowded | Habit::Unended => {
+            Habit::Unescaped | Habit::Wide | Habit::Framed | Habit::Spread | Habit::Crowded | Habit::Unended => {
                 tracing::warn!(event = "ERROR_STDOUT_NOISE", server = %name, "{habit}");
             }
         }

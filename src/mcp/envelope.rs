@@ -122,6 +122,9 @@ pub struct Envelope {
     pub tool_error: bool,
     /// Whether there is an `error` that is not `null`.
     pub error: bool,
+    /// Whether a strict reader may refuse this as an answer: `jsonrpc` is not "2.0", `result` no object, `error` not a number with a text, or
+    /// `null` stands where nothing should. Members that JSON-RPC doesn't know pass.
+    pub odd: bool,
     /// Whether there is a `jsonrpc`, so that the frame is meant as a message.
     pub jsonrpc: bool,
 }
@@ -194,6 +197,50 @@ pub fn plain_method(frame: &[u8], e: &Envelope) -> Result<Option<Vec<u8>>, NotMe
     // A loop: for these few bytes a call of memchr costs more.
     let is_plain = frame[method.clone()].iter().all(|byte| *byte != b'\\' && *byte >= b' ');
     if is_plain { Ok(None) } else { unescaped(frame, method).map(Some) }
+}
+
+/// The frame with escapes in the place of control characters inside its strings, where there are any: JSON has none there, and most
+/// readers refuse them.
+#[inline]
+pub fn escaped(frame: &[u8]) -> Option<Vec<u8>> {
+    // The least byte of all, as that is found with vector instructions. A pretty-printed message has such bytes between its tokens.
+    if frame.iter().copied().fold(u8::MAX, u8::min) >= b' ' { None } else { with_escapes(frame) }
+}
+
+#[cold]
+fn with_escapes(frame: &[u8]) -> Option<Vec<u8>> {
+    let (mut text, mut done, mut at, mut in_string) = (Vec::new(), 0, 0, false);
+    while let Some(byte) = frame.get(at) {
+        match byte {
+            b'\\' if in_string => at += 1,
+            b'"' => in_string = !in_string,
+            ..b' ' if in_string => {
+                text.extend_from_slice(&frame[done..at]);
+                match byte {
+                    b'\t' => text.extend_from_slice(b"\\t"),
+                    b'\r' => text.extend_from_slice(b"\\r"),
+                    _ => text.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
+                }
+                done = at + 1;
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    text.extend_from_slice(&frame[done..]);
+    (done > 0).then_some(text)
+}
+
+/// An error without an id, as the answer to the request of this number.
+pub fn named(error: &[u8], number: u64) -> Option<Vec<u8>> {
+    let id = scan_one(error)?.id;
+    Some(match id {
+        Some(id) => [&error[..id.start], number.to_string().as_bytes(), &error[id.end..]].concat(),
+        None => {
+            let open = memchr::memchr(b'{', error)? + 1;
+            [&error[..open], format!("\"id\":{number},").as_bytes(), &error[open..]].concat()
+        }
+    })
 }
 
 #[cold]
@@ -299,6 +346,12 @@ pub fn without_controls(json: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(json.iter().map(|b| if *b < 0x20 { b' ' } else { *b }).collect())
 }
 
+/// Whether a number has neither fraction nor exponent.
+pub(super) fn is_whole(number: &str) -> bool {
+    let digits = number.strip_prefix('-').unwrap_or(number);
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 impl Scan<'_> {
     /// Walks the whole frame. Returns the members of a batch.
     fn frame(&mut self, e: &mut Envelope) -> Result<Option<Vec<Range<usize>>>, Stopped> {
@@ -354,7 +407,10 @@ impl Scan<'_> {
                             s.string()?;
                             e.method = Some(from + 1..s.i - 1);
                         }
-                        Some(b'n') => s.value()?,
+                        Some(b'n') => {
+                            e.odd = true;
+                            s.value()?;
+                        }
                         _ => return s.refuse(NotMessage::Member("method")),
                     }
                 }
@@ -373,6 +429,7 @@ impl Scan<'_> {
                     if s.peek() == Some(b'{') {
                         s.result(e)?;
                     } else {
+                        e.odd = true;
                         s.value()?;
                     }
                     e.result = Some(from..s.i);
@@ -380,11 +437,17 @@ impl Scan<'_> {
                 b"error" => {
                     s.once(&mut seen, Seen::ERROR, "error")?;
                     e.error = s.peek() != Some(b'n');
-                    s.value()?;
+                    if s.peek() == Some(b'{') {
+                        s.error(e)?;
+                    } else {
+                        e.odd = true;
+                        s.value()?;
+                    }
                 }
                 b"jsonrpc" => {
                     s.once(&mut seen, Seen::JSONRPC, "jsonrpc")?;
                     s.value()?;
+                    e.odd |= s.b[from..s.i] != *b"\"2.0\"";
                     e.jsonrpc = true;
                 }
                 _ => s.other(key, spelling::MESSAGE)?,
@@ -405,6 +468,23 @@ impl Scan<'_> {
             }
             s.value()
         })
+    }
+
+    /// Walks the value of `error`.
+    fn error(&mut self, e: &mut Envelope) -> Walked {
+        let (mut code, mut message) = (false, false);
+        self.object(&mut |s, key| {
+            let from = s.i;
+            s.value()?;
+            match &s.b[key] {
+                b"code" => code = str::from_utf8(&s.b[from..s.i]).is_ok_and(is_whole),
+                b"message" => message = s.b[from] == b'"',
+                _ => {}
+            }
+            Ok(())
+        })?;
+        e.odd |= !(code && message);
+        Ok(())
     }
 
     fn params(&mut self, e: &mut Envelope) -> Walked {

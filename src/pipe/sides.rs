@@ -106,6 +106,8 @@ pub(super) struct Side {
     stuck: Option<(Instant, usize)>,
     /// How many texts of the present life were no message.
     noise: u64,
+    /// How many errors of it named no request, and could not be told to belong to one.
+    nameless: u64,
     /// How many of the server's calls were waited for no longer.
     cut: u64,
     /// What the server logs by MCP that no endpoint gets.
@@ -198,6 +200,7 @@ impl Side {
             busy: false,
             stuck: None,
             noise: 0,
+            nameless: 0,
             cut: 0,
             said: Said::new(now.into_std()),
             tools: ToolPlaces::default(),
@@ -622,6 +625,17 @@ impl Sides {
                 }
                 warn!(event = "ERROR_MESSAGE", servers = ?names, "{note}");
             }
+            What::Nameless { .. } => {
+                let Some(side) = side else { return };
+                side.nameless += 1;
+                if side.nameless == 1 {
+                    side.status.remark(Remark::Odd(note.to_string()));
+                }
+                match side.nameless {
+                    n if n.is_power_of_two() => warn!(event = "ERROR_MESSAGE", servers = ?names, "{note}"),
+                    _ => debug!(event = "ERROR_MESSAGE", servers = ?names, "{note}"),
+                }
+            }
             // The log tells of the connection's end, with this as the cause.
             What::Stranger { said } => {
                 if let Some(link) = link {
@@ -643,6 +657,12 @@ impl Sides {
                     side.status.remark(Remark::Odd(note.to_string()));
                 }
                 info!(event = "SERVER_ODD", servers = ?names, "{note}");
+            }
+            What::OddAnswer { .. } => {
+                if let Some(side) = side {
+                    side.status.remark(Remark::Odd(note.to_string()));
+                }
+                warn!(event = "SERVER_ODD", servers = ?names, "{note}");
             }
             What::DoubtfulTools { .. } => warn!(event = "CONFIG_WARNING", servers = ?names, "{note}"),
             What::ToolsRead { size, count } => {

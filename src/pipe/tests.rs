@@ -92,6 +92,7 @@ impl Router for Switch {
     fn on_server_barred(&mut self, _: ServerIndex, _: Option<Bar>, _: Instant, _: &mut dyn Out) {}
 
     fn on_server_noise(&mut self, _: ServerIndex, _: &[u8], _: Instant, _: &mut dyn Out) {}
+    fn on_server_nameless(&mut self, _: ServerIndex, _: &[u8], _: Instant, _: &mut dyn Out) {}
     fn on_server_lost(&mut self, _: ServerIndex, _: Lost<'_>, _: &[u8], _: Instant, _: &mut dyn Out) {}
 
     fn on_server(&mut self, server: ServerIndex, frame: &[u8], _: &Envelope, _: Instant, out: &mut dyn Out) {

@@ -86,21 +86,31 @@ enum EndpointSide {
 enum Speech {
     /// No message so far was JSON-RPC; how many have come.
     Foreign(u32),
+    /// No message so far was without a fault, and some claimed to be JSON-RPC; how many have come.
+    Faulty(u32),
     /// Some message was JSON-RPC; how many have come since that were not.
     JsonRpc(u32),
 }
 
-/// Whether a message claims to be JSON-RPC, whatever else is wrong with it.
+/// Whether a message claims to be JSON-RPC, whatever else is wrong with it. One that only quotes JSON-RPC does not: what is no client
+/// may quote what it was sent.
 fn names_json_rpc(said: &[u8]) -> bool {
-    memmem::find(said, b"\"jsonrpc\"").is_some()
+    let said = said.trim_ascii_start();
+    match envelope::scan(said) {
+        Ok(Scanned::One(e)) => e.jsonrpc,
+        Ok(Scanned::Batch(_)) | Err(_) => {
+            matches!(said.first(), Some(b'{' | b'[')) && memmem::find(said, b"\"jsonrpc\"").is_some()
+        }
+    }
 }
 
 impl Speech {
     /// The endpoint sent a message that shows it speaks JSON-RPC. `well`: the message is without a fault.
     fn heard(&mut self, well: bool) {
         *self = match *self {
-            Speech::JsonRpc(count) if !well => Speech::JsonRpc(count),
-            Speech::JsonRpc(_) | Speech::Foreign(_) => Speech::JsonRpc(0),
+            Speech::Foreign(_) if !well => Speech::Faulty(0),
+            Speech::Faulty(_) | Speech::JsonRpc(_) if !well => *self,
+            Speech::Foreign(_) | Speech::Faulty(_) | Speech::JsonRpc(_) => Speech::JsonRpc(0),
         };
     }
 }
@@ -582,13 +592,14 @@ impl Desk {
             // A client's message, with something wrong in it.
             speech.heard(false);
         }
+        let most = if let Speech::Faulty(_) = speech { MAX_NONSENSE } else { STRANGER };
         match speech {
-            Speech::Foreign(count) => {
+            Speech::Foreign(count) | Speech::Faulty(count) => {
                 *count = count.saturating_add(1);
-                if *count == STRANGER {
+                if *count == most {
                     out.note(Note::of_peer(self.key, What::Stranger { said }));
                 }
-                *count < STRANGER
+                *count < most
             }
             Speech::JsonRpc(count) => {
                 *count = count.saturating_add(1);

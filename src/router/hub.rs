@@ -613,6 +613,19 @@ impl Router for Hub {
         out.note(Note::of(server, What::Noise { line: text }));
     }
 
+    fn on_server_nameless(&mut self, server: ServerIndex, error: &[u8], now: Instant, out: &mut dyn Out) {
+        let lane = &mut self.servers[server].lane;
+        lane.end_silence(now, out);
+        let answer = lane.only_request().and_then(|number| envelope::named(error, number));
+        match answer.as_deref().and_then(|frame| Some((frame, envelope::scan_one(frame)?))) {
+            Some((frame, e)) => self.server_answers(server, frame, &e, now, out),
+            None => {
+                let requests = lane.load().0;
+                out.note(Note::of(server, What::Nameless { error: crate::router::opening::words(error), requests }));
+            }
+        }
+    }
+
     fn on_server_lost(&mut self, server: ServerIndex, lost: Lost<'_>, text: &[u8], now: Instant, out: &mut dyn Out) {
         let lane = &mut self.servers[server].lane;
         lane.end_silence(now, out);
@@ -824,8 +837,9 @@ impl Hub {
                 self.open_conversation(peer, now, out);
                 for server in self.view_of(peer).into_iter().flat_map(View::indices).collect::<Vec<_>>() {
                     let Some(server) = self.process_of(peer, server, now, out) else { continue };
-                    let lane = &self.servers[server].lane;
+                    let lane = &mut self.servers[server].lane;
                     if lane.is_ready() && !lane.busy {
+                        lane.notified();
                         out.to_server(server, &[frame]);
                     }
                 }

@@ -40,6 +40,7 @@ use super::{About, Arrangement, Gone, Note, Out, PeerId, ServerIndex, Start, Wha
 use crate::config::BreakerSpec;
 use crate::config::HealthCheck;
 use crate::frame::Cut;
+use crate::mcp::answer::{self, Mended};
 use crate::mcp::cloud::{self, HOLD};
 use crate::mcp::envelope::{self, Envelope, Lost};
 use crate::mcp::handshake::{Hello, Welcome};
@@ -184,6 +185,11 @@ pub(super) struct Lane {
     /// Bytes that are kept for the calls among `flights`.
     kept: usize,
     abandoned: Abandoned,
+    /// What was told to be odd about its answers.
+    told_odd: BTreeSet<&'static str>,
+    /// A number from which on an answer shows that an error which names no request is not about a message sent before: some
+    /// servers answer notifications, too. `None`: such an error can only be about a request.
+    settles_at: Option<u64>,
     /// Calls that this server can't answer any more and another server may, each with the reason.
     pub(super) strays: Vec<(Call, String)>,
     /// The progress tokens of calls that have become tasks.
@@ -230,6 +236,8 @@ impl Lane {
             last_id: 0,
             kept: 0,
             abandoned: Abandoned::default(),
+            told_odd: BTreeSet::new(),
+            settles_at: None,
             strays: Vec::new(),
             lasting: Lasting::default(),
             silence: Silence::None,
@@ -487,7 +495,7 @@ impl Lane {
         }
         self.lasting.clear();
         self.abandoned.clear();
-        self.kept = 0;
+        (self.kept, self.settles_at) = (0, None);
         let mut has_cut = false;
         for (_, flight) in std::mem::take(&mut self.flights) {
             if let Flight::Call(call) = flight {
@@ -618,7 +626,22 @@ impl Lane {
 
     /// Sends a request of our own whose answer says nothing, and is dropped like one that nobody waits for.
     pub(super) fn send_unawaited(&mut self, method: &str, params: &[u8], out: &mut dyn Out) {
-        out.to_server(self.index, &[&reply::request(self.next_id(), method, Some(params))]);
+        let id = self.next_id();
+        self.settles_at = Some(id);
+        out.to_server(self.index, &[&reply::request(id, method, Some(params))]);
+    }
+
+    /// The server is sent a message that wants no answer.
+    pub(super) fn notified(&mut self) {
+        self.settles_at = Some(self.last_id + 1);
+    }
+
+    /// The number of the request to which an error belongs that names none: the only one under way, if the error can't be
+    /// about anything else. What else it may be about, it is taken to be about.
+    pub(super) fn only_request(&mut self) -> Option<u64> {
+        let is_about_other = self.settles_at.take().is_some() || !self.abandoned.is_empty();
+        let only = if self.flights.len() == 1 { self.flights.keys().next().copied() } else { None };
+        only.filter(|_| !is_about_other)
     }
 
     /// A number that this server's requests have not had before, in any of its lives.
@@ -914,6 +937,7 @@ impl Lane {
     /// Takes out the request that an answer of the server is for, with its id.
     pub(super) fn take_flight(&mut self, id: &[u8]) -> Option<(u64, Flight)> {
         let id = flight_id(id)?;
+        self.settles_at = self.settles_at.filter(|from| id < *from);
         let flight = self.remove_flight(id);
         if flight.is_none() {
             self.abandoned.answered(id);
@@ -936,6 +960,23 @@ impl Lane {
         if self.has_many || !call.progress().is_empty() {
             self.lasting.keep(number, (call.peer, call.progress()), frame, e);
         }
+    }
+
+    /// The answer to a request as a strict client can read it, where it is not so already.
+    #[inline]
+    pub(super) fn mend(&mut self, flight: &Flight, frame: &[u8], e: &Envelope, out: &mut dyn Out) -> Option<Vec<u8>> {
+        let method = match flight {
+            Flight::Initialize(_) => "initialize",
+            Flight::List(reading) => reading.kind.method(),
+            Flight::Call(call) => str::from_utf8(call.method()).unwrap_or_default(),
+            // Only whether it is an answer counts.
+            Flight::Check(_) => return None,
+        };
+        let Mended { frame, odd } = answer::mend(frame, e, method, &self.name)?;
+        if self.told_odd.insert(odd) {
+            out.note(Note::of(self.index, What::OddAnswer { method: brief(method).to_owned(), odd }));
+        }
+        Some(frame)
     }
 
     /// Passes the answer to a call on. Returns false where the answer is too large, and the endpoint gets an error instead.

@@ -83,6 +83,13 @@ pub enum What<'a> {
         /// Why not.
         why: String,
     },
+    /// The server sent an error that names no request, and it is not known to which it belongs.
+    Nameless {
+        /// The server's words.
+        error: String,
+        /// How many requests are under way there, or wait.
+        requests: usize,
+    },
     /// A message above the size limit was dropped.
     TooLarge {
         /// The message's length in bytes.
@@ -141,6 +148,13 @@ pub enum What<'a> {
         method: &'static str,
         /// What is odd.
         what: String,
+    },
+    /// An answer of the server is none that a strict client can read, and was mended.
+    OddAnswer {
+        /// The request that the server answered.
+        method: String,
+        /// What is odd, in words that follow "its answer".
+        odd: &'static str,
     },
     /// The server answers with an error what it may be able to do where it is spoken to as one of the modern era.
     OtherEra,
@@ -291,6 +305,14 @@ impl fmt::Display for Note<'_> {
                 f,
                 "the server sent a message that is not JSON-RPC ({why}); the request that it belongs to was answered with an error"
             ),
+            What::Nameless { error, requests } => {
+                write!(f, "the server sent an error that names no request: {error}; ")?;
+                match requests {
+                    0 => f.write_str("none is under way"),
+                    1 => f.write_str("it may be about a notification, and the request under way there waits on"),
+                    n => write!(f, "{n} are under way there, and each waits on"),
+                }
+            }
             What::TooLarge { size, answered } => write!(
                 f,
                 "the {} sent a message of {size} bytes, above maxFrameSize; {}",
@@ -321,6 +343,9 @@ impl fmt::Display for Note<'_> {
             }
             What::Odd { method, what } => {
                 write!(f, "in the server's answer to {method}, not all is as MCP has it, and was mended: {what}")
+            }
+            What::OddAnswer { method, odd } => {
+                write!(f, "its answer to {method} {odd}; such answers are mended here, and other clients may not get them")
             }
             What::OtherEra => f.write_str(
                 "could not make an answer of what its tool returned: a tool that asks for input in the middle of a call may work only where the \

@@ -488,6 +488,11 @@ impl Router for Turns {
         self.hub.on_server_noise(server, text, now, out);
     }
 
+    fn on_server_nameless(&mut self, server: ServerIndex, error: &[u8], now: Instant, out: &mut dyn Out) {
+        self.hub.on_server_nameless(server, error, now, out);
+        self.note_serving(server, now, out);
+    }
+
     fn on_server_lost(&mut self, server: ServerIndex, lost: Lost<'_>, text: &[u8], now: Instant, out: &mut dyn Out) {
         self.hub.on_server_lost(server, lost, text, now, out);
         self.note_serving(server, now, out);

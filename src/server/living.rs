@@ -290,6 +290,16 @@ impl Living {
                 if is_over || matches!(shown, Some(Err(Some(_)))) {
                     return ControlFlow::Continue(()); // nobody waits for it
                 }
+                // Nothing else is under way, so an error that names no request is the answer.
+                let named = match (&found, number) {
+                    (Found::Nameless(error), Some(number)) => envelope::named(error, number),
+                    (_, _) => None,
+                };
+                let answer = named.as_deref().and_then(|frame| Some((frame, envelope::scan_one(frame)?)));
+                let found = match &answer {
+                    Some((frame, envelope)) => Found::Message { frame, envelope },
+                    None => found,
+                };
                 if let Found::Message { frame, envelope } = &found
                     && envelope.kind(frame) == Kind::Response
                     && envelope.id.clone().and_then(|id| flight_id(&frame[id])) == number

@@ -13,6 +13,7 @@ mod found;
 mod left;
 mod line;
 mod salvage;
+mod utf16;
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -236,6 +237,13 @@ fn sort(salvage: &mut Salvage, later: &mut Later, line: Line<'_>, now: Instant, 
             // A progress bar may have left a `\r`.
             let line = text.trim_ascii();
             if salvage.is_idle() && hand_on_line(line, on) {
+                return;
+            }
+            if salvage.is_idle()
+                && let Some(narrow) = utf16::narrow(text)
+                && hand_on_line(narrow.trim_ascii(), on)
+            {
+                on(Found::Habit(Habit::Wide));
                 return;
             }
             if salvage.is_at_line_start() && !salvage.is_idle() && is_message(line) {

@@ -95,7 +95,10 @@ impl Rig {
                 got.push(match event {
                     ServerEvent::Up { .. } => Got::Up,
                     ServerEvent::Said(
-                        Found::Message { frame: text, .. } | Found::Noise(text) | Found::Lost(_, text),
+                        Found::Message { frame: text, .. }
+                        | Found::Noise(text)
+                        | Found::Nameless(text)
+                        | Found::Lost(_, text),
                     ) => Got::Frame(std::str::from_utf8(text).unwrap().to_owned()),
                     ServerEvent::Said(Found::TooLarge(cut)) => Got::TooLarge(cut.size),
                     ServerEvent::Said(

@@ -114,6 +114,7 @@ impl Hub {
                 self.open_conversation(peer, now, out);
                 let Some(process) = self.process_of(peer, server, now, out) else { return };
                 if self.servers[process].lane.admits_notification(peer, frame, now, &self.peers) {
+                    self.servers[process].lane.notified();
                     out.to_server(process, &[frame]);
                 }
                 self.arm_further(process);

@@ -57,11 +57,16 @@ impl Hub {
         out: &mut dyn Out,
     ) {
         let Some(id) = e.id.clone() else { return };
-        let result = e.result.clone().map(|r| &frame[r]);
         if e.error {
             self.servers[server].lane.suspect_era(frame, e, out);
         }
-        match self.servers[server].lane.take_flight(&frame[id.clone()]) {
+        let flight = self.servers[server].lane.take_flight(&frame[id]);
+        let mended = flight.as_ref().and_then(|(_, flight)| self.servers[server].lane.mend(flight, frame, e, out));
+        let mended = mended.as_deref().and_then(|frame| Some((frame, envelope::scan_one(frame)?)));
+        let (frame, e) = mended.as_ref().map_or((frame, e), |(frame, e)| (*frame, e));
+        let Some(id) = e.id.clone() else { return };
+        let result = e.result.clone().map(|r| &frame[r]);
+        match flight {
             None => out.note(Note::of(server, What::Unclaimed)),
             Some((_, Flight::Initialize(hello))) => match result {
                 Some(result) => self.on_welcome(server, hello, result, now, out),

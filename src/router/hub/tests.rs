@@ -259,8 +259,8 @@ fn a_call_reaches_the_server_that_has_the_tool_under_its_own_name_and_all_else_u
     let sent = rig.sink.servers[1].pop().unwrap();
     let id = parsed(&sent)["id"].to_string();
     assert_eq!(sent, text.replace("b__add", "add").replace(r#""u_n_7""#, &id));
-    rig.server(1, &format!(r#"{{"result":{{"n":1e2,"z":1.00}},"x":1,"id":{id}}}"#));
-    assert_eq!(rig.sink.endpoint, [r#"{"result":{"n":1e2,"z":1.00},"x":1,"id":"u_n_7"}"#]);
+    rig.server(1, &format!(r#"{{"result":{{"n":1e2,"z":1.00}}, "jsonrpc" : "2.0","id":{id}}}"#));
+    assert_eq!(rig.sink.endpoint, [r#"{"result":{"n":1e2,"z":1.00}, "jsonrpc" : "2.0","id":"u_n_7"}"#]);
     assert_eq!(rig.router.served(rig.peer), 1);
 }
 
@@ -271,7 +271,7 @@ fn of_several_servers_the_one_that_hangs_is_named_even_if_its_calls_are_given_up
     rig.endpoint(&call(6, "two"));
     rig.endpoint(r#"{"method":"notifications/cancelled","params":{"requestId":6}}"#);
     let first = rig.at_server(0).pop().unwrap();
-    rig.server(0, &json!({"id": first["id"], "result": {}}).to_string());
+    rig.server(0, &json!({"jsonrpc": "2.0", "id": first["id"], "result": {}}).to_string());
     let mut named = Vec::new();
     for _ in 0..4 {
         rig.pass(20);
@@ -306,7 +306,7 @@ fn a_dead_server_costs_only_its_own_calls() {
     assert!(answers[0]["error"]["message"].as_str().unwrap().contains("server \"a\" exited with code 1"));
     rig.endpoint(&call(5, "one"));
     assert_eq!(rig.at_endpoint()[0]["id"], 5, "it comes back too late to wait for");
-    rig.server(1, &json!({"id": two["id"], "result": {}}).to_string());
+    rig.server(1, &json!({"jsonrpc": "2.0", "id": two["id"], "result": {}}).to_string());
     assert_eq!(rig.at_endpoint()[0]["id"], 4);
     assert_eq!(rig.tools(), ["a__add", "one", "b__add", "two"], "what it has stays listed");
 }
@@ -329,15 +329,15 @@ fn a_lying_server_cannot_answer_for_another() {
     let mut rig = Rig::pair();
     rig.endpoint(&call(3, "two"));
     let id = rig.at_server(1)[0]["id"].clone();
-    rig.server(0, &json!({"id": id, "result": "lie"}).to_string());
-    rig.server(0, &json!({"id": id, "error": {"code": 1, "message": "lie"}}).to_string());
+    rig.server(0, &json!({"jsonrpc": "2.0", "id": id, "result": "lie"}).to_string());
+    rig.server(0, &json!({"jsonrpc": "2.0", "id": id, "error": {"code": 1, "message": "lie"}}).to_string());
     rig.server(
         0,
         &json!({"method": "notifications/progress", "params": {"progressToken": id, "progress": 1}}).to_string(),
     );
     assert!(rig.at_endpoint().is_empty());
-    rig.server(1, &json!({"id": id, "result": {}}).to_string());
-    rig.server(1, &json!({"id": id, "result": {}}).to_string());
+    rig.server(1, &json!({"jsonrpc": "2.0", "id": id, "result": {}}).to_string());
+    rig.server(1, &json!({"jsonrpc": "2.0", "id": id, "result": {}}).to_string());
     assert_eq!(rig.at_endpoint().len(), 1);
 }
 
@@ -368,7 +368,7 @@ fn progress_tokens_of_both_directions_are_kept_apart() {
         &json!({"method": "notifications/progress", "params": {"progressToken": token, "progress": 2}}).to_string(),
     );
     assert_eq!(rig.at_server(1)[0]["params"]["progressToken"], 0);
-    rig.endpoint(&json!({"id": asked[0]["id"], "result": {"roots": []}}).to_string());
+    rig.endpoint(&json!({"jsonrpc": "2.0", "id": asked[0]["id"], "result": {"roots": []}}).to_string());
     assert_eq!((rig.at_server(0)[0]["id"].clone(), rig.at_server(1).len()), (json!(0), 0));
 }
 
@@ -380,7 +380,7 @@ fn cancelling_reaches_the_server_that_works_on_it() {
     rig.endpoint(r#"{"method":"notifications/cancelled","params":{"requestId":"x","reason":"r"}}"#);
     assert!(rig.at_server(0).is_empty());
     assert_eq!(rig.at_server(1)[0]["params"], json!({"requestId": id, "reason": "r"}));
-    rig.server(1, &json!({"id": id, "result": {}}).to_string());
+    rig.server(1, &json!({"jsonrpc": "2.0", "id": id, "result": {}}).to_string());
     assert!(rig.at_endpoint().is_empty(), "a cancelled request gets no answer");
 }
 
@@ -478,7 +478,7 @@ fn a_changed_list_is_told_and_read_anew_or_brings_a_new_connection() {
     let id = rig.at_server(1)[0]["id"].clone();
     rig.pass(2);
     assert_eq!(rig.router.wants_reconnect(rig.peer, rig.now), None, "a call is under way");
-    rig.server(1, &json!({"id": id, "result": {}}).to_string());
+    rig.server(1, &json!({"jsonrpc": "2.0", "id": id, "result": {}}).to_string());
     assert_eq!(rig.router.wants_reconnect(rig.peer, rig.now), Some(Reconnect::Resync));
     rig.router.on_link_down(rig.peer, rig.now, &mut rig.sink);
     rig.link_up();
@@ -509,7 +509,11 @@ fn hidden_tools_are_neither_listed_nor_called_and_the_others_are_as_configured()
     let sent = rig.at_server(0).pop().unwrap();
     assert_eq!(sent["params"]["name"], "one");
     let text = "é".repeat(1000);
-    rig.server(0, &json!({"id": sent["id"], "result": {"content": [{"type": "text", "text": text}]}}).to_string());
+    rig.server(
+        0,
+        &json!({"jsonrpc": "2.0", "id": sent["id"], "result": {"content": [{"type": "text", "text": text}]}})
+            .to_string(),
+    );
     let answer = rig.at_endpoint().pop().unwrap();
     assert_eq!(answer["id"], 2);
     assert!(
@@ -522,7 +526,7 @@ fn hidden_tools_are_neither_listed_nor_called_and_the_others_are_as_configured()
     let answer = rig.at_endpoint().pop().unwrap();
     assert!(answer["error"]["message"].as_str().unwrap().contains("within 3.0 s"), "{answer}");
     assert_eq!(rig.at_server(0)[0]["params"]["requestId"], sent["id"]);
-    rig.server(0, &json!({"id": sent["id"], "result": {}}).to_string());
+    rig.server(0, &json!({"jsonrpc": "2.0", "id": sent["id"], "result": {}}).to_string());
     assert!(rig.at_endpoint().is_empty(), "too late");
 }
 
@@ -585,12 +589,15 @@ fn a_method_that_nobody_here_knows_goes_to_each_server_until_one_knows_it() {
     let text = r#"{"id":"q","method":"x/y","params":{"n":1.0}}"#;
     rig.endpoint(text);
     let first = rig.at_server(0).pop().unwrap();
-    rig.server(0, &json!({"id": first["id"], "error": {"code": -32601, "message": "no"}}).to_string());
+    rig.server(
+        0,
+        &json!({"jsonrpc": "2.0", "id": first["id"], "error": {"code": -32601, "message": "no"}}).to_string(),
+    );
     assert!(rig.at_endpoint().is_empty());
     let second = rig.sink.servers[1].pop().unwrap();
     let id = parsed(&second)["id"].clone();
     assert_eq!(second, text.replace(r#""q""#, &id.to_string()));
-    rig.server(1, &json!({"id": id, "error": {"code": -32601, "message": "neither"}}).to_string());
+    rig.server(1, &json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32601, "message": "neither"}}).to_string());
     let answer = rig.at_endpoint();
     assert_eq!((&answer[0]["id"], &answer[0]["error"]["message"]), (&json!("q"), &json!("neither")));
 }
@@ -603,7 +610,10 @@ fn a_server_that_refuses_to_initialize_keeps_nobody_waiting() {
     rig.link_up();
     rig.endpoint(&hello(0));
     let greeting = rig.at_server(1).pop().unwrap();
-    rig.server(1, &json!({"id": greeting["id"], "error": {"code": -1, "message": "not today"}}).to_string());
+    rig.server(
+        1,
+        &json!({"jsonrpc": "2.0", "id": greeting["id"], "error": {"code": -1, "message": "not today"}}).to_string(),
+    );
     assert_eq!(rig.at_endpoint()[0]["id"], 0);
     assert!(rig.sink.notes.iter().any(|note| note.contains("not today")), "{:?}", rig.sink.notes);
     assert_eq!(rig.tools(), ["one"]);
@@ -715,7 +725,7 @@ fn a_server_that_is_down_is_not_listed_if_so_configured() {
 }
 
 fn error(id: &Value, code: i32, message: &str) -> String {
-    json!({"id": id, "error": {"code": code, "message": message}}).to_string()
+    json!({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": message}}).to_string()
 }
 
 /// What an earlier run of [`Rig::pair`] remembered, whose endpoint had `roots` only.
@@ -773,7 +783,7 @@ fn a_server_that_takes_one_handshake_only_is_started_anew_once_and_its_siblings_
     assert_eq!(first["params"]["capabilities"], json!({"sampling": {}}));
     rig.offers[0]["silent"] = false.into();
     let welcome = json!({"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}});
-    rig.server(0, &json!({"id": first["id"], "result": welcome}).to_string());
+    rig.server(0, &json!({"jsonrpc": "2.0", "id": first["id"], "result": welcome}).to_string());
     assert_eq!(rig.at_server(0)[0]["params"]["name"], "one", "what waited goes to it");
     // Another robot says yet other things, and which robot that is matters to nobody.
     for capabilities in [json!({}), json!({"sampling": {}})] {
@@ -796,7 +806,7 @@ fn what_a_server_asks_before_the_endpoint_is_ready_is_asked_as_soon_as_the_endpo
     rig.endpoint(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
     let asked = rig.at_endpoint().pop().unwrap();
     assert_eq!(asked["method"], "roots/list");
-    rig.endpoint(&json!({"id": asked["id"], "result": {"roots": []}}).to_string());
+    rig.endpoint(&json!({"jsonrpc": "2.0", "id": asked["id"], "result": {"roots": []}}).to_string());
     assert_eq!(rig.at_server(0)[0]["id"], 0);
 }
 
@@ -861,7 +871,7 @@ fn a_server_whose_list_changes_all_the_time_is_read_once_a_second_and_remembered
         for asked in rig.at_server(0) {
             reads += 1;
             let tools = json!({"tools": [{"name": format!("t{round}")}]});
-            rig.server(0, &json!({"id": asked["id"], "result": tools}).to_string());
+            rig.server(0, &json!({"jsonrpc": "2.0", "id": asked["id"], "result": tools}).to_string());
         }
         rig.now += Duration::from_millis(100);
         rig.tick();
@@ -1186,7 +1196,7 @@ fn one_server_cannot_take_all_questions_nor_silence_the_others() {
     assert_eq!((rig.at_endpoint().len(), rig.at_server(0).len()), (16, 84));
     rig.server(1, r#"{"id":0,"method":"roots/list"}"#);
     let asked = rig.at_endpoint().pop().unwrap();
-    rig.endpoint(&json!({"id": asked["id"], "result": {}}).to_string());
+    rig.endpoint(&json!({"jsonrpc": "2.0", "id": asked["id"], "result": {}}).to_string());
     rig.pass(61);
     rig.at_endpoint();
     rig.server(1, r#"{"id":1,"method":"roots/list"}"#);
@@ -1260,8 +1270,8 @@ fn a_dead_server_takes_back_its_own_questions_and_no_others() {
     let taken_back: Vec<Value> =
         rig.at_endpoint().into_iter().map(|frame| frame["params"]["requestId"].clone()).collect();
     assert_eq!(taken_back, asked[..1]);
-    rig.endpoint(&json!({"id": asked[1], "result": {"roots": []}}).to_string());
-    assert_eq!(rig.at_server(1), [json!({"id": "of b", "result": {"roots": []}})]);
+    rig.endpoint(&json!({"jsonrpc": "2.0", "id": asked[1], "result": {"roots": []}}).to_string());
+    assert_eq!(rig.at_server(1), [json!({"jsonrpc": "2.0", "id": "of b", "result": {"roots": []}})]);
 }
 
 #[test]
@@ -1280,13 +1290,16 @@ fn a_method_that_only_one_server_can_know_takes_as_long_as_it_takes() {
     let mut last = Rig::pair();
     last.endpoint(r#"{"id":"q","method":"tasks/result"}"#);
     let first = last.at_server(0).pop().unwrap();
-    last.server(0, &json!({"id": first["id"], "error": {"code": -32601, "message": "no"}}).to_string());
+    last.server(
+        0,
+        &json!({"jsonrpc": "2.0", "id": first["id"], "error": {"code": -32601, "message": "no"}}).to_string(),
+    );
     for (mut rig, server) in [(alone, 0), (last, 1)] {
         rig.pass(600);
         assert!(rig.at_endpoint().is_empty());
         let asked = rig.at_server(server);
         assert_eq!(asked.len(), 1, "it was cancelled: {asked:?}");
-        rig.server(server, &json!({"id": asked[0]["id"], "result": {}}).to_string());
+        rig.server(server, &json!({"jsonrpc": "2.0", "id": asked[0]["id"], "result": {}}).to_string());
         assert_eq!(rig.at_endpoint()[0]["result"], json!({}));
     }
 }
@@ -1319,7 +1332,7 @@ fn tools_page(id: &Value, names: &[&str], next: Option<&str>) -> String {
     if let Some(next) = next {
         result["nextCursor"] = next.into();
     }
-    json!({"id": id, "result": result}).to_string()
+    json!({"jsonrpc": "2.0", "id": id, "result": result}).to_string()
 }
 
 #[test]
@@ -1439,7 +1452,7 @@ fn a_second_handshake_keeps_no_request_waiting_that_has_waited_through_the_first
     rig.endpoint(&call(1, "one"));
     rig.pass(6);
     let welcome = json!({"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}});
-    rig.server(0, &json!({"id": first["id"], "result": welcome}).to_string());
+    rig.server(0, &json!({"jsonrpc": "2.0", "id": first["id"], "result": welcome}).to_string());
     assert_eq!(rig.at_server(0)[0]["method"], "initialize");
     rig.pass(3);
     assert_eq!(rig.at_server(0)[0]["params"]["name"], "one", "it is usable, so the call is not refused after 9 s");
@@ -1459,7 +1472,7 @@ fn a_server_that_starts_when_the_endpoint_comes_hears_of_its_own_parameters() {
     assert!(rig.at_server(0).is_empty(), "one handshake after the other");
     rig.tick();
     let welcome = json!({"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}});
-    rig.server(0, &json!({"id": first["id"], "result": welcome}).to_string());
+    rig.server(0, &json!({"jsonrpc": "2.0", "id": first["id"], "result": welcome}).to_string());
     let sent = rig.at_server(0);
     assert_eq!(sent.iter().map(|frame| &frame["method"]).collect::<Vec<_>>(), ["initialize"]);
     assert_eq!(sent[0]["params"]["capabilities"], json!({"sampling": {}}));
@@ -1610,12 +1623,12 @@ proptest! {
                 Happening::Answer(s, i, twice, guise) if alive[s] && !at[s].is_empty() => {
                     let n = at[s].len();
                     let request = at[s].swap_remove(i.index(n));
-                    let mut answer = json!({"id": request["id"], "result": answer_of(s, &request, &version)});
+                    let mut answer = json!({"jsonrpc": "2.0", "id": request["id"], "result": answer_of(s, &request, &version)});
                     if request["method"] == "x/y" {
-                        answer = json!({"id": request["id"], "error": {"code": -32601, "message": "no"}});
+                        answer = json!({"jsonrpc": "2.0", "id": request["id"], "error": {"code": -32601, "message": "no"}});
                     }
                     if request["method"] == "resources/read" && request["id"] != 3 * (request["id"].as_u64().unwrap() / 3) {
-                        answer = json!({"id": request["id"], "error": {"code": 0, "message": "no"}});
+                        answer = json!({"jsonrpc": "2.0", "id": request["id"], "error": {"code": 0, "message": "no"}});
                     }
                     for _ in 0..=usize::from(twice) {
                         say(&mut rig.router, s, in_guise(answer.clone(), guise).as_bytes(), now, &mut rig.sink);
@@ -1632,7 +1645,7 @@ proptest! {
                 }
                 // An answer under an id that is not its own.
                 Happening::Lie(s, id) if alive[s] && !at[s].iter().any(|r| r["id"] == id) => {
-                    say(&mut rig.router, s, json!({"id": id, "result": {"server": s, "of": "lie"}}).to_string().as_bytes(), now, &mut rig.sink);
+                    say(&mut rig.router, s, json!({"jsonrpc": "2.0", "id": id, "result": {"server": s, "of": "lie"}}).to_string().as_bytes(), now, &mut rig.sink);
                 }
                 Happening::Changed(s, really) if alive[s] => {
                     version[s] += u64::from(really);
@@ -1876,7 +1889,7 @@ proptest! {
                 want = want.replacen("\"arguments\":null", "\"arguments\":{}", 1);
             }
             prop_assert_eq!(&sent, &want);
-            let answer = |id: &str| format!("{{\"result\":{{\"content\":{arguments}{inside}}}{extra},\"id\":{id}}}");
+            let answer = |id: &str| format!("{{\"jsonrpc\" :\"2.0\",\"result\":{{\"content\":{arguments}{inside}}}{extra},\"id\":{id}}}");
             rig.server(0, &answer(&ours));
             prop_assert_eq!(rig.sink.endpoint.pop().unwrap(), answer(&id));
         }

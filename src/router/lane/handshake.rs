@@ -136,6 +136,7 @@ impl Lane {
                 self.state = ServerSide::Ready;
                 self.started = Some(now);
                 if self.opening.complete() {
+                    self.notified();
                     out.to_server(self.index, &[br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#]);
                 }
                 Opened::Ready

@@ -90,7 +90,7 @@ impl Rig {
         if request["method"] == "initialize" {
             result = json!({"protocolVersion": "2024-11-05", "serverInfo": {"name": server}});
         }
-        let frame = json!({"id": request["id"], "result": result}).to_string();
+        let frame = json!({"jsonrpc": "2.0", "id": request["id"], "result": result}).to_string();
         say(&mut self.turns, server, frame.as_bytes(), self.now, &mut self.sink);
     }
 
@@ -200,7 +200,7 @@ fn a_call_under_way_is_waited_for_and_its_answer_still_gets_through() {
     rig.pass(GRACE + ABANDONED - QUIET);
     assert!(!rig.wants_turn(), "the cloud waits as well");
     rig.answer_all();
-    assert_eq!(rig.said(), [json!({"id": 1, "result": {"by": 0, "of": 1}})]);
+    assert_eq!(rig.said(), [json!({"jsonrpc": "2.0", "id": 1, "result": {"by": 0, "of": 1}})]);
     assert!(rig.wants_turn());
 }
 

@@ -53,6 +53,16 @@ impl Bridge {
                     self.on_unanswered(number, why, now, wire);
                 }
             }
+            Found::Nameless(error) => {
+                let asked = self.pending.iter().filter(|(_, pending)| !matches!(pending, Pending::Listen));
+                let mut asked = asked.map(|(number, _)| *number);
+                let only = asked.next().filter(|_| asked.next().is_none());
+                let answer = only.and_then(|number| envelope::named(error, number));
+                match only.zip(answer.as_deref().and_then(|frame| Some((frame, envelope::scan_one(frame)?)))) {
+                    Some((number, (frame, e))) => self.on_answer(number, (frame, &e), now, wire),
+                    None => wire.hand_on(Found::Noise(error)),
+                }
+            }
             Found::Lost(lost, text) => self.on_gone(lost.id, Found::Lost(lost, text), now, wire),
             Found::TooLarge(cut) => {
                 let id = envelope::scan_cut(cut).id.unwrap_or_default();

@@ -45,7 +45,7 @@ impl Wire for Recorded {
             Found::Unanswered { id, why } => ('R', json!({"unanswered": String::from_utf8_lossy(id), "why": why})),
             Found::Lost(lost, _) => ('R', json!({"lost": String::from_utf8_lossy(lost.id)})),
             Found::TooLarge(cut) => ('R', json!({"too_large": cut.size})),
-            other @ (Found::Noise(_) | Found::Renewed | Found::Habit(_)) => panic!("{other:?}"),
+            other @ (Found::Noise(_) | Found::Nameless(_) | Found::Renewed | Found::Habit(_)) => panic!("{other:?}"),
         });
     }
 }

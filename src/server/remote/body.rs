@@ -241,11 +241,17 @@ impl Remote {
                         wanted.instead = Some(Instead::Foreign(self.foreign(&wanted.id, id, (frame, envelope))));
                     }
                 }
-                Found::Noise(text) => {
+                Found::Noise(text) | Found::Nameless(text) => {
                     if let Aim::Request(wanted) = aim {
                         let text = String::from_utf8_lossy(&text[..text.len().min(2 * SHOWN)]);
                         wanted.instead = Some(Instead::Noise(self.redactor.shown(&text, SHOWN)));
                         return;
+                    }
+                    // By HTTP+SSE nothing but `initialize` is under way while that is.
+                    let hello = self.hello_number().filter(|number| self.place_of(*number).is_some());
+                    if matches!(found, Found::Nameless(_)) && self.note_answer(aim, hello) {
+                        self.session.refused();
+                        self.release();
                     }
                 }
                 Found::Lost(lost, _) => {

@@ -184,6 +184,7 @@ mod tests {
                 seen.push(match found {
                     Found::Message { frame, .. } => String::from_utf8_lossy(frame).into_owned(),
                     other @ (Found::Noise(_)
+                    | Found::Nameless(_)
                     | Found::Lost(..)
                     | Found::TooLarge(_)
                     | Found::Unanswered { .. }

@@ -145,6 +145,7 @@ async fn outcome(transport: RemoteTransport, slow: Slow) -> (String, Duration) {
                 }
                 Found::Message { .. }
                 | Found::Noise(_)
+                | Found::Nameless(_)
                 | Found::Lost(..)
                 | Found::TooLarge(_)
                 | Found::Renewed

@@ -30,6 +30,8 @@ pub enum Found<'a> {
     },
     /// A line, or a part of a line, that is no message; perhaps no UTF-8.
     Noise(&'a [u8]),
+    /// An error that names no request: by JSON-RPC 2.0 section 5 the sender could not read for which one it is.
+    Nameless(&'a [u8]),
     /// A message that can't be read, or may have been lost; and what has come of the message, unless that was reported as
     /// noise.
     Lost(Lost<'a>, &'a [u8]),
@@ -68,6 +70,10 @@ pub enum Habit {
     Crowded,
     /// Without a line end.
     Unended,
+    /// With control characters inside of texts, where JSON has escapes.
+    Unescaped,
+    /// In UTF-16.
+    Wide,
     /// In another encoding.
     NotUtf8,
 }
@@ -80,6 +86,15 @@ impl fmt::Display for Habit {
             Habit::Spread => "writes a message over several lines",
             Habit::Crowded => "writes several messages on one line",
             Habit::Unended => "writes messages without an end of their line",
+            Habit::Unescaped => {
+                return f.write_str(
+                    "wrote control characters inside of a text, where JSON has escapes (such as \\u001b); they were escaped, but other \
+                     clients may not get such messages",
+                );
+            }
+            Habit::Wide => {
+                "writes messages in UTF-16 (it should write UTF-8: PYTHONUTF8=1, PYTHONIOENCODING=utf-8, or an encoding in its code)"
+            }
             Habit::NotUtf8 => return f.write_str("wrote a line that is not UTF-8; bad bytes were replaced"),
         };
         write!(

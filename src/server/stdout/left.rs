@@ -22,6 +22,7 @@ pub(in crate::server) struct Left(VecDeque<Kept>);
 enum Kept {
     Message(Box<[u8]>),
     Caused { cause: u64, frame: Box<[u8]> },
+    Nameless(Box<[u8]>),
     Lost { id: Box<[u8]>, method: bool, why: NotMessage, text: Box<[u8]> },
     TooLarge(Ends),
     Unanswered { id: Box<[u8]>, why: Box<str> },
@@ -35,6 +36,7 @@ impl Kept {
         Some(match *found {
             Found::Message { frame, .. } => Kept::Message(frame.into()),
             Found::Caused { cause, frame, .. } => Kept::Caused { cause, frame: frame.into() },
+            Found::Nameless(error) => Kept::Nameless(error.into()),
             Found::Lost(Lost { id, method, why }, text) => Kept::Lost { id: id.into(), method, why, text: text.into() },
             Found::TooLarge(cut) => Kept::TooLarge(Ends::of_cut(cut)),
             Found::Unanswered { id, why } => Kept::Unanswered { id: id.into(), why: why.into() },
@@ -54,6 +56,7 @@ impl Kept {
                 Some(envelope) => on(Found::Caused { cause: *cause, frame, envelope: &envelope }),
                 None => on(Found::Noise(frame)),
             },
+            Kept::Nameless(error) => on(Found::Nameless(error)),
             Kept::Lost { id, method, why, text } => on(Found::Lost(Lost { id, method: *method, why: *why }, text)),
             Kept::TooLarge(ends) => on(Found::TooLarge(ends.cut())),
             Kept::Unanswered { id, why } => on(Found::Unanswered { id, why }),

@@ -2,11 +2,22 @@
 
 use std::ops::Range;
 
-use super::found::{Found, On};
+use super::found::{Found, Habit, On};
 use crate::mcp::envelope::{self, Envelope, Kind, Lost, NotMessage, Scanned};
+use crate::mcp::object;
 
 /// Hands on a message.
+#[inline]
 pub(super) fn hand_on(frame: &[u8], e: &Envelope, on: On<'_>) {
+    let Some(escaped) = envelope::escaped(frame) else { return hand_on_json(frame, e, on) };
+    on(Found::Habit(Habit::Unescaped));
+    if let Some(e) = envelope::scan_one(&escaped) {
+        hand_on_json(&escaped, &e, on);
+    }
+}
+
+/// The same where no string of the message has control characters.
+fn hand_on_json(frame: &[u8], e: &Envelope, on: On<'_>) {
     match envelope::plain_method(frame, e) {
         Ok(None) => on(Found::Message { frame, envelope: e }),
         Ok(Some(plain)) => {
@@ -51,8 +62,25 @@ pub(super) fn hand_on_line(line: &[u8], on: On<'_>) -> bool {
             true
         }
         Ok(Scanned::Batch(members)) => hand_on_batch(line, &members, on),
+        Ok(Scanned::One(e)) if is_nameless(line, &e) => {
+            on(Found::Nameless(line));
+            true
+        }
         Ok(Scanned::One(_)) | Err(_) => false,
     }
+}
+
+/// Whether a message is an error that names no request. One without `jsonrpc` has nothing but that: a log's JSON may have an
+/// `error`, too.
+#[cold]
+pub(super) fn is_nameless(frame: &[u8], e: &Envelope) -> bool {
+    let names = e.id.clone().is_some_and(|id| &frame[id] != b"null");
+    let is_error = e.error && !names && e.method.is_none() && e.result.is_none();
+    let only = |text: &str| {
+        let members = object::members(text).unwrap_or_default();
+        members.iter().all(|member| matches!(&*member.name(), "error" | "id" | "result"))
+    };
+    is_error && (e.jsonrpc || str::from_utf8(frame).is_ok_and(only))
 }
 
 /// The same for a batch (MCP 2025-03-26). One message among the members is enough.

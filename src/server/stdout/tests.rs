@@ -6,6 +6,7 @@ use super::*;
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Got {
     Message(String),
+    Nameless(String),
     Noise(String),
     /// A lost message: its id, and whether it is a request.
     Lost(String, bool),
@@ -96,6 +97,7 @@ fn note(got: &mut Vec<Got>, found: Found<'_>) {
             Got::Message(text(frame))
         }
         Found::Noise(line) => Got::Noise(text(line)),
+        Found::Nameless(error) => Got::Nameless(text(error)),
         Found::Lost(lost, line) => {
             if !line.is_empty() {
                 got.push(Got::Noise(text(line)));
@@ -109,6 +111,54 @@ fn note(got: &mut Vec<Got>, found: Found<'_>) {
         }
     };
     got.push(found);
+}
+
+#[test]
+fn control_characters_inside_of_texts_are_escaped_and_between_tokens_left() {
+    let answer = |text: &str| format!("{{\"jsonrpc\":\"2.0\",\t\"id\":1,\"result\":{{\"x\\\"\":\"{text}\"}}}}");
+    let rig = read(&format!("{}\n", answer("a\tb\x1b[1m\u{1}\\t\\\\")));
+    assert_eq!(rig.messages(), [answer("a\\tb\\u001b[1m\\u0001\\t\\\\")]);
+    assert!(rig.got.contains(&Got::Habit(Habit::Unescaped)));
+    let plain = answer("ü");
+    let rig = read(&format!("{plain}\n"));
+    assert_eq!(rig.got, [Got::Message(plain)]);
+}
+
+#[test]
+fn answers_in_utf16_are_read_where_every_other_byte_is_nul() {
+    let answer = r#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
+    for big in [false, true] {
+        let text = format!("{answer}\r\n{answer}\n");
+        let units = text.encode_utf16();
+        let wide: Vec<u8> = units.flat_map(|unit| if big { unit.to_be_bytes() } else { unit.to_le_bytes() }).collect();
+        let mut rig = Rig::new(1 << 20);
+        rig.feed(&wide);
+        rig.end();
+        assert_eq!(rig.messages(), [answer, answer], "{big}: {:?}", rig.got);
+        assert!(rig.got.contains(&Got::Habit(Habit::Wide)));
+    }
+}
+
+#[test]
+fn an_error_that_names_no_request_is_told_from_noise() {
+    for error in [
+        r#"{"jsonrpc":"2.0","id":null,"error":{"code":1,"message":"no"}}"#,
+        r#"{"jsonrpc":"2.0","error":"no","more":1}"#,
+        r#"{"error":"no"}"#,
+        r#"{"id":null,"result":null,"error":{}}"#,
+    ] {
+        assert_eq!(read(&format!("{error}\n")).got, [Got::Nameless(error.into())]);
+    }
+    let spread = "{\n \"jsonrpc\": \"2.0\",\n \"error\": \"no\"\n}\n";
+    assert!(read(spread).got.iter().any(|got| matches!(got, Got::Nameless(_))));
+    for noise in [
+        r#"{"level":"error","error":"no"}"#,
+        r#"{"error":null}"#,
+        r#"ERROR {"jsonrpc":"2.0","error":"no"}"#,
+        r#"{"jsonrpc":"2.0","id":null,"result":{}}"#,
+    ] {
+        assert_eq!(read(&format!("{noise}\n")).got, [Got::Noise(noise.into())]);
+    }
 }
 
 /// Those that tell of a lost message's text and those of noise come in one order or another.

@@ -132,7 +132,7 @@ impl Rig {
     /// The server answers the last request that it got with an error.
     fn refuse(&mut self, words: &str) {
         let id = self.last()["id"].clone();
-        self.server(&json!({"id": id, "error": {"code": -32602, "message": words}}).to_string());
+        self.server(&json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32602, "message": words}}).to_string());
     }
     /// The process that was to be replaced ends, and another one is up.
     fn restarted(&mut self) {
@@ -243,8 +243,8 @@ fn a_call_goes_through_with_nothing_but_its_id_exchanged() {
             r#"{{"params":{{"name":"add","arguments":{{"a":1.50}},"clientId":"x"}}, "id" : {id},"method":"tools/call","extra":[]}}"#
         )
     );
-    rig.server(&format!(r#"{{"result":{{"n":1e2}},"x":1,"id":{id}}}"#));
-    assert_eq!(rig.sent_to_endpoint(), [r#"{"result":{"n":1e2},"x":1,"id":"u_n_7"}"#]);
+    rig.server(&format!(r#"{{"result":{{"n":1e2}}, "jsonrpc" : "2.0","id":{id}}}"#));
+    assert_eq!(rig.sent_to_endpoint(), [r#"{"result":{"n":1e2}, "jsonrpc" : "2.0","id":"u_n_7"}"#]);
     assert_eq!((rig.router.in_flight(), rig.router.served(rig.peer)), (0, 1));
     rig.server(&format!(r#"{{"result":{{}},"id":{id}}}"#));
     assert!(rig.sent_to_endpoint().is_empty(), "a second answer is dropped");
@@ -276,8 +276,8 @@ fn an_id_that_the_server_made_a_string_of_is_still_ours() {
         let mut rig = Rig::running();
         rig.endpoint(r#"{"id":5,"method":"tools/call"}"#);
         let id = parsed(&rig.sent_to_server()[0])["id"].to_string();
-        rig.server(&format!(r#"{{"id":{},"result":{{}}}}"#, form.replace("ID", &id)));
-        assert_eq!(rig.sent_to_endpoint(), [r#"{"id":5,"result":{}}"#]);
+        rig.server(&format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{}}}}"#, form.replace("ID", &id)));
+        assert_eq!(rig.sent_to_endpoint(), [r#"{"jsonrpc":"2.0","id":5,"result":{}}"#]);
     }
 }
 
@@ -454,10 +454,10 @@ fn a_server_that_takes_one_handshake_only_is_started_anew_once_and_serves() {
         assert!(rig.sent_to_endpoint().is_empty(), "{what}");
         assert_eq!(rig.last()["params"], parsed(&other(0))["params"], "{what}: as its first message");
         rig.sent_to_server();
-        rig.server(&json!({"id": 2, "result": {}}).to_string());
+        rig.server(&json!({"jsonrpc": "2.0", "id": 2, "result": {}}).to_string());
         rig.endpoint(r#"{"id":1,"method":"tools/list"}"#);
         assert!(rig.sent_to_server().is_empty(), "{what}");
-        rig.server(&json!({"id": 3, "result": welcome()}).to_string());
+        rig.server(&json!({"jsonrpc": "2.0", "id": 3, "result": welcome()}).to_string());
         assert_eq!(parsed(&rig.sent_to_endpoint()[0])["result"], welcome(), "{what}");
         assert_eq!(methods(&rig.sent_to_server()), ["notifications/initialized", "tools/list"], "{what}");
         // In the next life the server is told the right thing at once.
@@ -478,7 +478,7 @@ fn a_server_that_takes_one_handshake_only_is_started_anew_once_and_serves() {
         rig.endpoint(&other(0));
         let last = rig.last()["id"].clone();
         rig.sent_to_server();
-        rig.server(&json!({"id": last, "result": welcome()}).to_string());
+        rig.server(&json!({"jsonrpc": "2.0", "id": last, "result": welcome()}).to_string());
         assert_eq!((rig.sent_to_server().len(), rig.sink.restarts), (0, 1), "{what}");
     }
 }
@@ -572,10 +572,10 @@ fn a_reconnect_is_answered_from_memory_and_late_answers_of_before_are_dropped() 
     assert_eq!(parsed(&rig.sent_to_endpoint()[0])["result"], welcome());
     assert!(rig.sent_to_server().is_empty(), "the server does not notice");
     rig.endpoint(r#"{"id":1,"method":"tools/call"}"#);
-    rig.server(&json!({"id": old, "result": "late"}).to_string());
+    rig.server(&json!({"jsonrpc": "2.0", "id": old, "result": "late"}).to_string());
     assert!(rig.sent_to_endpoint().is_empty());
-    rig.answer(json!("right"));
-    assert_eq!(parsed(&rig.sent_to_endpoint()[0])["result"], "right");
+    rig.answer(json!({"is": "right"}));
+    assert_eq!(parsed(&rig.sent_to_endpoint()[0])["result"]["is"], "right");
 }
 
 #[test]
@@ -608,7 +608,7 @@ fn what_an_endpoint_asks_without_a_handshake_reaches_a_server_that_had_one() {
     rig.endpoint(r#"{"id":1,"method":"tools/list"}"#);
     rig.server_up();
     assert_eq!(methods(&rig.sent_to_server()), ["initialize"]);
-    rig.server(&json!({"id": 1, "result": welcome()}).to_string());
+    rig.server(&json!({"jsonrpc": "2.0", "id": 1, "result": welcome()}).to_string());
     assert_eq!(methods(&rig.sent_to_server()), ["notifications/initialized", "tools/list"]);
     rig.server(r#"{"id":"r","method":"roots/list"}"#);
     assert_eq!(parsed(&rig.sent_to_server()[0])["error"]["code"], METHOD_NOT_FOUND, "the endpoint declared nothing");
@@ -663,7 +663,7 @@ fn an_initialize_that_the_server_never_answers_gets_an_error() {
 
 #[test]
 fn a_server_that_refuses_to_initialize_says_so_itself_to_all_who_ask_and_is_asked_again_later() {
-    let refused = |id: u64| json!({"id": id, "error": {"code": -32602, "message": "no licence"}});
+    let refused = |id: u64| json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32602, "message": "no licence"}});
     let mut rig = Rig::new();
     rig.server_up();
     rig.link_up();
@@ -774,9 +774,9 @@ fn a_request_of_the_server_is_answered_by_the_endpoint_under_another_id() {
     rig.server(r#"{"jsonrpc":"2.0","id":0,"method":"roots/list"}"#);
     let asked = parsed(&rig.sent_to_endpoint()[0]);
     assert_ne!(asked["id"], 0, "the endpoint's own 0 is under way");
-    rig.endpoint(&json!({"id": asked["id"], "result": {"roots": []}}).to_string());
-    assert_eq!(parsed(&rig.sent_to_server()[0]), json!({"id": 0, "result": {"roots": []}}));
-    rig.endpoint(&json!({"id": asked["id"], "result": {}}).to_string());
+    rig.endpoint(&json!({"jsonrpc": "2.0", "id": asked["id"], "result": {"roots": []}}).to_string());
+    assert_eq!(parsed(&rig.sent_to_server()[0]), json!({"jsonrpc": "2.0", "id": 0, "result": {"roots": []}}));
+    rig.endpoint(&json!({"jsonrpc": "2.0", "id": asked["id"], "result": {}}).to_string());
     assert!(rig.sent_to_server().is_empty(), "a second answer is dropped");
 }
 
@@ -814,7 +814,7 @@ fn cancelling_names_the_request_as_its_receiver_knows_it() {
     assert_eq!(rig.router.in_flight(), 0, "nobody waits for it any more");
     rig.endpoint(r#"{"method":"notifications/cancelled","params":{"requestId":"unknown"}}"#);
     assert!(rig.sent_to_server().is_empty());
-    rig.server(&json!({"id": id, "error": {"code": 0, "message": "Request cancelled"}}).to_string());
+    rig.server(&json!({"jsonrpc": "2.0", "id": id, "error": {"code": 0, "message": "Request cancelled"}}).to_string());
     assert!(rig.sent_to_endpoint().is_empty(), "and an answer is of no use to anybody");
     rig.server(r#"{"id":4,"method":"roots/list"}"#);
     let asked = parsed(&rig.sent_to_endpoint()[0])["id"].clone();
@@ -868,6 +868,9 @@ fn an_endpoint_that_speaks_no_json_rpc_is_answered_a_few_times_and_then_turned_a
         "17",
         "[]",
         r#"{"error":"x""#,
+        // It quotes what it was sent.
+        r#"unknown command: {"jsonrpc":"2.0","id":null,"error":{}}"#,
+        r#"{"type":"error","of":{"jsonrpc":"2.0","id":null,"error":{}}}"#,
     ] {
         let mut rig = Rig::new();
         rig.link_up();
@@ -911,6 +914,78 @@ fn a_client_that_answers_errors_by_nonsense_is_not_answered_for_ever_and_still_s
     rig.link_up();
     (0..100).for_each(|_| rig.endpoint(r#"{"jsonrpc":"2.0","id":1,"method":7}"#));
     assert_eq!(rig.sent_to_endpoint().len(), 100);
+}
+
+#[test]
+fn what_never_sends_a_message_without_a_fault_is_turned_away_at_last() {
+    for said in [r#"{"jsonrpc":"2.0","Method":"x","id":1}"#, r#"{"jsonrpc":"2.0","id":1,"method":7}"#] {
+        let mut rig = Rig::new();
+        rig.link_up();
+        let answers = ping_pong(&mut rig, said);
+        assert_eq!(answers, 1023, "{said}");
+        let strangers = rig.sink.notes.iter().filter(|note| note.contains("speaks no JSON-RPC")).count();
+        assert_eq!(strangers, 1, "{said}");
+    }
+}
+
+#[test]
+fn an_error_that_names_no_request_answers_the_only_one_under_way_at_once() {
+    for error in [
+        r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"no key"}}"#,
+        r#"{"jsonrpc":"2.0","error":{"code":-32000,"message":"no key"}}"#,
+        r#"{"error":"no key"}"#,
+    ] {
+        let mut rig = Rig::new();
+        rig.server_up();
+        rig.link_up();
+        rig.endpoint(&hello(7));
+        rig.server(error);
+        let answer = parsed(&rig.sent_to_endpoint()[0]);
+        assert_eq!(answer["id"], 7, "{answer}");
+        assert!(answer["error"]["message"].as_str().unwrap().contains("no key"), "{answer}");
+
+        let mut rig = Rig::running();
+        let call = |id: u64| format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"x"}}}}"#);
+        // Some servers answer `notifications/initialized`, too.
+        rig.endpoint(&call(1));
+        rig.server(error);
+        assert_eq!(rig.sent_to_endpoint(), [""; 0]);
+        rig.answer(json!({}));
+        assert_eq!(rig.sent_to_endpoint().len(), 1);
+        rig.endpoint(&call(2));
+        rig.server(error);
+        let answer = parsed(&rig.sent_to_endpoint()[0]);
+        assert_eq!((&answer["id"], &answer["error"]["message"]), (&json!(2), &json!("no key")));
+        // Of two, nobody knows which one is meant.
+        rig.endpoint(&call(3));
+        rig.endpoint(&call(4));
+        rig.server(error);
+        assert_eq!(rig.sent_to_endpoint(), [""; 0]);
+        let told = rig.sink.notes.last().unwrap();
+        assert!(told.contains("names no request: no key; 2 are under way"), "{told}");
+        // One that was given up may be meant.
+        rig.endpoint(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":3}}"#);
+        rig.server(error);
+        assert_eq!(rig.sent_to_endpoint(), [""; 0]);
+    }
+    let mut rig = Rig::running();
+    rig.server(r#"{"level":"warn","error":"no key"}"#);
+    assert!(rig.sink.notes.last().unwrap().contains("not JSON-RPC"), "{:?}", rig.sink.notes);
+}
+
+#[test]
+fn an_answer_that_no_strict_client_reads_is_mended_and_told_once() {
+    let mut rig = Rig::running();
+    let call = r#"{"jsonrpc":"2.0","id":"a","method":"tools/call","params":{"name":"x"}}"#;
+    for said in [r#""result":"done""#, r#""error":"bad""#, r#""error":"bad""#] {
+        rig.endpoint(call);
+        let id = rig.last()["id"].clone();
+        rig.server(&format!(r#"{{"jsonrpc":"2.0","id":{id},{said}}}"#));
+        let answer = parsed(&rig.sent_to_endpoint()[0]);
+        assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!("a"), &json!(-32603)), "{answer}");
+    }
+    let told: Vec<_> = rig.sink.notes.iter().filter(|note| note.starts_with("its answer to tools/call")).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
 }
 
 #[test]
@@ -1040,9 +1115,9 @@ fn a_line_of_a_log_is_not_taken_for_the_answer_to_the_request_that_it_names() {
     ] {
         let mut rig = Rig::running();
         rig.endpoint(r#"{"id":"x","method":"tools/call"}"#);
-        let lines = with_id(&mut rig, &format!("{line}\n{}", r#"{"id":ID,"result":1}"#));
+        let lines = with_id(&mut rig, &format!("{line}\n{}", r#"{"jsonrpc":"2.0","id":ID,"result":{}}"#));
         lines.lines().for_each(|line| rig.server(line));
-        assert_eq!(rig.sent_to_endpoint(), [r#"{"id":"x","result":1}"#], "{line}");
+        assert_eq!(rig.sent_to_endpoint(), [r#"{"jsonrpc":"2.0","id":"x","result":{}}"#], "{line}");
         assert!(rig.sink.notes[0].contains("not JSON-RPC"), "{:?}", rig.sink.notes);
     }
 }
@@ -1236,7 +1311,7 @@ fn an_answer_that_is_above_the_limit_only_with_the_id_of_the_endpoint_becomes_an
         let mut rig = Rig::running();
         let id = "i".repeat(38);
         rig.endpoint(&json!({"id": id, "method": "tools/call"}).to_string());
-        let answer = with_id(&mut rig, r#"{"id":ID,"result":"TEXT"}"#);
+        let answer = with_id(&mut rig, r#"{"id":ID,"jsonrpc":"2.0","result":{"x":"TEXT"}}"#);
         let ours = answer.split([':', ',']).nth(1).unwrap().len();
         let text = "x".repeat(1000 - room - (answer.len() - ours - "TEXT".len()));
         rig.server(&answer.replace("TEXT", &text));
@@ -1357,10 +1432,10 @@ fn a_draining_router_refuses_new_requests_and_finishes_the_old() {
     let mut rig = Rig::running();
     rig.endpoint(r#"{"id":1,"method":"tools/call"}"#);
     rig.router.drain(rig.now, &mut rig.sink);
-    rig.answer(json!(1));
+    rig.answer(json!({"n": 1}));
     rig.endpoint(r#"{"id":2,"method":"tools/call"}"#);
     let answers = rig.sent_to_endpoint();
-    assert_eq!((parsed(&answers[0])["result"].clone(), answers.len()), (json!(1), 1));
+    assert_eq!((parsed(&answers[0])["result"].clone(), answers.len()), (json!({"n": 1}), 1));
     rig.router.part(rig.peer, &mut rig.sink);
     assert_eq!(
         parsed(&rig.sent_to_endpoint()[0])["error"]["message"],
@@ -1417,7 +1492,7 @@ fn a_restarted_server_is_told_what_the_endpoint_follows_and_its_level_before_the
         ]
     );
     // The server's answers to that are for nobody.
-    rig.server(&json!({"id": sent[2]["id"], "result": {}}).to_string());
+    rig.server(&json!({"jsonrpc": "2.0", "id": sent[2]["id"], "result": {}}).to_string());
     assert!(rig.sent_to_endpoint().is_empty());
     rig.server(r#"{"method":"notifications/resources/updated","params":{"uri":"mem:a"}}"#);
     assert_eq!(methods(&rig.sent_to_endpoint()), ["notifications/resources/updated"]);
@@ -1745,7 +1820,7 @@ impl World {
         // An item that is printed with other spaces counts as another one.
         let guise = if request["method"] == "tools/list" && guise == 1 { 5 } else { guise };
         for _ in 0..times {
-            self.rig.server(&in_guise(json!({"id": request["id"], "result": result}), guise));
+            self.rig.server(&in_guise(json!({"jsonrpc": "2.0", "id": request["id"], "result": result}), guise));
         }
     }
 
@@ -1804,7 +1879,9 @@ impl World {
             }
             Happening::Refuse(i) if !self.at_server.is_empty() => {
                 let request = self.at_server.swap_remove(i.index(self.at_server.len()));
-                self.rig.server(&json!({"id": request["id"], "error": {"code": 1, "message": "no"}}).to_string());
+                self.rig.server(
+                    &json!({"jsonrpc": "2.0", "id": request["id"], "error": {"code": 1, "message": "no"}}).to_string(),
+                );
             }
             Happening::Ask if self.alive => {
                 self.rig.server(&json!({"id": format!("s{}", self.asked), "method": "roots/list"}).to_string());
@@ -1961,9 +2038,13 @@ fn progress_goes_on_after_an_answer_that_created_a_task_and_ends_with_the_task()
             r#"{"id":7,"method":"tools/call","params":{"name":"x","task":{"ttl":1},"_meta":{"progressToken":"p"}}}"#,
         );
         let id = parsed(&rig.sent_to_server()[0])["id"].clone();
-        let answer = json!({"id": id, "result": result});
+        let answer = json!({"jsonrpc": "2.0", "id": id, "result": result});
         rig.server(&answer.to_string());
-        assert_eq!(rig.sent_to_endpoint(), [json!({"id": 7, "result": result}).to_string()], "byte for byte");
+        assert_eq!(
+            rig.sent_to_endpoint(),
+            [json!({"jsonrpc": "2.0", "id": 7, "result": result}).to_string()],
+            "byte for byte"
+        );
         id
     };
     let mut rig = Rig::running();
@@ -2073,7 +2154,7 @@ fn a_changed_list_is_looked_at_all_the_same_where_the_endpoint_got_an_error_for_
     rig.endpoint(&list(3));
     let asked = rig.last()["id"].clone();
     rig.server(r#"{"method":"notifications/tools/list_changed"}"#);
-    rig.server(&json!({"id": asked, "result": tools(&["b"], None)}).to_string());
+    rig.server(&json!({"jsonrpc": "2.0", "id": asked, "result": tools(&["b"], None)}).to_string());
     rig.sent_to_server();
     rig.pass(5);
     assert_eq!(methods(&rig.sent_to_server()), ["tools/list"], "that may be what it was before");

@@ -46,7 +46,7 @@ fn an_unlisted_resource_is_looked_for_at_each_server_that_has_any_after_any_erro
         let id = asked(&mut rig, 3);
         assert!(rig.at_endpoint().is_empty());
         let found = json!({"contents": [{"uri": "mem:1", "text": "found"}]});
-        rig.server(3, &json!({"id": id, "result": found}).to_string());
+        rig.server(3, &json!({"jsonrpc": "2.0", "id": id, "result": found}).to_string());
         let answer = rig.at_endpoint();
         assert_eq!((answer.len(), &answer[0]["id"], &answer[0]["result"]), (1, &json!("r"), &found), "{code}");
     }
@@ -68,7 +68,7 @@ fn where_nobody_has_a_resource_the_most_telling_error_is_the_answer() {
             rig.server(server, &error(&id, code, &format!("error {code}")));
         }
         let answer = rig.at_endpoint();
-        let want = json!({"id": "r", "error": {"code": told, "message": format!("error {told}")}});
+        let want = json!({"jsonrpc": "2.0", "id": "r", "error": {"code": told, "message": format!("error {told}")}});
         assert_eq!(answer, [want], "{codes:?}");
     }
 }
@@ -77,7 +77,10 @@ fn where_nobody_has_a_resource_the_most_telling_error_is_the_answer() {
 fn a_server_that_hangs_dies_or_answers_nonsense_keeps_nobody_from_what_others_have() {
     let found = |rig: &mut Rig| {
         let id = asked(rig, 3);
-        rig.server(3, &json!({"id": id, "result": {"contents": [{"uri": "mem:1", "text": "x"}]}}).to_string());
+        rig.server(
+            3,
+            &json!({"jsonrpc": "2.0", "id": id, "result": {"contents": [{"uri": "mem:1", "text": "x"}]}}).to_string(),
+        );
         let answers = rig.at_endpoint();
         assert_eq!((answers.len(), answers[0]["error"].is_null()), (1, true), "{answers:?}");
     };
@@ -89,14 +92,14 @@ fn a_server_that_hangs_dies_or_answers_nonsense_keeps_nobody_from_what_others_ha
     let id = asked(&mut rig, 2);
     rig.server(2, &format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"contents":NaN}}}}"#));
     found(&mut rig);
-    rig.server(0, &json!({"id": hangs, "result": {"contents": []}}).to_string());
+    rig.server(0, &json!({"jsonrpc": "2.0", "id": hangs, "result": {"contents": []}}).to_string());
     assert!(rig.at_endpoint().is_empty(), "too late");
 
     rig.endpoint(&read("mem:1"));
     asked(&mut rig, 0);
     rig.down(0, 100);
     let id = asked(&mut rig, 2);
-    rig.server(2, &json!({"id": id, "result": {"contents": [ ]}}).to_string());
+    rig.server(2, &json!({"jsonrpc": "2.0", "id": id, "result": {"contents": [ ]}}).to_string());
     found(&mut rig);
     // The last server may take as long as it needs, and its death is told if nothing else is.
     rig.endpoint(&read("mem:1"));

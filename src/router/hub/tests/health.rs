@@ -66,7 +66,7 @@ fn a_server_that_hangs_is_replaced_and_what_comes_meanwhile_waits_for_the_next_p
     rig.endpoint(&call(4, "two"));
     assert!(rig.at_endpoint().is_empty() && rig.at_server(0).iter().all(|frame| frame["method"] != "tools/call"));
     let two = rig.at_server(1).pop().unwrap();
-    rig.server(1, &json!({"id": two["id"], "result": {}}).to_string());
+    rig.server(1, &json!({"jsonrpc": "2.0", "id": two["id"], "result": {}}).to_string());
     assert_eq!(rig.at_endpoint()[0]["id"], 4, "the other one goes on");
     rig.pass(3);
     assert_eq!(rig.sink.failed.len(), 1, "it is as good as gone");
@@ -74,7 +74,7 @@ fn a_server_that_hangs_is_replaced_and_what_comes_meanwhile_waits_for_the_next_p
     rig.offers[0]["deaf"] = false.into();
     rig.up(0);
     let one = rig.at_server(0).into_iter().find(|frame| frame["method"] == "tools/call").unwrap();
-    rig.server(0, &json!({"id": one["id"], "result": {}}).to_string());
+    rig.server(0, &json!({"jsonrpc": "2.0", "id": one["id"], "result": {}}).to_string());
     assert_eq!(rig.at_endpoint()[0]["id"], 3);
 }
 
@@ -102,12 +102,12 @@ fn a_tool_that_fails_costs_no_call_that_is_under_way() {
             let asked = rig.at_server(0).into_iter().find(|frame| frame["method"] == "tools/call").unwrap();
             assert_eq!(asked["params"], json!({"name": "one", "arguments": {}}));
             let failure = json!({"content": [{"type": "text", "text": "no database"}], "isError": true});
-            rig.server(0, &json!({"id": asked["id"], "result": failure}).to_string());
+            rig.server(0, &json!({"jsonrpc": "2.0", "id": asked["id"], "result": failure}).to_string());
         }
     };
     fail(&mut rig, 5);
     assert!(rig.sink.failed.is_empty() && rig.at_endpoint().is_empty());
-    rig.server(0, &json!({"id": called["id"], "result": {}}).to_string());
+    rig.server(0, &json!({"jsonrpc": "2.0", "id": called["id"], "result": {}}).to_string());
     assert_eq!(rig.at_endpoint()[0]["id"], 3);
     fail(&mut rig, 1);
     let why = "failed its health check 6 times in a row: reports a failure of one: no database";

@@ -235,7 +235,7 @@ fn a_server_that_declares_no_tools_and_has_none_is_asked_once_in_its_life_and_wh
             for frame in &asked {
                 let code: i32 = answer.parse().unwrap_or_default();
                 let refusal = if answer == "result" && frame["method"] == "tools/list" {
-                    json!({"id": frame["id"], "result": {}}).to_string()
+                    json!({"jsonrpc": "2.0", "id": frame["id"], "result": {}}).to_string()
                 } else {
                     error(&frame["id"], code.min(-32601), "unknown")
                 };

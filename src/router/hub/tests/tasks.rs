@@ -28,11 +28,14 @@ fn made(rig: &mut Rig, server: ServerIndex, id: &str) -> (String, Value) {
         json!({"name": format!("{}_t", ["a", "b"][server]), "task": {"ttl": 1}, "_meta": {"progressToken": "p"}});
     rig.endpoint(&json!({"id": "c", "method": "tools/call", "params": params}).to_string());
     let asked = rig.at_server(server).pop().unwrap();
-    rig.server(server, &json!({"id": asked["id"], "result": {"task": task(id, "working")}}).to_string());
+    rig.server(
+        server,
+        &json!({"jsonrpc": "2.0", "id": asked["id"], "result": {"task": task(id, "working")}}).to_string(),
+    );
     let mut answer = rig.at_endpoint().pop().unwrap();
     let published = answer["result"]["task"]["taskId"].as_str().unwrap().to_owned();
     answer["result"]["task"]["taskId"] = id.into();
-    assert_eq!(answer, json!({"id": "c", "result": {"task": task(id, "working")}}));
+    assert_eq!(answer, json!({"jsonrpc": "2.0", "id": "c", "result": {"task": task(id, "working")}}));
     (published, asked["id"].clone())
 }
 
@@ -61,8 +64,8 @@ fn what_is_asked_about_a_task_goes_to_the_server_that_made_it_under_its_own_id()
             } else {
                 (task("1", "working"), task(published, "working"))
             };
-            rig.server(server, &json!({"id": asked["id"], "result": answer}).to_string());
-            assert_eq!(rig.at_endpoint(), [json!({"id": "q", "result": want})]);
+            rig.server(server, &json!({"jsonrpc": "2.0", "id": asked["id"], "result": answer}).to_string());
+            assert_eq!(rig.at_endpoint(), [json!({"jsonrpc": "2.0", "id": "q", "result": want})]);
         }
     }
     ask(&mut rig, "tasks/get", "1");
@@ -94,8 +97,8 @@ fn what_a_task_says_and_asks_names_it_by_the_id_that_the_endpoint_knows() {
     let asked = rig.at_endpoint().pop().unwrap();
     assert_eq!(asked["params"], asks(&published)["params"]);
     let answers = |id: &str| json!({"roots": [], "_meta": {RELATED: {"taskId": id}}});
-    rig.endpoint(&json!({"id": asked["id"], "result": answers(&published)}).to_string());
-    assert_eq!(rig.at_server(1), [json!({"id": 0, "result": answers("1")})]);
+    rig.endpoint(&json!({"jsonrpc": "2.0", "id": asked["id"], "result": answers(&published)}).to_string());
+    assert_eq!(rig.at_server(1), [json!({"jsonrpc": "2.0", "id": 0, "result": answers("1")})]);
     rig.server(1, &status("1", "completed").to_string());
     rig.at_endpoint();
     rig.server(1, &progress(&token).to_string());
@@ -169,7 +172,7 @@ fn the_limit_for_results_of_a_tool_holds_for_its_tasks() {
     ask(&mut rig, "tasks/result", &published);
     let asked = rig.at_server(0).pop().unwrap();
     let content = json!([{"type": "text", "text": "x".repeat(1000)}]);
-    rig.server(0, &json!({"id": asked["id"], "result": {"content": content}}).to_string());
+    rig.server(0, &json!({"jsonrpc": "2.0", "id": asked["id"], "result": {"content": content}}).to_string());
     let answer = rig.at_endpoint().pop().unwrap();
     assert!(answer["result"].to_string().len() <= 256, "{answer}");
 }

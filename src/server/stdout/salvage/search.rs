@@ -11,7 +11,7 @@ use super::{Candidate, Salvage, named};
 use crate::frame::Ends;
 use crate::mcp::envelope::{self, Envelope, Kind, Lost, NotMessage, Scanned};
 use crate::server::stdout::found::{Found, Habit, On};
-use crate::server::stdout::line::{hand_on, lost};
+use crate::server::stdout::line::{hand_on, is_nameless, lost};
 
 /// Most broken objects and arrays, one inside the other, that are looked into.
 const MAX_INSIDE: u32 = 3;
@@ -148,7 +148,11 @@ impl Salvage {
             hand_on(frame, e, look.on);
         }
         for (frame, e) in others {
-            if e.jsonrpc {
+            if e.jsonrpc && !is_prefixed && is_nameless(frame, &e) {
+                self.report_noise(range.start, look);
+                (look.on)(Found::Nameless(frame));
+                look.mark_reported(range.end);
+            } else if e.jsonrpc {
                 self.report_all_lost(&lost(frame, NotMessage::Other), range.clone(), is_prefixed, look);
             } else if !messages.is_empty() {
                 (look.on)(Found::Noise(frame));
