@@ -52,13 +52,12 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 
 use self::body::Room;
-use self::door::proofs;
 use self::guard::Refused;
-use self::guesses::{Guesses, Source};
+use self::guesses::Guesses;
 pub(crate) use self::kept::Kept;
 use self::modern::{Held, Limits};
 use self::path::Place;
-use self::refusal::{denied_as, nowhere, too_many_guesses, too_often};
+use self::refusal::{denied_as, nowhere, too_often, turned_down};
 use self::reply::Answer;
 use self::revival::{SESSION, Turns};
 use self::sessions::Sessions;
@@ -304,18 +303,10 @@ impl Gateway {
         head: &http::request::Parts,
         in_path: Option<&str>,
     ) -> Result<Admitted<'a>, Box<Answer>> {
-        let (headers, now) = (&head.headers, Instant::now());
-        // Where nobody needs a key, nobody guesses one.
-        let shown = if terms.is_open() { Vec::new() } else { proofs(headers, in_path) };
-        let guess = head.extensions.get::<Source>().filter(|_| !shown.is_empty());
-        if let Some(Err(wait)) = guess.map(|from| self.guesses.admit(*from, &shown, now)) {
-            return Err(Box::new(too_many_guesses(headers, wait)));
-        }
+        let headers = &head.headers;
         let opened = terms.opened(headers, in_path).await;
-        if let Some(from) = guess {
-            self.guesses.note(*from, &shown, &opened, now);
-        }
-        let admitted = opened.map_err(|denied| Box::new(denied_as(denied, headers)))?;
+        let guess = (head.extensions.get(), &self.guesses);
+        let admitted = opened.map_err(|denied| Box::new(turned_down(denied, headers, guess)))?;
         admitted.bucket().take(Instant::now()).map_err(|wait| Box::new(too_often(headers, wait)))?;
         Ok(admitted)
     }

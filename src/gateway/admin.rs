@@ -5,12 +5,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use bytes::Bytes;
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Method, Request, StatusCode};
-use tokio::time::Instant;
 
 use super::door;
 use super::guard::{Guard, Refused};
 use super::guesses::{Guesses, Source};
-use super::refusal::{denied_as, too_many_guesses};
+use super::refusal::turned_down;
 use super::reply::{self, Answer};
 use super::turned_away::{self, Refusal};
 use super::{Encryption, ready};
@@ -49,16 +48,8 @@ impl Terms {
         if self.spec.keys.is_empty() {
             return Ok(());
         }
-        let (shown, now) = (door::proofs(headers, None), Instant::now());
-        let guess = from.filter(|_| !shown.is_empty());
-        if let Some(Err(wait)) = guess.map(|from| guesses.admit(*from, &shown, now)) {
-            return Err(Box::new(too_many_guesses(headers, wait)));
-        }
         let admitted = door::admitted(self.spec.keys.iter(), headers, None);
-        if let Some(from) = guess {
-            guesses.note(*from, &shown, &admitted, now);
-        }
-        admitted.map(drop).map_err(|denied| Box::new(denied_as(denied, headers)))
+        admitted.map(drop).map_err(|denied| Box::new(turned_down(denied, headers, (from, guesses))))
     }
 }
 

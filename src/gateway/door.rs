@@ -41,15 +41,6 @@ pub(super) enum Denied {
     Nowhere,
 }
 
-/// The SHA-256 of what a request shows, if it is anything.
-pub(super) fn proofs(headers: &HeaderMap, in_path: Option<&str>) -> Vec<[u8; 32]> {
-    match (in_path, shown(headers)) {
-        (Some(text), _) => vec![sha256(&percent_decode_str(text).decode_utf8_lossy())],
-        (None, Shown::Text(text)) => vec![sha256(text)],
-        (None, Shown::Nothing | Shown::Nonsense) => Vec::new(),
-    }
-}
-
 /// What a request shows that is a JSON Web Token by its form, and not in the place of a key.
 pub(super) fn token(headers: &HeaderMap) -> Option<&str> {
     match shown(headers) {

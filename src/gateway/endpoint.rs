@@ -20,7 +20,6 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tracing::warn;
 
 use super::Gateway;
-use super::door::Denied;
 use super::fence::{self, Pass};
 use super::guesses::Source;
 use super::refusal::{closed, full, full_of_tools, nowhere, too_many_guesses};
@@ -74,11 +73,11 @@ impl Gateway {
         if let Some(Err(wait)) = guess.map(|from| self.guesses.admit(from, &hashes, now)) {
             return too_many_guesses(&head.headers, wait);
         }
-        let found = query::among(&hashes, tokens.iter().map(|token| &token.spec.hash)).ok_or(Denied::Unknown);
+        let found = query::among(&hashes, tokens.iter().map(|token| &token.spec.hash));
         if let Some(from) = guess {
-            self.guesses.note(from, &hashes, &found, now);
+            self.guesses.note(from, &hashes, found.is_some(), now);
         }
-        let Ok(token) = found.map(|at| &tokens[at]) else {
+        let Some(token) = found.map(|at| &tokens[at]) else {
             // That the connection stands first is what clients of the field expect.
             let (why, refusal) =
                 if query::has_token(query) { (UNKNOWN, Refusal::Token) } else { (MISSING, Refusal::NoToken) };

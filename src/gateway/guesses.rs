@@ -1,8 +1,8 @@
-//! Guesses at keys and tokens: of an address from which many wrong ones have come, nothing more is looked at for a while, but what was good from
-//! there before. Pure but for the time.
+//! Guesses at keys and tokens: how many wrong ones have come from an address, and what follows from that for a while. Pure but for the time.
 //!
-//! Behind a reverse proxy all clients have its address, so what is good there stays good, whatever others try; and who has a key that was never
-//! shown from an address gains nothing from being where others are let in.
+//! Keys and JSON Web Tokens are too long to be guessed, and behind a reverse proxy all clients have its address: a good one is let in
+//! whatever others try, and a wrong one told to wait. The tokens of the endpoint may be short: where many wrong ones have come from, only
+//! those are looked at that were good from there before.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -11,13 +11,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::door::Denied;
-
 /// Most wrong ones from an address at once; and time after which there may be one more: 20 in a minute.
 const MOST: f64 = 20.0;
 const EACH: Duration = Duration::from_secs(3);
-/// Most addresses that are kept in mind, and most keys and tokens that were good from one: a proxy's clients show few keys, and of their tokens
-/// the latest count.
+/// Most addresses that are kept in mind, and most tokens that were good from one: the latest.
 const MAX_ADDRESSES: usize = 4096;
 const MAX_GOOD: usize = 64;
 
@@ -38,7 +35,7 @@ impl Source {
     }
 }
 
-/// The SHA-256 of a key or token.
+/// The SHA-256 of a token.
 type Hash = [u8; 32];
 
 /// See the module's documentation.
@@ -62,6 +59,16 @@ impl Known {
 }
 
 impl Guesses {
+    /// A wrong key has come.
+    ///
+    /// # Errors
+    /// How long to wait with the next, where there were many.
+    pub(super) fn wrong(&self, from: Source, now: Instant) -> Result<(), Duration> {
+        let few = self.admit(from, &[], now);
+        self.note(from, &[], false, now);
+        few
+    }
+
     /// Whether it is looked at what a client shows: one of these, as far as that can be told.
     ///
     /// # Errors
@@ -70,7 +77,7 @@ impl Guesses {
         let all = self.all();
         let Some(known) = all.get(&from) else { return Ok(()) };
         let wrong = known.wrong_now(now);
-        // Nobody learns a key by how long it takes to find its hash.
+        // Nobody learns a token by how long it takes to find its hash.
         if wrong + 1.0 <= MOST || shown.iter().any(|hash| known.good.contains(hash)) {
             return Ok(());
         }
@@ -78,16 +85,7 @@ impl Guesses {
     }
 
     /// Notes what came of looking at these.
-    pub(super) fn note<T>(&self, from: Source, shown: &[Hash], came: &Result<T, Denied>, now: Instant) {
-        match came {
-            Ok(_) => self.note_good(from, shown, true, now),
-            Err(Denied::Unknown | Denied::Token) => self.note_good(from, shown, false, now),
-            // That says nothing of whoever has shown it.
-            Err(Denied::NoKey | Denied::Malformed | Denied::Untimely | Denied::Unready | Denied::Nowhere) => {}
-        }
-    }
-
-    fn note_good(&self, from: Source, shown: &[Hash], is_good: bool, now: Instant) {
+    pub(super) fn note(&self, from: Source, shown: &[Hash], is_good: bool, now: Instant) {
         let mut all = self.all();
         if all.len() >= MAX_ADDRESSES && !all.contains_key(&from) {
             // Of whom nothing speaks against, nothing need be known. Where that frees nothing, the least suspicious makes room.
@@ -132,10 +130,10 @@ mod tests {
     fn from_an_address_with_many_wrong_ones_only_what_was_good_there_is_looked_at() {
         let (guesses, t) = (Guesses::default(), Instant::now());
         let (here, elsewhere) = (at("192.0.2.1"), at("192.0.2.2"));
-        guesses.note_good(here, &GOOD, true, t);
+        guesses.note(here, &GOOD, true, t);
         for _ in 0..20 {
             assert_eq!(guesses.admit(here, &WRONG, t), Ok(()));
-            guesses.note_good(here, &WRONG, false, t);
+            guesses.note(here, &WRONG, false, t);
         }
         assert_eq!(guesses.admit(here, &WRONG, t), Err(EACH));
         assert_eq!(guesses.admit(here, &[[3; 32]], t), Err(EACH), "a good one that nobody has shown there");
@@ -144,7 +142,7 @@ mod tests {
         let soon = t + Duration::from_secs(1);
         assert_eq!(guesses.admit(here, &WRONG, soon), Err(Duration::from_secs(2)));
         assert_eq!(guesses.admit(here, &WRONG, t + EACH), Ok(()));
-        guesses.note_good(here, &WRONG, false, t + EACH);
+        guesses.note(here, &WRONG, false, t + EACH);
         assert_eq!(guesses.admit(here, &WRONG, t + EACH), Err(EACH));
         assert_eq!(guesses.admit(here, &WRONG, t + Duration::from_secs(3600)), Ok(()));
     }
@@ -161,12 +159,12 @@ mod tests {
     fn what_is_kept_is_bounded_and_the_most_suspicious_stays() {
         let (guesses, t) = (Guesses::default(), Instant::now());
         let guesser = at("198.51.100.1");
-        (0..20).for_each(|_| guesses.note_good(guesser, &WRONG, false, t));
+        (0..20).for_each(|_| guesses.note(guesser, &WRONG, false, t));
         for n in 0..10_000_u32 {
-            guesses.note_good(Source::of(IpAddr::V4((0x0a00_0000 + n).into())), &WRONG, n % 2 == 0, t);
+            guesses.note(Source::of(IpAddr::V4((0x0a00_0000 + n).into())), &WRONG, n % 2 == 0, t);
         }
         for n in 0..200 {
-            guesses.note_good(at("192.0.2.1"), &[[n; 32]], true, t);
+            guesses.note(at("192.0.2.1"), &[[n; 32]], true, t);
         }
         let all = guesses.all();
         assert!(all.len() <= MAX_ADDRESSES && all[&at("192.0.2.1")].good.len() == MAX_GOOD);

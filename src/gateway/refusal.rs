@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
+use tokio::time::Instant;
 
 use super::door::Denied;
 use super::era::is_modern_header;
+use super::guesses::{Guesses, Source};
 use super::reply::{self, Answer};
 use crate::mcp::reply::{INTERNAL, error_with};
 
@@ -35,6 +37,15 @@ pub(super) fn too_often(headers: &HeaderMap, wait: Duration) -> Answer {
 pub(super) fn too_many_guesses(headers: &HeaderMap, wait: Duration) -> Answer {
     let why = "too many wrong keys or tokens have come from this address; try again later";
     later(refused(headers, StatusCode::TOO_MANY_REQUESTS, (TOO_OFTEN, "rate_limited"), why), wait)
+}
+
+/// That a client is not let in, or has been wrong too often to be told so.
+pub(super) fn turned_down(denied: Denied, headers: &HeaderMap, (from, guesses): (Option<&Source>, &Guesses)) -> Answer {
+    let is_guess = matches!(denied, Denied::Unknown | Denied::Token);
+    match from.filter(|_| is_guess).map(|from| guesses.wrong(*from, Instant::now())) {
+        Some(Err(wait)) => too_many_guesses(headers, wait),
+        Some(Ok(())) | None => denied_as(denied, headers),
+    }
 }
 
 /// That a client is not let in (RFC 6750 section 3).
