@@ -969,7 +969,7 @@ async fn what_is_offered_is_told_as_json_where_that_is_wanted_and_names_no_serve
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_address_from_which_many_wrong_keys_come_is_not_looked_at_for_a_while_but_for_what_was_good_there() {
+async fn an_address_from_which_many_wrong_keys_come_is_told_to_wait_and_good_ones_are_let_in() {
     let gateway = guarded();
     let list = || post(&json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"}));
     let with = |key: &str| list().with("x-api-key", key);
