@@ -232,15 +232,17 @@ fn with_escapes(frame: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// An error without an id, as the answer to the request of this number.
-pub fn named(error: &[u8], number: u64) -> Option<Vec<u8>> {
+pub fn named(error: &[u8], number: u64) -> Option<(Vec<u8>, Envelope)> {
     let id = scan_one(error)?.id;
-    Some(match id {
+    let frame = match id {
         Some(id) => [&error[..id.start], number.to_string().as_bytes(), &error[id.end..]].concat(),
         None => {
             let open = memchr::memchr(b'{', error)? + 1;
             [&error[..open], format!("\"id\":{number},").as_bytes(), &error[open..]].concat()
         }
-    })
+    };
+    let e = scan_one(&frame)?;
+    Some((frame, e))
 }
 
 #[cold]

@@ -617,8 +617,8 @@ impl Router for Hub {
         let lane = &mut self.servers[server].lane;
         lane.end_silence(now, out);
         let answer = lane.only_request().and_then(|number| envelope::named(error, number));
-        match answer.as_deref().and_then(|frame| Some((frame, envelope::scan_one(frame)?))) {
-            Some((frame, e)) => self.server_answers(server, frame, &e, now, out),
+        match answer {
+            Some((frame, e)) => self.server_answers(server, &frame, &e, now, out),
             None => {
                 let requests = lane.load().0;
                 out.note(Note::of(server, What::Nameless { error: crate::router::opening::words(error), requests }));
@@ -736,7 +736,7 @@ impl Router for Hub {
     }
 
     fn part(&mut self, peer: PeerId, out: &mut dyn Out) {
-        self.refuse_kept(peer, out);
+        self.parting.drop_all_of(peer).into_iter().for_each(|held| self.refuse_for_good(held, out));
     }
 
     fn tell_cut(&self, now: Instant, out: &mut dyn Out) {

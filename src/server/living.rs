@@ -295,8 +295,7 @@ impl Living {
                     (Found::Nameless(error), Some(number)) => envelope::named(error, number),
                     (_, _) => None,
                 };
-                let answer = named.as_deref().and_then(|frame| Some((frame, envelope::scan_one(frame)?)));
-                let found = match &answer {
+                let found = match &named {
                     Some((frame, envelope)) => Found::Message { frame, envelope },
                     None => found,
                 };

@@ -38,9 +38,9 @@ pub(super) struct ServerIs<'a> {
     pub(super) state: &'static str,
 }
 
-/// Lives of a server that were begun anew.
+/// What has become of lives of a server, by why.
 #[derive(Debug)]
-pub(super) struct Restarts<'a> {
+pub(super) struct ByCause<'a> {
     pub(super) server: &'a str,
     pub(super) cause: &'static str,
 }
@@ -134,7 +134,7 @@ macro_rules! labels {
 labels! {
     OfServer: server;
     ServerIs: server, state;
-    Restarts: server, cause;
+    ByCause: server, cause;
     Checks: server, result;
     Calls: server, method, tool, outcome;
     Durations: server, method;

@@ -11,8 +11,8 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeCounterValue, EncodeL
 use prometheus_client::metrics::MetricType;
 
 use super::labels::{
-    Build, Callers, Calls, CameTo, Checks, Durations, Links, NONE, Of, OfEndpoint, OfServer, PeersOf, Reconnects,
-    RefusedFor, Restarts, ServerIs,
+    Build, ByCause, Callers, Calls, CameTo, Checks, Durations, Links, NONE, Of, OfEndpoint, OfServer, PeersOf,
+    Reconnects, RefusedFor, ServerIs,
 };
 use super::process::Machine;
 use crate::control::figures::{BOUNDS, Besides, Carried, Causes, Figures, Outcomes};
@@ -205,14 +205,14 @@ impl Page<'_> {
             "server_restarts",
             "Lives of a server that were begun anew, by the cause: a code of docs/STATUS.md, command, or mcp-pipe.",
             servers.iter().flat_map(|server| {
-                server.restarts_by.iter().map(|(cause, n)| (Restarts { server: &server.name, cause }, *n))
+                server.restarts_by.iter().map(|(cause, n)| (ByCause { server: &server.name, cause }, *n))
             }),
         )?;
         self.counters(
             "server_limits_met",
             "Lives of a server that have said to have met one of its limits, by the cause: a code of docs/STATUS.md.",
             servers.iter().flat_map(|server| {
-                server.limits_met.iter().map(|(cause, n)| (Restarts { server: &server.name, cause }, *n))
+                server.limits_met.iter().map(|(cause, n)| (ByCause { server: &server.name, cause }, *n))
             }),
         )?;
         self.checks(&servers)?;

@@ -33,13 +33,6 @@ impl Hub {
         }
     }
 
-    /// Refuses what is kept of a peer whose connection is being closed.
-    pub(super) fn refuse_kept(&mut self, peer: PeerId, out: &mut dyn Out) {
-        for held in self.parting.drop_all_of(peer) {
-            self.refuse_for_good(held, out);
-        }
-    }
-
     /// Tells a peer that its request is served no more.
     pub(super) fn refuse_for_good(&mut self, held: HeldMessage, out: &mut dyn Out) {
         held.note_unserved(About::Peer(held.peer), Outcome::Refused, out);

@@ -57,9 +57,8 @@ impl Bridge {
                 let asked = self.pending.iter().filter(|(_, pending)| !matches!(pending, Pending::Listen));
                 let mut asked = asked.map(|(number, _)| *number);
                 let only = asked.next().filter(|_| asked.next().is_none());
-                let answer = only.and_then(|number| envelope::named(error, number));
-                match only.zip(answer.as_deref().and_then(|frame| Some((frame, envelope::scan_one(frame)?)))) {
-                    Some((number, (frame, e))) => self.on_answer(number, (frame, &e), now, wire),
+                match only.and_then(|number| Some((number, envelope::named(error, number)?))) {
+                    Some((number, (frame, e))) => self.on_answer(number, (&frame, &e), now, wire),
                     None => wire.hand_on(Found::Noise(error)),
                 }
             }

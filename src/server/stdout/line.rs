@@ -9,10 +9,13 @@ use crate::mcp::object;
 /// Hands on a message.
 #[inline]
 pub(super) fn hand_on(frame: &[u8], e: &Envelope, on: On<'_>) {
-    let Some(escaped) = envelope::escaped(frame) else { return hand_on_json(frame, e, on) };
-    on(Found::Habit(Habit::Unescaped));
-    if let Some(e) = envelope::scan_one(&escaped) {
-        hand_on_json(&escaped, &e, on);
+    let escaped = envelope::escaped(frame);
+    match escaped.as_deref().and_then(|frame| Some((frame, envelope::scan_one(frame)?))) {
+        None => hand_on_json(frame, e, on),
+        Some((frame, e)) => {
+            on(Found::Habit(Habit::Unescaped));
+            hand_on_json(frame, &e, on);
+        }
     }
 }
 
