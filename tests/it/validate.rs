@@ -108,7 +108,11 @@ async fn looking_writes_no_file_and_a_running_mcp_pipe_makes_no_difference() {
     daemon.wait_for("the start", |line| line["event"] == "ERROR_CONNECT").await;
     let dir = daemon.path().to_owned();
     within("the config to be kept", async {
-        while !files(&dir).iter().any(|file| file.to_str().unwrap().contains("/config-")) {
+        // It has another ending until it is whole.
+        let is_it = |file: &PathBuf| {
+            file.file_name().unwrap().to_str().unwrap().starts_with("config-") && file.extension().is_none()
+        };
+        while !files(&dir).iter().any(is_it) {
             tokio::task::yield_now().await;
         }
     })
