@@ -14,6 +14,7 @@ mod encoded;
 mod needle;
 pub(crate) mod plain;
 mod redactor;
+mod starts;
 pub(crate) mod stranger;
 mod unspelled;
 

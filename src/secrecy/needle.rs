@@ -24,8 +24,8 @@ const SPELLING: usize = 12;
 const BACKSLASHES: usize = 8;
 
 /// One character of a secret.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Unit {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Unit {
     Char(char),
     /// A byte that belongs to no character.
     Byte(u8),
@@ -67,18 +67,9 @@ impl Needle {
         Some(Needle { units, beginning, beginning_at_cut })
     }
 
-    /// Tells the bytes with which the secret may begin in a text, each once.
-    pub(super) fn first_bytes(&self, tell: impl FnMut(u8)) {
-        let first = |c: char| c.encode_utf8(&mut [0; 4]).as_bytes()[0];
-        let mut bytes = b"%\\&".to_vec();
-        bytes.extend(match self.units.first() {
-            Some(Unit::Char(' ' | '+')) => b" +".to_vec(),
-            Some(Unit::Char(c)) => vec![first(*c)],
-            Some(Unit::Byte(_)) | None => vec![first(REPLACED)],
-        });
-        bytes.sort_unstable();
-        bytes.dedup();
-        bytes.into_iter().for_each(tell);
+    /// The characters that are always there where the secret or a beginning of it is found.
+    pub(super) fn head(&self) -> &[Unit] {
+        &self.units[..SHORTEST.min(BEGINNING_AT_CUT)]
     }
 
     /// How many characters the secret has.
@@ -93,18 +84,14 @@ impl Needle {
         if is_short && text[..at].chars().next_back().is_some_and(char::is_alphanumeric) {
             return None;
         }
-        // Several ways through the text at once: a backslash may stand for itself, or begin an escape.
-        let (mut ways, mut next) = (Ways::one(at), Ways::default());
+        let mut ways = Ways::one(at);
         for (found, unit) in self.units.iter().enumerate() {
-            next.clear();
-            for way in ways.iter() {
-                unit.each_end(&text[way..], &mut |len| next.add(way + len));
-            }
-            let Some(_) = next.last() else {
+            let next = unit.ends(text, &ways);
+            if next.is_empty() {
                 let end = ways.last()?;
                 return self.find_beginning(&text[end..], found, cut).map(|more| (end + more, false));
             };
-            std::mem::swap(&mut ways, &mut next);
+            ways = next;
         }
         let end = ways.last()?;
         if is_short && text[end..].chars().next().is_some_and(char::is_alphanumeric) {
@@ -127,16 +114,16 @@ impl Needle {
     }
 }
 
-/// Places in a text up to which a secret was found, each once. There are hardly ever more than two; beyond eight, places
-/// are forgotten.
+/// Places in a text up to which a secret was found, each once: a backslash may stand for itself, or begin an escape. There are hardly
+/// ever more than two; beyond eight, places are forgotten.
 #[derive(Default)]
-struct Ways {
+pub(super) struct Ways {
     places: [usize; 8],
     count: usize,
 }
 
 impl Ways {
-    fn one(place: usize) -> Self {
+    pub(super) fn one(place: usize) -> Self {
         let mut ways = Ways::default();
         ways.add(place);
         ways
@@ -149,10 +136,6 @@ impl Ways {
         }
     }
 
-    fn clear(&mut self) {
-        self.count = 0;
-    }
-
     fn iter(&self) -> impl Iterator<Item = usize> {
         self.places[..self.count].iter().copied()
     }
@@ -160,12 +143,40 @@ impl Ways {
     fn last(&self) -> Option<usize> {
         self.iter().max()
     }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The place, where it is the only one.
+    pub(super) fn only(&self) -> Option<usize> {
+        self.last().filter(|_| self.count == 1)
+    }
 }
 
 /// The character in the place of bytes that are no UTF-8.
 const REPLACED: char = '\u{fffd}';
 
+/// The character with which a text begins, if it can be nothing but itself.
+pub(super) fn plain(text: &str) -> Option<char> {
+    text.chars().next().filter(|c| !matches!(c, '%' | '\\' | '&' | &REPLACED))
+}
+
 impl Unit {
+    /// The unit by which this one is looked up: forms write a blank as a plus.
+    pub(super) fn folded(self) -> Self {
+        if self == Unit::Char('+') { Unit::Char(' ') } else { self }
+    }
+
+    /// The places behind each spelling of the unit that begins at one of these.
+    pub(super) fn ends(self, text: &str, ways: &Ways) -> Ways {
+        let mut ends = Ways::default();
+        for way in ways.iter() {
+            self.each_end(&text[way..], &mut |len| ends.add(way + len));
+        }
+        ends
+    }
+
     /// Tells the length of each spelling of the unit with which a text begins.
     fn each_end(self, text: &str, tell: &mut dyn FnMut(usize)) {
         match self {

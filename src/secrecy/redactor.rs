@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::address::{self, Scope, TOKEN_LENGTH};
 use super::encoded::encodings;
 use super::needle::Needle;
+use super::starts::Starts;
 use super::{Secret, plain};
 
 /// The text in a secret's place.
@@ -59,15 +60,6 @@ impl Drop for Lent {
     fn drop(&mut self) {
         let mut known = self.redactor.0.write().unwrap_or_else(PoisonError::into_inner);
         self.texts.iter().for_each(|text| known.take_back(text));
-    }
-}
-
-/// The needles that may begin with each byte.
-struct Starts([Vec<usize>; 256]);
-
-impl Default for Starts {
-    fn default() -> Self {
-        Starts([const { Vec::new() }; 256])
     }
 }
 
@@ -186,7 +178,7 @@ impl Redactor {
         let is_in_it = |(at, needle): (usize, &Needle)| {
             needle.len() >= TOKEN_LENGTH && needle.find(text, at, false).is_some_and(|(_, all)| all)
         };
-        known.needles.iter().flatten().any(is_whole) || known.candidates(text).any(is_in_it)
+        known.candidates_at(text, 0).any(is_whole) || known.candidates(text).any(is_in_it)
     }
 
     fn known(&self) -> RwLockReadGuard<'_, Known> {
@@ -222,7 +214,7 @@ impl Known {
         }
         for number in entry.remove().needles {
             if let Some(needle) = self.needles[number].take() {
-                needle.first_bytes(|byte| self.starts.0[usize::from(byte)].retain(|of| *of != number));
+                self.starts.remove(needle.head(), number);
                 self.free.push(number);
             }
         }
@@ -230,7 +222,7 @@ impl Known {
 
     fn add(&mut self, needle: Needle) -> usize {
         let number = self.free.pop().unwrap_or(self.needles.len());
-        needle.first_bytes(|byte| self.starts.0[usize::from(byte)].push(number));
+        self.starts.add(needle.head(), number);
         if number == self.needles.len() {
             self.needles.push(Some(needle));
         } else {
@@ -244,15 +236,14 @@ impl Known {
         without(text, &self.find(text, cut))
     }
 
+    /// The needles that may be found at this place of a text.
+    fn candidates_at(&self, text: &str, at: usize) -> impl Iterator<Item = &Needle> {
+        self.starts.found_at(text, at).into_iter().filter_map(|number| self.needles[number].as_ref())
+    }
+
     /// The places in a text where a secret may begin, and which secret.
     fn candidates<'a>(&'a self, text: &'a str) -> impl Iterator<Item = (usize, &'a Needle)> {
-        let numbers = move |byte: u8| &self.starts.0[usize::from(byte)];
-        let at = move |(at, byte)| {
-            numbers(byte).iter().filter_map(move |number| Some((at, self.needles[*number].as_ref()?)))
-        };
-        // Most bytes begin nothing: they are to cost no more than the look that shows it.
-        let begins = move |(at, byte): &(usize, u8)| !numbers(*byte).is_empty() && text.is_char_boundary(*at);
-        text.bytes().enumerate().filter(begins).flat_map(at)
+        text.char_indices().flat_map(move |(at, _)| self.candidates_at(text, at).map(move |needle| (at, needle)))
     }
 
     /// Whether this place in a text is inside of a name that is shown whole.
@@ -339,11 +330,7 @@ mod tests {
         let text = "sh4red-sh4red-sh4red first-t0ken-first-t0ken second-t0ken-second-t0ken";
         let size = |redactor: &Redactor| {
             let known = redactor.known();
-            (
-                known.secrets.len(),
-                known.needles.len() - known.free.len(),
-                known.starts.0.iter().map(Vec::len).sum::<usize>(),
-            )
+            (known.secrets.len(), known.needles.len() - known.free.len(), known.starts.len())
         };
         let before = size(&redactor);
         let first = redactor.lend(["first-t0ken-first-t0ken", "sh4red-sh4red-sh4red"].map(Secret::new));
@@ -535,6 +522,35 @@ mod tests {
             prop_assume!(at != 3 || secret.to_lowercase() == secret);
             let text = format!("<{}>", all[at]);
             prop_assert_eq!(redactor.clean(&text).replace('=', ""), "<…>", "{}", text);
+        }
+
+        #[test]
+        fn needles_that_are_tried_as_one_find_what_each_of_them_finds(
+            secrets in prop::collection::vec("[a+ 1%]{4,6}[a-c1é%\\\\]{0,8}", 1..12),
+            texts in prop::collection::vec(prop_oneof![
+                (any::<prop::sample::Index>(), 0..5_usize).prop_map(|(at, how)| Err((at, how))), "[a+ 1%&\\\\u#;é\u{fffd}]{0,6}".prop_map(Ok),
+            ], 0..8),
+            cut in any::<bool>(),
+        ) {
+            let known = secrets.iter().map(|secret| Secret::new(secret.as_str())).collect::<Redactor>();
+            let known = known.known();
+            let spelled = |secret: &String, how| match how {
+                0 => secret.clone(),
+                1 => utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string(),
+                2 => secret.replace('a', r"\u0061").replace('+', "&#43;"),
+                3 => secret.replace(' ', "+").replace('%', "%25"),
+                _ => secret.escape_default().to_string(),
+            };
+            let text: String = texts.into_iter().map(|text| match text {
+                Ok(text) => text,
+                Err((at, how)) => spelled(at.get(&secrets[..]), how),
+            }).collect();
+            for (at, _) in text.char_indices() {
+                let each = known.needles.iter().flatten().filter_map(|needle| needle.find(&text, at, cut));
+                let as_one = known.candidates_at(&text, at).filter_map(|needle| needle.find(&text, at, cut));
+                let (each, as_one): (BTreeSet<_>, BTreeSet<_>) = (each.collect(), as_one.collect());
+                prop_assert_eq!(as_one, each, "{} at {}", text, at);
+            }
         }
 
         #[test]
