@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use self::etcd::Etcd;
 use self::fleet::{Endpoint, Outcome, daemon, shared, taken_over};
 use self::ledger::Ledger;
-use self::networks::{Networks, Place};
+use self::networks::{Cut, Networks, Place};
 use crate::control::{Runtime, put_in_place};
 use crate::doctor::roots;
 use crate::harness::{Authority, Daemon, report, skip, text_of, within};
@@ -39,13 +39,19 @@ enum Fault {
     Killed,
     Stopped,
     EngineKilled,
-    CutOff,
+    CutOff(Cut),
     Ended,
 }
 
 /// How often each comes: a factor of what is said of all.
-const FAULTS: [(Fault, usize); 5] =
-    [(Fault::Killed, 2), (Fault::Stopped, 1), (Fault::EngineKilled, 1), (Fault::CutOff, 1), (Fault::Ended, 1)];
+const FAULTS: [(Fault, usize); 6] = [
+    (Fault::Killed, 2),
+    (Fault::Stopped, 1),
+    (Fault::EngineKilled, 1),
+    (Fault::CutOff(Cut::Both), 1),
+    (Fault::CutOff(Cut::Answers), 1),
+    (Fault::Ended, 1),
+];
 
 #[test]
 fn whatever_fails_no_agent_is_ever_had_by_two_and_another_daemon_takes_over_in_time() {
@@ -73,7 +79,7 @@ async fn fail(networks: Option<Networks>) {
     let mut took: BTreeMap<Fault, Vec<Duration>> = BTreeMap::new();
     let faults = (0..times).flat_map(|_| FAULTS).flat_map(|(fault, n)| std::iter::repeat_n(fault, n));
     for (n, fault) in faults.enumerate() {
-        if fault == Fault::CutOff && fleet.networks.is_none() {
+        if matches!(fault, Fault::CutOff(_)) && fleet.networks.is_none() {
             continue;
         }
         // At another point between two renewals each time.
@@ -96,9 +102,12 @@ async fn fail(networks: Option<Networks>) {
                 etcd.restart().await;
                 Duration::from_secs(2 * TTL + 2)
             }
-            Fault::CutOff => {
-                fleet.cut(&victim, true);
-                Duration::from_secs(TTL + 1)
+            Fault::CutOff(cut) => {
+                fleet.cut(&victim, cut, true);
+                match cut {
+                    Cut::Both => Duration::from_secs(TTL + 1),
+                    Cut::Answers => Duration::from_secs(TTL + TTL / 3 + 1),
+                }
             }
             Fault::Ended => {
                 fleet.daemons[&victim].signal(Signal::TERM);
@@ -118,7 +127,7 @@ async fn fail(networks: Option<Networks>) {
                 let closed = endpoint.ledger.lock().unwrap().last_end(&had, since);
                 closed.map_or(took, |closed| took.saturating_sub(closed.saturating_duration_since(since)))
             }
-            Fault::Killed | Fault::Stopped | Fault::CutOff => taken_over(&endpoint, &had, since).await,
+            Fault::Killed | Fault::Stopped | Fault::CutOff(_) => taken_over(&endpoint, &had, since).await,
         };
         took.entry(fault).or_default().push(now_took);
         endpoint.assert_alone();
@@ -132,7 +141,7 @@ async fn fail(networks: Option<Networks>) {
                 assert!(!status.success(), "{status}");
                 fleet.renew(&victim);
             }
-            Fault::CutOff => fleet.cut(&victim, false),
+            Fault::CutOff(cut) => fleet.cut(&victim, cut, false),
             Fault::EngineKilled => {}
         }
         all_held(&endpoint, &agents).await;
@@ -190,8 +199,8 @@ impl Fleet {
         self.start(node);
     }
 
-    fn cut(&self, node: &str, is_cut: bool) {
-        self.place(node).unwrap().cut(is_cut);
+    fn cut(&self, node: &str, cut: Cut, is_cut: bool) {
+        self.place(node).unwrap().cut(cut, is_cut);
     }
 
     /// Who has an agent, as its log says.

@@ -13,6 +13,17 @@ use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space,
 pub(super) const ENDPOINT: &str = "192.0.2.1";
 pub(super) const ETCD: &str = "192.0.2.2";
 
+/// Where rules by which packets vanish stand among the others.
+const BLACKHOLES: u32 = 100;
+
+/// Which packets between etcd and a daemon vanish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Cut {
+    Both,
+    /// Those to the daemon: etcd hears it renew its lease once more.
+    Answers,
+}
+
 /// That of a daemon.
 fn address(n: usize) -> String {
     format!("198.51.100.{}", n + 1)
@@ -70,6 +81,9 @@ impl Networks {
             if n == 0 {
                 ip(&format!("address add {ENDPOINT}/32 dev lo"))?;
                 ip(&format!("address add {ETCD}/32 dev lo"))?;
+                // Rules may stand before the one that takes in what comes to an address of ours.
+                ip(&format!("rule add pref {} lookup local", BLACKHOLES + 1))?;
+                ip("rule delete pref 0")?;
             }
             ip(&format!("route add {}/32 dev far{n}", address(n)))?;
             daemon.enter();
@@ -96,9 +110,17 @@ impl Place<'_> {
         done
     }
 
-    /// Has what etcd sends to the daemon vanish, or arrive again.
-    pub(super) fn cut(&self, is_cut: bool) {
+    /// Has packets vanish, or arrive again.
+    pub(super) fn cut(&self, cut: Cut, is_cut: bool) {
         let what = if is_cut { "add" } else { "delete" };
-        ip(&format!("rule {what} from {ETCD} to {} blackhole", address(self.n))).unwrap();
+        let rule = |from: &str, to: &str| {
+            ip(&format!("rule {what} pref {BLACKHOLES} from {from} to {to} blackhole")).unwrap();
+        };
+        let daemon = address(self.n);
+        rule(ETCD, &daemon);
+        match cut {
+            Cut::Both => rule(&daemon, ETCD),
+            Cut::Answers => {}
+        }
     }
 }
