@@ -29,6 +29,7 @@ mod interpreter;
 mod keys;
 mod lease;
 mod limits;
+mod lines;
 mod listen;
 mod locate;
 mod log_file;

@@ -1,8 +1,7 @@
 //! Secrets, which let somebody in, and the one place through which text from outside goes to a person.
 //!
-//! `address` knows which parts of an address or a header are secret, `needle` in which spellings a secret may come back, `encoded` in which encodings, `unspelled` undoes these
-//! where only a part may be there. A
-//! [`Redactor`] takes the secrets that it was told out of a text, and from addresses in that text the parts that look like
+//! `address` knows which parts of an address or a header are secret, `needle` in which spellings a secret may come back, `encoded` in
+//! which encodings, `needles` looks for all of them at once, `unspelled` undoes spellings where only a part may be there. A [`Redactor`] takes the secrets that it was told out of a text, and from addresses in that text the parts that look like
 //! secrets. `plain` leaves nothing in a text that steers a terminal.
 //!
 //! Types keep secrets out of our own texts: a [`Secret`] and an `Endpoint` don't print. This module is for the texts of
@@ -12,9 +11,9 @@ pub(crate) mod address;
 pub(crate) mod apart;
 mod encoded;
 mod needle;
+mod needles;
 pub(crate) mod plain;
 mod redactor;
-mod starts;
 pub(crate) mod stranger;
 mod unspelled;
 

@@ -195,10 +195,16 @@ fn create_it(written: &str, start: &str) -> String {
 
 /// Warns of tokens that are a part of a name: such a name has to be shown, so the token can't be kept out of sight.
 pub(crate) fn tokens_in_names(ctx: &mut Context<'_>, file: &File) {
-    let names = file.names();
+    let tokens = |endpoint: &Endpoint| address::tokens(&endpoint.reveal().to_string());
+    // Hardly ever there are any: a name is compared with each token only where one of them is in it.
+    let all: Redactor = ctx.named.iter().flat_map(|(_, endpoint)| tokens(endpoint)).collect();
+    let names: Vec<String> = file.names().into_iter().filter(|name| *all.clean(name) != **name).collect();
+    if names.is_empty() {
+        return;
+    }
     let mut found = Vec::new();
     for (place, endpoint) in &ctx.named {
-        let tokens: Redactor = address::tokens(&endpoint.reveal().to_string()).into_iter().collect();
+        let tokens: Redactor = tokens(endpoint).into_iter().collect();
         if let Some(name) = names.iter().find(|name| *tokens.clean(name) != ***name) {
             found.push((place.clone(), format!("has a token that is a part of the name {}", brief(name))));
         }

@@ -4,6 +4,7 @@ use jsonc_parser::ast::{ObjectProp, Value};
 use jsonc_parser::common::Ranged;
 use jsonc_parser::{CollectOptions, parse_to_ast};
 
+use super::lines::Lines;
 use super::syntax;
 use super::units::Wrong;
 use crate::endpoint::{looks_like_endpoint, looks_like_token};
@@ -21,6 +22,7 @@ pub(crate) struct Located<T> {
 pub(crate) struct Reader<'t> {
     name: &'t str,
     text: &'t str,
+    lines: Lines,
     /// How many characters of the first line are not in the file, but were added.
     added: usize,
     pub(crate) mistakes: Vec<Problem>,
@@ -41,6 +43,7 @@ impl<'t> Reader<'t> {
         Reader {
             name,
             text,
+            lines: Lines::of(text),
             added: 0,
             mistakes: Vec::new(),
             warnings: Vec::new(),
@@ -302,9 +305,7 @@ impl<'t> Reader<'t> {
     }
 
     fn place_at(&self, offset: usize, path: &str) -> Place {
-        let before = self.text.get(..offset).unwrap_or(self.text);
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        let (line, column) = self.lines.place(self.text, offset);
         let column = if line == 1 { column.saturating_sub(self.added).max(1) } else { column };
         let path = path.to_owned();
         Spot { file: self.name.to_owned(), line: Some(line), column: Some(column), path }.into()

@@ -6,6 +6,8 @@
 
 use percent_encoding::percent_decode_str;
 
+use super::address::TOKEN_LENGTH;
+
 /// Shortest secret that is looked for inside of words, in characters: a shorter one would match by chance.
 const ANYWHERE: usize = 6;
 /// Shortest secret that is looked for at all, in characters: with a digit, and only between other characters than letters and
@@ -17,7 +19,7 @@ const BEGINNING: usize = 8;
 /// Shortest secret of which beginnings count, in characters.
 const WITH_BEGINNINGS: usize = 12;
 /// Shortest beginning that counts where the text itself was cut, in characters.
-const BEGINNING_AT_CUT: usize = 4;
+pub(super) const BEGINNING_AT_CUT: usize = 4;
 /// Longest spelling of one character that may be cut in two, in bytes.
 const SPELLING: usize = 12;
 /// Most backslashes before an escape: JSON in JSON in JSON has seven.
@@ -33,7 +35,7 @@ pub(super) enum Unit {
 
 /// See the module's documentation.
 pub(super) struct Needle {
-    units: Vec<Unit>,
+    units: Box<[Unit]>,
     /// How many units at the beginning count as the whole secret.
     beginning: usize,
     /// How many do where the text was cut.
@@ -64,53 +66,50 @@ impl Needle {
             Some(_) | None => usize::MAX,
         };
         let beginning_at_cut = BEGINNING_AT_CUT.max(behind_word + 1);
+        let units = units.into_iter().map(Unit::folded).collect();
         Some(Needle { units, beginning, beginning_at_cut })
     }
 
-    /// The characters that are always there where the secret or a beginning of it is found.
-    pub(super) fn head(&self) -> &[Unit] {
-        &self.units[..SHORTEST.min(BEGINNING_AT_CUT)]
+    /// Its characters, at least one.
+    pub(super) fn units(&self) -> &[Unit] {
+        &self.units
     }
 
-    /// How many characters the secret has.
-    pub(super) fn len(&self) -> usize {
-        self.units.len()
+    pub(super) fn first(&self) -> Unit {
+        self.units[0]
     }
 
-    /// Where the secret ends, if it begins at `at`, and whether that is the whole of it. `cut`: whether the text was cut at its
-    /// end.
-    pub(super) fn find(&self, text: &str, at: usize, cut: bool) -> Option<(usize, bool)> {
-        let is_short = self.units.len() < ANYWHERE;
-        if is_short && text[..at].chars().next_back().is_some_and(char::is_alphanumeric) {
-            return None;
-        }
-        let mut ways = Ways::one(at);
-        for (found, unit) in self.units.iter().enumerate() {
-            let next = unit.ends(text, &ways);
-            if next.is_empty() {
-                let end = ways.last()?;
-                return self.find_beginning(&text[end..], found, cut).map(|more| (end + more, false));
-            };
-            ways = next;
-        }
-        let end = ways.last()?;
-        if is_short && text[end..].chars().next().is_some_and(char::is_alphanumeric) {
-            return None;
-        }
-        // A `=` that fills up base64 belongs to the secret.
-        Some((end + text[end..].bytes().take(2).take_while(|b| *b == b'=').count(), true))
+    /// Whether it is as long as tokens are.
+    pub(super) fn is_long(&self) -> bool {
+        self.units.len() >= TOKEN_LENGTH
     }
 
-    /// Whether the first `found` units of the secret count, with `rest` behind them; if so, how many bytes of `rest` belong to
-    /// them.
-    fn find_beginning(&self, rest: &str, found: usize, cut: bool) -> Option<usize> {
+    /// Whether it has to stand between other characters than letters and digits.
+    pub(super) fn stands_alone(&self) -> bool {
+        self.units.len() < ANYWHERE
+    }
+
+    /// Whether the first `found` characters of the secret count as the secret, where `rest` stands behind them instead of the next one.
+    pub(super) fn counts_from(&self, found: usize, rest: &Rest) -> bool {
+        found >= if rest.is_cut { self.beginning_at_cut } else { self.beginning }
+    }
+}
+
+/// What stands behind a beginning of a secret.
+pub(super) struct Rest {
+    is_cut: bool,
+    /// How many bytes of it belong to the secret: half a spelling of its next character.
+    pub(super) half: usize,
+}
+
+impl Rest {
+    /// `cut`: whether the text was cut at its end.
+    pub(super) fn of(rest: &str, cut: bool) -> Self {
         let is_half = rest.len() < SPELLING && rest.starts_with(['%', '\\', '&']);
         if cut && (rest.is_empty() || is_half) {
-            return (found >= self.beginning_at_cut).then_some(rest.len());
+            return Rest { is_cut: true, half: rest.len() };
         }
-        let least =
-            if rest.starts_with('…') || rest.starts_with("...") { self.beginning_at_cut } else { self.beginning };
-        (found >= least).then_some(0)
+        Rest { is_cut: rest.starts_with('…') || rest.starts_with("..."), half: 0 }
     }
 }
 
@@ -140,7 +139,7 @@ impl Ways {
         self.places[..self.count].iter().copied()
     }
 
-    fn last(&self) -> Option<usize> {
+    pub(super) fn last(&self) -> Option<usize> {
         self.iter().max()
     }
 
@@ -163,7 +162,7 @@ pub(super) fn plain(text: &str) -> Option<char> {
 }
 
 impl Unit {
-    /// The unit by which this one is looked up: forms write a blank as a plus.
+    /// The one by which it is known: forms write a blank as a plus, and a program that decodes only half of that swaps the two.
     pub(super) fn folded(self) -> Self {
         if self == Unit::Char('+') { Unit::Char(' ') } else { self }
     }
@@ -180,8 +179,7 @@ impl Unit {
     /// Tells the length of each spelling of the unit with which a text begins.
     fn each_end(self, text: &str, tell: &mut dyn FnMut(usize)) {
         match self {
-            // Forms write a blank as a plus: a program that decodes only half of that swaps the two.
-            Unit::Char(' ' | '+') => [' ', '+'].iter().for_each(|c| each_end_of_char(*c, text, tell)),
+            Unit::Char(' ') => [' ', '+'].iter().for_each(|c| each_end_of_char(*c, text, tell)),
             Unit::Char(c) => each_end_of_char(c, text, tell),
             Unit::Byte(byte) => {
                 if text.starts_with(REPLACED) {
@@ -314,17 +312,8 @@ pub(super) fn entity(text: &str) -> Option<(char, usize)> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
+    use super::super::needles::{Found, Needles};
     use super::*;
-
-    #[test]
-    fn at_a_cut_the_half_of_a_spelling_belongs_to_the_secret_and_a_whole_one_does_not() {
-        let needle = Needle::new("s3cr😀t-and-more").unwrap();
-        let half = r"s3cr\ud83d\ude0";
-        assert_eq!(needle.find(half, 0, true), Some((half.len(), false)));
-        // A whole spelling of another character.
-        assert_eq!(needle.find(r"s3cr\ud83d\ude01", 0, true), None);
-        assert_eq!(needle.find(half, 0, false), None, "nothing was cut");
-    }
 
     #[test]
     fn each_entity_of_html_stands_for_its_character() {
@@ -342,7 +331,10 @@ mod tests {
             ("#X2F", '/'),
         ] {
             let (secret, text) = (format!("s3c{c}ret"), format!("s3c&{name};ret"));
-            assert_eq!(Needle::new(&secret).unwrap().find(&text, 0, false), Some((text.len(), true)), "{text}");
+            let mut needles = Needles::default();
+            needles.add(Needle::new(&secret).unwrap());
+            let whole = Found { end: text.len(), is_whole: true, is_long: false };
+            assert_eq!(needles.found_at(&text, 0, false), [whole], "{text}");
         }
     }
 }
