@@ -37,6 +37,7 @@ mod misnamed;
 mod missing;
 mod named;
 pub(crate) mod options;
+mod paths;
 mod pem;
 mod policy;
 mod reach;

@@ -33,7 +33,7 @@ pub struct LogFileSpec {
 #[derive(Debug)]
 pub(crate) struct LogFileEntry {
     place: Place,
-    path: Option<Located<String>>,
+    pub(super) path: Option<Located<String>>,
     max_size: Option<u64>,
     keep: Option<usize>,
 }

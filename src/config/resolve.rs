@@ -22,7 +22,7 @@ use super::surroundings::Surroundings;
 use super::{
     AdminSpec, CommandSpec, Config, EndpointSpec, Environment, GatewaySpec, LeaseSpec, LeftOut, LogFileSpec, Reach,
     RemoteSpec, ServerSpec, TlsSpec, admin, cache, defaults, fallback, gateway, instances, lease, locate, log_file,
-    misnamed, proxies, sharing, start, target, variables,
+    misnamed, paths, proxies, sharing, start, target, variables,
 };
 use crate::disk::joined;
 use crate::endpoint::{bare, is_in_braces, is_placeholder, is_variable};
@@ -277,6 +277,7 @@ pub(crate) fn draft<'a>(line: &'a CommandLine<'a>, surroundings: &'a Surrounding
     let of_top = log_file.as_ref().zip(file.log_file.as_ref());
     log_file::check(&mut ctx, of_top, &of_servers.collect::<Vec<_>>(), name.as_deref());
     ctx.notes.extend(variables::withheld(&ctx));
+    paths::check(&mut ctx, &file);
     check::tokens_in_names(&mut ctx, &file);
     Draft { ctx, file, name, written, servers, endpoints, gateway, admin, lease, log_file }
 }

@@ -453,6 +453,29 @@ fn an_address_as_target_is_told_what_its_command_can_do_with_it() {
 }
 
 #[test]
+fn an_address_where_a_path_belongs_is_a_mistake_and_nothing_is_called_by_it() {
+    const ADDRESS: &str = "wss://h.example/mcp/?token=abcdef";
+    let case = || Case::new(r#"{"mcpServers": {"a": {"command": "x"}}}"#);
+    let check = |told: Vec<String>, place: &str| {
+        let want = "is an address, where a path belongs; name a path; an endpoint is given by MCP_ENDPOINT";
+        let is_it = |text: &String| text.contains(place) && text.contains(want);
+        assert!(told.len() == 1 && told.iter().all(is_it) && !told[0].contains("abcdef"), "{place}: {told:?}");
+    };
+    for option in ["--cache-dir", "--metrics-file", "--control-socket", "--status-socket"] {
+        check(case().mistakes(&[option, ADDRESS]), option);
+    }
+    for variable in ["MCP_CACHE_DIR", "MCP_CONTROL_SOCKET", "MCP_STATUS_SOCKET"] {
+        check(case().env(&[(variable, ADDRESS)]).mistakes(&[]), variable);
+    }
+    for key in ["cacheDir", "stateDir", "logFile"] {
+        let config = format!(r#"{{"{key}": "{ADDRESS}", "mcpServers": {{"a": {{"command": "x"}}}}}}"#);
+        check(Case::new(&config).mistakes(&[]), key);
+    }
+    let config = format!(r#"{{"mcpServers": {{"a": {{"command": "x", "logFile": {{"path": "{ADDRESS}"}}}}}}}}"#);
+    check(Case::new(&config).mistakes(&[]), "logFile");
+}
+
+#[test]
 fn a_way_without_a_config_is_one_that_works_for_whoever_follows_it() {
     for (line, want) in [
         (&[][..], "or run one command without a config: mcp-pipe --local -- CMD"),
