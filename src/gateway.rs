@@ -46,7 +46,6 @@ use std::sync::{Arc, PoisonError, RwLock};
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body::Body;
-use tokio::io::DuplexStream;
 use tokio::time::Instant;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
@@ -73,6 +72,7 @@ use crate::error::{Code, Place as At, Problem};
 use crate::mcp::era::Era;
 use crate::mcp::reply::INVALID_REQUEST;
 use crate::net::tls::server;
+use crate::passage::Passage;
 use crate::pipe::membership::NewGuest;
 use crate::pipe::reception::Reception;
 use crate::process::aside::aside;
@@ -354,18 +354,18 @@ impl Gateway {
     /// Announces a guest to the pipe. `None`: the pipe takes none.
     ///
     /// `at`: by which address it comes, without the server's name.
-    async fn receive(&self, gate: &Gate, at: &str) -> Option<DuplexStream> {
+    async fn receive(&self, gate: &Gate, at: &str) -> Option<Passage> {
         self.receive_as(gate, at, Era::Legacy).await
     }
 
     /// The same, for one of this era.
-    async fn receive_as(&self, gate: &Gate, at: &str, era: Era) -> Option<DuplexStream> {
+    async fn receive_as(&self, gate: &Gate, at: &str, era: Era) -> Option<Passage> {
         // The log names the server besides where it is the only one.
         let name = format!("a client at {at}").into();
         self.receive_guest(NewGuest { name, shown: gate.shown.clone(), era }).await
     }
 
-    async fn receive_guest(&self, guest: NewGuest) -> Option<DuplexStream> {
+    async fn receive_guest(&self, guest: NewGuest) -> Option<Passage> {
         let shown = guest.shown.clone();
         let lines = self.reception.receive(guest).await?.lines;
         // What it is shown may have been taken away meanwhile, and then nobody would tell it.
