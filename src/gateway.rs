@@ -76,6 +76,7 @@ use crate::passage::Passage;
 use crate::pipe::membership::NewGuest;
 use crate::pipe::reception::Reception;
 use crate::process::aside::aside;
+use crate::process::text::{self, Rest};
 
 /// Where those dial who dial an address over WebSocket that is not for that, with a token of the endpoint and without one.
 const MISSES_ENDPOINT: &str = "this address is not for WebSocket: with a token, tools dial /endpoint/mcp?token=TOKEN, and robots /endpoint/call?token=TOKEN; MCP clients without one use /ws, or /ws/SERVER for one server";
@@ -97,6 +98,8 @@ pub(crate) struct Gateway {
     held: Arc<Held>,
     bodies: Room,
     guesses: Guesses,
+    /// Of requests: most of the program is run through by these alone.
+    rest: Rest,
     /// Cancelled when all ends.
     over: CancellationToken,
     reception: Reception,
@@ -152,6 +155,7 @@ impl Gateway {
             held,
             bodies: Room::default(),
             guesses: Guesses::default(),
+            rest: Rest::default(),
             over: CancellationToken::new(),
             reception,
             status,
@@ -216,6 +220,7 @@ impl Gateway {
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        self.rest.disturb();
         let terms = self.terms();
         let (head, body) = request.into_parts();
         let reader = cors::reader(&head.headers, &terms.guard.origins);
@@ -383,12 +388,15 @@ impl Gateway {
         })
     }
 
-    /// Ends the sessions that nobody uses any more.
+    /// Ends the sessions that nobody uses any more, and gives back what only requests need once there are none. To be called now and then.
     pub(crate) fn sweep(&self) {
         let now = Instant::now();
         self.sessions.sweep(self.terms().spec.session_idle, now);
         self.held.sweep(now);
         self.terms().refresh();
+        if self.rest.has_come() {
+            text::release();
+        }
     }
 
     /// Ends all sessions, and all streams besides.

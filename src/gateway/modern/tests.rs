@@ -14,6 +14,7 @@ use crate::config::{ApiKeySpec, GatewaySpec, sha256};
 use crate::control::status::Status;
 use crate::gateway::tests::{servers, spec};
 use crate::gateway::{Gateway, Survival};
+use crate::passage::Passage;
 use crate::pipe::orders::PipeOrder;
 use crate::pipe::reception::Reception;
 
@@ -795,7 +796,7 @@ async fn those_who_listen_take_the_places_of_sessions() {
     let begin = |id: u64| listen(id, json!({})).send(&gateway);
     let (first, _second) = (begin(1).await, begin(2).await);
     let refused = begin(3).await;
-    assert_eq!((refused.status().as_u16(), &*refused.headers()["retry-after"]), (503, &b"5"[..]));
+    assert_eq!((refused.status().as_u16(), refused.headers()["retry-after"].to_str().unwrap()), (503, "5"));
     let told: Value = serde_json::from_slice(&refused.into_body().collect().await.unwrap().to_bytes()).unwrap();
     assert_eq!((&told["id"], &told["error"]["code"]), (&json!(3), &json!(-32603)));
     assert_eq!(told["error"]["data"]["reason"], "unavailable");
