@@ -1,6 +1,5 @@
 //! Servers that have come by themselves: each is there as long as its connection, and seen only by the guests of its room.
 
-
 use super::*;
 use crate::config::Room;
 use crate::passage::Passage;
