@@ -46,7 +46,6 @@ use std::sync::{Arc, PoisonError, RwLock};
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body::Body;
-use tokio::io::DuplexStream;
 use tokio::time::Instant;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
@@ -73,9 +72,11 @@ use crate::error::{Code, Place as At, Problem};
 use crate::mcp::era::Era;
 use crate::mcp::reply::INVALID_REQUEST;
 use crate::net::tls::server;
+use crate::passage::Passage;
 use crate::pipe::membership::NewGuest;
 use crate::pipe::reception::Reception;
 use crate::process::aside::aside;
+use crate::process::text::{self, Rest};
 
 /// Where those dial who dial an address over WebSocket that is not for that, with a token of the endpoint and without one.
 const MISSES_ENDPOINT: &str = "this address is not for WebSocket: with a token, tools dial /endpoint/mcp?token=TOKEN, and robots /endpoint/call?token=TOKEN; MCP clients without one use /ws, or /ws/SERVER for one server";
@@ -97,6 +98,8 @@ pub(crate) struct Gateway {
     held: Arc<Held>,
     bodies: Room,
     guesses: Guesses,
+    /// Of requests: most of the program is run through by these alone.
+    rest: Rest,
     /// Cancelled when all ends.
     over: CancellationToken,
     reception: Reception,
@@ -152,6 +155,7 @@ impl Gateway {
             held,
             bodies: Room::default(),
             guesses: Guesses::default(),
+            rest: Rest::default(),
             over: CancellationToken::new(),
             reception,
             status,
@@ -216,6 +220,7 @@ impl Gateway {
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        self.rest.disturb();
         let terms = self.terms();
         let (head, body) = request.into_parts();
         let reader = cors::reader(&head.headers, &terms.guard.origins);
@@ -354,18 +359,18 @@ impl Gateway {
     /// Announces a guest to the pipe. `None`: the pipe takes none.
     ///
     /// `at`: by which address it comes, without the server's name.
-    async fn receive(&self, gate: &Gate, at: &str) -> Option<DuplexStream> {
+    async fn receive(&self, gate: &Gate, at: &str) -> Option<Passage> {
         self.receive_as(gate, at, Era::Legacy).await
     }
 
     /// The same, for one of this era.
-    async fn receive_as(&self, gate: &Gate, at: &str, era: Era) -> Option<DuplexStream> {
+    async fn receive_as(&self, gate: &Gate, at: &str, era: Era) -> Option<Passage> {
         // The log names the server besides where it is the only one.
         let name = format!("a client at {at}").into();
         self.receive_guest(NewGuest { name, shown: gate.shown.clone(), era }).await
     }
 
-    async fn receive_guest(&self, guest: NewGuest) -> Option<DuplexStream> {
+    async fn receive_guest(&self, guest: NewGuest) -> Option<Passage> {
         let shown = guest.shown.clone();
         let lines = self.reception.receive(guest).await?.lines;
         // What it is shown may have been taken away meanwhile, and then nobody would tell it.
@@ -383,12 +388,15 @@ impl Gateway {
         })
     }
 
-    /// Ends the sessions that nobody uses any more.
+    /// Ends the sessions that nobody uses any more, and gives back what only requests need once there are none. To be called now and then.
     pub(crate) fn sweep(&self) {
         let now = Instant::now();
         self.sessions.sweep(self.terms().spec.session_idle, now);
         self.held.sweep(now);
         self.terms().refresh();
+        if self.rest.has_come() {
+            text::release();
+        }
     }
 
     /// Ends all sessions, and all streams besides.

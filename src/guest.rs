@@ -9,13 +9,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncWrite, DuplexStream, duplex};
+use tokio::io::AsyncWrite;
 use tokio::sync::oneshot;
 
 use crate::chunk::poll_chunk;
 use crate::frame::{Line, LineIn};
 use crate::link::{LinkEvent, OnLinkEvent};
 use crate::net::websocket::Outgoing;
+use crate::passage::{Passage, passage};
 
 /// Most bytes of a conversation that wait between a guest and whoever carries it on, each way, beside those that either holds.
 pub(crate) const BETWEEN: usize = 64 * 1024;
@@ -26,28 +27,28 @@ const READS: usize = 2;
 /// Our end of a conversation that is to begin.
 #[derive(Debug)]
 pub(crate) struct Arrival {
-    pub lines: DuplexStream,
+    pub lines: Passage,
     stays: oneshot::Receiver<Infallible>,
 }
 
 /// The other end, for whoever carries the conversation on.
 #[derive(Debug)]
 pub(crate) struct Visitor {
-    pub lines: DuplexStream,
+    pub lines: Passage,
     /// As long as this is there, a guest that says no more waits for its answers; else nobody wants them.
     pub stays: oneshot::Sender<Infallible>,
 }
 
 /// Both ends of a conversation.
 pub(crate) fn ends() -> (Arrival, Visitor) {
-    let ((ours, theirs), (stays, waits)) = (duplex(BETWEEN), oneshot::channel());
+    let ((ours, theirs), (stays, waits)) = (passage(BETWEEN), oneshot::channel());
     (Arrival { lines: ours, stays: waits }, Visitor { lines: theirs, stays })
 }
 
 /// See the module's documentation.
 pub(crate) struct Guest {
     /// `None` once the conversation has ended, which is how the other end learns of that.
-    lines: Option<DuplexStream>,
+    lines: Option<Passage>,
     stays: oneshot::Receiver<Infallible>,
     incoming: LineIn,
     phase: GuestPhase,

@@ -32,6 +32,7 @@ mod manual;
 mod marks;
 pub mod mcp;
 pub mod net;
+mod passage;
 mod pipe;
 pub mod process;
 mod replay;

@@ -37,7 +37,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::DuplexStream;
 use tokio::time::{Instant, Sleep, sleep};
 
 use self::auth::Auth;
@@ -61,6 +60,7 @@ use crate::frame::LineOut;
 use crate::logging::{LogFile, utc};
 use crate::mcp::envelope;
 use crate::mcp::era::Era;
+use crate::passage::Passage;
 use crate::process::guard::Guard;
 use crate::secrecy::Redactor;
 use crate::words::{counted, was};
@@ -198,7 +198,7 @@ pub struct Server {
     /// How a remote server was last told who asks.
     auth: Option<Arc<Auth>>,
     /// By what a server has come, until its life begins.
-    lines: Option<DuplexStream>,
+    lines: Option<Passage>,
     /// Where is written what it prints beside its messages, if anywhere.
     file: Option<LogFile>,
     /// The limit that the present process has said to have met.
@@ -256,7 +256,7 @@ impl Server {
     }
 
     /// A server that has come over these lines, and whose only life ends with them.
-    pub(crate) fn of_comer(spec: Arc<ServerSpec>, lines: DuplexStream, guard: Guard, redactor: Redactor) -> Self {
+    pub(crate) fn of_comer(spec: Arc<ServerSpec>, lines: Passage, guard: Guard, redactor: Redactor) -> Self {
         Server { lines: Some(lines), ..Server::new(spec, guard, redactor, None) }
     }
 

@@ -102,9 +102,11 @@ impl Gateway {
             Ok(wish) => wish,
             Err(fault) => return refuse(&fault, asked.id),
         };
+        // It stays as a session does, and is counted like one.
+        let Some(counted) = self.place() else { return refuse(&unavailable(refusal::FULL), asked.id) };
         match self.guest(gate).await {
             Ok(talk) => {
-                let listening = Listening::begin(talk, wish, &asked.caller.hello(), &self.over);
+                let listening = Listening::begin(talk, wish, &asked.caller.hello(), &self.over, counted);
                 reply::until(reply::pieces(Flow::of(Source::News(Box::new(listening)), None)), gate.until)
             }
             Err(fault) => refuse(&fault, asked.id),
@@ -114,9 +116,13 @@ impl Gateway {
     /// A guest that has said nothing yet.
     async fn guest(&self, gate: &Gate) -> Result<Talk, Fault> {
         let why = "mcp-pipe is stopping, or its servers are being changed; try again later";
-        let fault = || Fault::new(StatusCode::SERVICE_UNAVAILABLE, INTERNAL, why).with("reason", "\"unavailable\"");
-        self.receive_as(gate, "/mcp", Era::Modern).await.map(Talk::over).ok_or_else(fault)
+        self.receive_as(gate, "/mcp", Era::Modern).await.map(Talk::over).ok_or_else(|| unavailable(why))
     }
+}
+
+/// That there may be an answer later.
+fn unavailable(why: impl Into<String>) -> Fault {
+    Fault::new(StatusCode::SERVICE_UNAVAILABLE, INTERNAL, why).with("reason", "\"unavailable\"")
 }
 
 /// Answers with what comes of a request: as JSON, if the answer comes first.

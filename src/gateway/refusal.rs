@@ -21,6 +21,9 @@ pub(super) const TOO_OFTEN: i32 = -32004;
 /// What whoever asks too often is told.
 pub(super) const SLOWER: &str = "more requests than the config allows (requestsPerSecond)";
 
+/// What whoever finds no place is told.
+pub(super) const FULL: &str = "there are as many sessions as the config allows (maxSessions); try again later";
+
 /// An answer with when to try again.
 pub(super) fn later(mut answer: Answer, wait: Duration) -> Answer {
     let seconds = wait.as_secs_f64().ceil().max(1.0) as u64;
@@ -75,8 +78,7 @@ pub(super) fn denied_as(denied: Denied, headers: &HeaderMap) -> Answer {
 
 /// The answer where there are as many conversations as there may be.
 pub(super) fn full(id: Option<&[u8]>) -> Answer {
-    let why = "there are as many sessions as the config allows (maxSessions); try again later";
-    later(reply::error(StatusCode::SERVICE_UNAVAILABLE, id, INTERNAL, why), LATER)
+    later(reply::error(StatusCode::SERVICE_UNAVAILABLE, id, INTERNAL, FULL), LATER)
 }
 
 /// The answer where a token has as many connections of tools as it may.

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures_channel::mpsc;
 use futures_util::StreamExt;
-use tokio::io::{AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, split};
+use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf, split};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +21,7 @@ use crate::chunk::poll_chunk;
 use crate::control::status::CountedClient;
 use crate::frame::{Line, LineIn};
 use crate::mcp::{envelope, object};
+use crate::passage::Passage;
 
 /// Most messages of a client that wait for the pipe to take them: a client that goes on sending waits then.
 const UNSENT: usize = 16;
@@ -77,7 +78,7 @@ impl Drop for Session {
 
 impl Session {
     /// A conversation over these lines.
-    pub(super) fn over(lines: DuplexStream, counted: CountedClient) -> Self {
+    pub(super) fn over(lines: Passage, counted: CountedClient) -> Self {
         let (board, (to, unsent)) = (Arc::<Mutex<Board>>::default(), mpsc::channel(UNSENT));
         let over = CancellationToken::new();
         let task = tokio::spawn(carry(lines, unsent, board.clone(), over.clone()));
@@ -184,7 +185,7 @@ impl Drop for Reading {
 }
 
 /// Carries messages between the pipe and a session, until either ends.
-async fn carry(lines: DuplexStream, unsent: mpsc::Receiver<Bytes>, board: Arc<Mutex<Board>>, over: CancellationToken) {
+async fn carry(lines: Passage, unsent: mpsc::Receiver<Bytes>, board: Arc<Mutex<Board>>, over: CancellationToken) {
     let (from, to) = split(lines);
     let (out, into) = (pin!(write(to, unsent)), pin!(read(from, &board)));
     tokio::select! {
@@ -195,7 +196,7 @@ async fn carry(lines: DuplexStream, unsent: mpsc::Receiver<Bytes>, board: Arc<Mu
     over.cancel();
 }
 
-async fn write(mut to: WriteHalf<DuplexStream>, mut unsent: mpsc::Receiver<Bytes>) {
+async fn write(mut to: WriteHalf<Passage>, mut unsent: mpsc::Receiver<Bytes>) {
     while let Some(message) = unsent.next().await {
         if to.write_all(&message).await.is_err() || to.write_all(b"\n").await.is_err() {
             return;
@@ -203,7 +204,7 @@ async fn write(mut to: WriteHalf<DuplexStream>, mut unsent: mpsc::Receiver<Bytes
     }
 }
 
-async fn read(mut from: ReadHalf<DuplexStream>, board: &Mutex<Board>) {
+async fn read(mut from: ReadHalf<Passage>, board: &Mutex<Board>) {
     // What the pipe hands on is bounded there.
     let mut lines = LineIn::new(usize::MAX / 2, |_| true);
     loop {

@@ -32,7 +32,7 @@ use http::Request;
 use http::request::Parts;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf, split};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf, split};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -60,6 +60,7 @@ use crate::frame::{Cut, Line, LineIn};
 use crate::mcp::envelope::Kind;
 use crate::mcp::reply::{INVALID_REQUEST, PARSE_ERROR, error};
 use crate::mcp::{envelope, object};
+use crate::passage::Passage;
 
 /// Longest time without a sign of a client before a ping, and between two pings; and most of these in a row without any sign.
 const OF_CLIENT: Pulse = Pulse { ping: Duration::from_secs(30), unanswered: 2 };
@@ -232,7 +233,7 @@ impl Seats {
 #[derive(Debug)]
 pub(super) struct Talk {
     /// The pipe's side of it.
-    pub(super) lines: DuplexStream,
+    pub(super) lines: Passage,
     /// Largest message, in bytes.
     pub(super) max_message: usize,
     /// Who is on the other side.
@@ -442,7 +443,7 @@ async fn close(mut socket: Socket, frame: CloseFrame) {
 /// The half that hears the client.
 struct Reader {
     stream: SplitStream<Socket>,
-    to: WriteHalf<DuplexStream>,
+    to: WriteHalf<Passage>,
     unsent: mpsc::Sender<Message>,
     stalled: Stalled,
     /// How many pings in a row have come while the client took nothing.
@@ -576,7 +577,7 @@ fn counted<'a>(bucket: &Bucket, message: &'a [u8]) -> Result<(), &'a [u8]> {
 /// Sends what the pipe has for the client, and what is ours to say.
 async fn write(
     sink: &mut SplitSink<Socket, Message>,
-    mut from: ReadHalf<DuplexStream>,
+    mut from: ReadHalf<Passage>,
     mut ours: mpsc::Receiver<Message>,
 ) -> End {
     // What the pipe hands on is bounded there.

@@ -85,7 +85,7 @@ pub(super) fn surviving(spec: GatewaySpec, survival: Survival) -> Arc<Gateway> {
 }
 
 /// What a peer of a router is told, more or less.
-async fn play(lines: DuplexStream, seen: String) {
+async fn play(lines: Passage, seen: String) {
     let (from, mut to) = tokio::io::split(lines);
     let mut from = BufReader::new(from).lines();
     let mut held = Vec::new();

@@ -362,7 +362,7 @@ pub struct Outgoing {
     at: usize,
     /// How messages are written: as frames of a client, whose masking keys must not be predictable by who chooses the payload (RFC
     /// 6455 section 10.3); or one a line (`None`), for a peer that is reached without WebSocket and told nothing but messages.
-    keys: Option<StdRng>,
+    keys: Option<Box<StdRng>>,
     /// A close frame was queued: RFC 6455 section 5.5.1 allows nothing behind it.
     closed: bool,
     /// Where in `buf` the last pong is, unless that has been written.
@@ -373,7 +373,7 @@ pub struct Outgoing {
 
 impl Default for Outgoing {
     fn default() -> Self {
-        Outgoing::of(Some(StdRng::from_rng(&mut rand::rng())))
+        Outgoing::of(Some(Box::new(StdRng::from_rng(&mut rand::rng()))))
     }
 }
 
@@ -383,7 +383,7 @@ impl Outgoing {
         Outgoing::of(None)
     }
 
-    fn of(keys: Option<StdRng>) -> Self {
+    fn of(keys: Option<Box<StdRng>>) -> Self {
         Outgoing { buf: Vec::new(), at: 0, keys, closed: false, pong: None, pongs: 0 }
     }
 
@@ -452,7 +452,8 @@ impl Outgoing {
 
     fn emptied(&mut self) {
         self.buf.clear();
-        if self.buf.capacity() > KEEP {
+        // Of peers that came by themselves there may be a thousand, and most are idle.
+        if self.buf.capacity() > KEEP || self.keys.is_none() {
             self.buf = Vec::new();
         }
         self.at = 0;

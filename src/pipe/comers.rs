@@ -1,13 +1,12 @@
 //! Servers that have come by themselves: each is there as long as its connection, and seen only by the guests of its room.
 
-use tokio::io::DuplexStream;
-
 use super::*;
 use crate::config::Room;
+use crate::passage::Passage;
 
 impl Pipe {
     /// Adds a server that has come over these lines, and has its room see it.
-    pub(super) fn add_comer(&mut self, room: &Room, lines: DuplexStream, now: Instant) {
+    pub(super) fn add_comer(&mut self, room: &Room, lines: Passage, now: Instant) {
         self.arrange(now);
         let spec = Arc::new(ServerSpec::of_comer(self.free_name(room), room.clone()));
         let Some(router) = self.router.turns() else { return };

@@ -78,9 +78,9 @@ impl LinkSide {
         let waiting = status.as_ref().map_or_else(Waiting::default, |status| Waiting::of(status.traffic()));
         LinkSide {
             in_turns: false,
+            out: if status.is_some() { Outgoing::default() } else { Outgoing::lines() },
             status,
             max_frame,
-            out: Outgoing::default(),
             servers,
             names,
             own: Vec::new(),

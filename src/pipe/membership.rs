@@ -259,7 +259,7 @@ impl Pipe {
         let new = NewPeer { max_frame, hello: None, resync: false, sight: Some(sight), kind };
         let peer = self.router.join(new);
         let mut side = LinkSide::new(None, (servers, names.at(Some(name))), max_frame, String::new());
-        (side.out, side.shown) = (Outgoing::lines(), Some((shown, era)));
+        side.shown = Some((shown, era));
         (side.waiting, side.present) = (Waiting::of(self.run.besides.guests()), Some(self.run.besides.come()));
         self.put_link(Carrier::Guest(Guest::new(arrival, max_frame)), &[peer], side);
         Some(())

@@ -3,13 +3,13 @@
 //! What is wanted of a server is a level, not an event: the pipe looks at it whenever it is told to look, and at its own start.
 //! So an order that was overtaken costs nothing, and one given while there is no pipe (between two layouts) is not lost.
 
-use tokio::io::DuplexStream;
 use tokio::sync::{mpsc, oneshot};
 
 use super::membership::{NewGuest, NewLink, NewServer, Shown};
 use super::*;
 use crate::config::Room;
 use crate::guest::Arrival;
+use crate::passage::Passage;
 use crate::router::Bar;
 use crate::router::bar::argument;
 use crate::server::wanted::{Step, Wanted};
@@ -46,7 +46,7 @@ pub(crate) enum PipeOrder {
     /// To receive a guest, whose messages come over this, one a line each way, and to say that it is received.
     Receive(NewGuest, Arrival, oneshot::Sender<()>),
     /// To run a server that has come to a room over these lines, and to say that it does.
-    Come(Room, DuplexStream, oneshot::Sender<()>),
+    Come(Room, Passage, oneshot::Sender<()>),
     /// To show guests something else, or to end their conversations.
     ShowGuests { before: Arc<Shown>, after: Option<Arc<Shown>> },
     /// To show a peer something else.

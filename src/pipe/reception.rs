@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use tokio::io::{DuplexStream, duplex};
 use tokio::sync::{mpsc, oneshot};
 
 use super::membership::{NewGuest, Shown};
 use super::orders::PipeOrder;
 use crate::config::Room;
 use crate::guest::{BETWEEN, Visitor, ends};
+use crate::passage::{Passage, passage};
 
 /// See the module's documentation. Cloning gives another handle.
 #[derive(Debug, Clone)]
@@ -31,8 +31,8 @@ impl Reception {
     }
 
     /// Has a server run that has come to a room. Returns the end at which the server is; `None`: the pipe has ended.
-    pub(crate) async fn come(&self, room: Room) -> Option<DuplexStream> {
-        let (ours, theirs) = duplex(BETWEEN);
+    pub(crate) async fn come(&self, room: Room) -> Option<Passage> {
+        let (ours, theirs) = passage(BETWEEN);
         let (reply, runs) = oneshot::channel();
         self.0.send(Box::new(PipeOrder::Come(room, ours, reply))).await.ok()?;
         runs.await.ok()?;

@@ -1,9 +1,11 @@
-//! Gives back the memory of program text that only the start needed.
+//! Gives back the memory of program text that is not needed any more: what only the start ran through, or only requests.
 //!
 //! The start runs through most of the program once (arguments, config, schema, TLS), and the system maps each page that is touched
 //! with its neighbours; the table by which the program was linked alone is 300 KiB. All of that would count as this process's memory for
 //! months, and be the last that the system takes back when memory is short, since it is program text. Given back, it is the system's to keep or to drop; what is needed again comes
 //! from there, or from the file, with the first touch. Elsewhere than on Linux nothing is done.
+
+use std::sync::atomic::{AtomicU8, Ordering};
 
 /// Unmaps the program's text and constants until it is touched again (`MADV_DONTNEED`, madvise(2)).
 #[cfg(target_os = "linux")]
@@ -18,6 +20,23 @@ pub(crate) fn release() {
 /// Does nothing on this system.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn release() {}
+
+/// When what something runs through that is done now and then is to be given back: once it has not been done for a while, and then
+/// not again until it was. Pure.
+#[derive(Debug, Default)]
+pub(crate) struct Rest(AtomicU8);
+
+impl Rest {
+    /// It is done now.
+    pub(crate) fn disturb(&self) {
+        self.0.store(2, Ordering::Relaxed);
+    }
+
+    /// Looks now and then; whether it has come to rest: it was done before the last look, and not since.
+    pub(crate) fn has_come(&self) -> bool {
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |looks| looks.checked_sub(1)) == Ok(1)
+    }
+}
 
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "the system is told about memory by its address")]
@@ -61,6 +80,19 @@ mod tests {
         let found: Vec<_> = ranges(maps, "/opt/my apps/mcp-pipe").collect();
         assert_eq!(found, [(0x55d0_a000, 0x55d0_b000), (0x55d0_b000, 0x55d0_f000)]);
         assert_eq!(ranges("", "x").count() + ranges("x\ny-z r-xp", "").count(), 0);
+    }
+
+    #[test]
+    fn rest_comes_once_after_each_time_that_something_was_done() {
+        let rest = Rest::default();
+        let looks = |count: usize| (0..count).map(|_| rest.has_come()).collect::<Vec<_>>();
+        assert_eq!(looks(3), [false; 3], "nothing was done yet");
+        for _ in 0..2 {
+            rest.disturb();
+            assert_eq!(looks(1), [false], "it may have been done just now");
+            rest.disturb();
+            assert_eq!(looks(4), [false, true, false, false]);
+        }
     }
 
     #[cfg(target_os = "linux")]

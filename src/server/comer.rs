@@ -8,12 +8,13 @@ use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncWrite as _, DuplexStream};
+use tokio::io::AsyncWrite as _;
 use tokio::time::Instant;
 
 use super::stdout::{OnFound, Stdout};
 use crate::chunk::poll_chunk;
 use crate::frame::LineOut;
+use crate::passage::Passage;
 
 /// Most reads in a row before others have their turn.
 const READS: usize = 2;
@@ -21,7 +22,7 @@ const READS: usize = 2;
 /// See the module's documentation.
 pub(super) struct Comer {
     /// `None` once the stream has ended, which is how the other end learns of that.
-    lines: Option<DuplexStream>,
+    lines: Option<Passage>,
     said: Stdout,
     /// What it did that we let it go for.
     fault: Option<Cow<'static, str>>,
@@ -29,7 +30,7 @@ pub(super) struct Comer {
 
 impl Comer {
     /// A server whose messages have so many bytes at most.
-    pub(super) fn new(lines: DuplexStream, max_frame: usize, now: Instant) -> Self {
+    pub(super) fn new(lines: Passage, max_frame: usize, now: Instant) -> Self {
         Comer { lines: Some(lines), said: Stdout::new(max_frame, now), fault: None }
     }
 

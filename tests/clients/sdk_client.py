@@ -1,18 +1,21 @@
-"""The official Python SDK's client, unmodified, over a WebSocket or Streamable HTTP.
+"""The official Python SDK's client, unmodified, over a WebSocket, Streamable HTTP or stdio.
 
-    python sdk_client.py legacy|auto URL
+    python sdk_client.py legacy|auto [COMMAND [ARGUMENT]…] URL
+
+With a command the client starts that, and it dials: among its arguments `{}` is the URL.
 
 The SDK has no WebSocket transport since version 2, so `websocket` below is one: it takes what its client takes, streams of
 messages. The transport over HTTP is its own. What goes over stdin and stdout is what sdk_client.mjs says.
 """
 
+import os
 import sys
 from contextlib import asynccontextmanager
 from functools import partial
 
 import anyio
 from lines import plain, progress_of, say, serve, told
-from mcp import Client, MCPError, types
+from mcp import Client, MCPError, StdioServerParameters, types
 from mcp.shared.message import SessionMessage
 from websockets.asyncio.client import connect
 
@@ -90,14 +93,22 @@ async def listen(client):
             say({"notification": "notifications/tools/list_changed", "params": None})
 
 
-async def main(mode, url):
+def way(url, command):
+    if command:
+        name, *arguments = [url if part == "{}" else part for part in command]
+        return StdioServerParameters(command=name, args=arguments, env=dict(os.environ))
+    return url if url.startswith("http") else websocket(url)
+
+
+async def main(mode, *rest):
+    *command, url = rest
     sampled = types.CreateMessageResult(
         model="none", role="assistant", content=types.TextContent(type="text", text="sampled by the client")
     )
     elicited = types.ElicitResult(action="accept", content={"name": "elicited by the client"})
     roots = types.ListRootsResult(roots=[types.Root(uri="file:///client", name="client")])
     client = Client(
-        url if url.startswith("http") else websocket(url),
+        way(url, command),
         # `legacy`: the era that has sessions, whatever else the other side speaks.
         mode=mode,
         list_roots_callback=answer("roots/list", roots),

@@ -32,9 +32,13 @@ enum Kind {
     OldPython,
     FastMcp,
     OldFastMcp,
+    /// On stdio, before the program that brings HTTP to such clients.
+    Remote,
+    /// The same over HTTP+SSE.
+    RemoteEvents,
 }
 
-const KINDS: [Kind; 9] = [
+const KINDS: [Kind; 11] = [
     Kind::TypeScript,
     Kind::TypeScriptSocket,
     Kind::TypeScript2,
@@ -44,6 +48,8 @@ const KINDS: [Kind; 9] = [
     Kind::OldPython,
     Kind::FastMcp,
     Kind::OldFastMcp,
+    Kind::Remote,
+    Kind::RemoteEvents,
 ];
 
 impl Kind {
@@ -62,6 +68,14 @@ impl Kind {
             Some(command)
         };
         let python = |variable: &str, name: &str| python_with(variable, name, &[]);
+        let remote = |transport: &str| {
+            let [node, remote] = [of_npm(".bin/node")?, of_npm(".bin/mcp-remote")?];
+            let bridge = ["legacy", node.to_str()?, remote.to_str()?, "{}", "--transport", transport];
+            let mut command = python_with("MCP_PIPE_TEST_PYTHON", "sdk_client.py", &bridge)?;
+            // It would keep files for the user.
+            command.env("MCP_REMOTE_CONFIG_DIR", env!("CARGO_TARGET_TMPDIR"));
+            Some(command)
+        };
         let command = match self {
             Kind::TypeScript | Kind::TypeScriptSocket => node("sdk_client.mjs", &[]),
             Kind::TypeScript2 => node("sdk2_client.mjs", &["legacy"]),
@@ -71,9 +85,12 @@ impl Kind {
             Kind::OldPython => python("MCP_PIPE_TEST_OLD_PYTHON", "old_sdk_client.py"),
             Kind::FastMcp => python("MCP_PIPE_TEST_PYTHON", "fastmcp_client.py"),
             Kind::OldFastMcp => python("MCP_PIPE_TEST_OLD_PYTHON", "fastmcp_client.py"),
+            Kind::Remote => remote("http-only"),
+            Kind::RemoteEvents => remote("sse-only"),
         };
         let url = match self {
             Kind::TypeScriptSocket => url.replace("http://", "ws://").replace("/mcp", "/ws"),
+            Kind::RemoteEvents => url.replace("/mcp", "/sse"),
             Kind::TypeScript
             | Kind::TypeScript2
             | Kind::ModernTypeScript2
@@ -81,7 +98,8 @@ impl Kind {
             | Kind::ModernPython
             | Kind::OldPython
             | Kind::FastMcp
-            | Kind::OldFastMcp => url.to_owned(),
+            | Kind::OldFastMcp
+            | Kind::Remote => url.to_owned(),
         };
         Some(Client::dial(command?, &url).await)
     }
@@ -89,7 +107,9 @@ impl Kind {
 
 /// The gateway with these servers, once all are up, and its address.
 async fn gateway<'a>(servers: impl IntoIterator<Item = (&'a str, Value)>) -> (Daemon, String) {
-    let setup = Setup::new().config(&config(servers)).args(["serve", "--listen", "127.0.0.1:0"]);
+    let mut all = config(servers);
+    all["gateway"] = json!({"sse": true});
+    let setup = Setup::new().config(&all).args(["serve", "--listen", "127.0.0.1:0"]);
     let daemon = setup.start("debug");
     daemon.wait_for_event("ALL_UP").await;
     let at = url(&daemon).await;
@@ -156,7 +176,9 @@ async fn each_client_lists_calls_follows_gives_up_sees_changes_and_is_asked() {
             | Kind::Python
             | Kind::OldPython
             | Kind::FastMcp
-            | Kind::OldFastMcp => ["test_elicitation_sep1034_defaults", "test_sampling"],
+            | Kind::OldFastMcp
+            | Kind::Remote
+            | Kind::RemoteEvents => ["test_elicitation_sep1034_defaults", "test_sampling"],
         };
         let answered = client.call(elicits, json!({})).await;
         assert!(answered.contains("elicited by the client"), "{kind:?}: {answered}");

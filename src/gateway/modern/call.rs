@@ -183,9 +183,7 @@ impl Call {
             (Some(HELLO), Some(welcome)) => self.on_welcome(welcome),
             (Some(HELLO), None) => {
                 let why = Failure::read(line).message;
-                let fault =
-                    Fault::new(StatusCode::SERVICE_UNAVAILABLE, INTERNAL, why).with("reason", "\"unavailable\"");
-                Step::Last(Last::fault(&fault, &self.id))
+                Step::Last(Last::fault(&super::unavailable(why), &self.id))
             }
             (Some(TOOLS), result) => self.on_tools(result),
             (Some(REQUEST), Some(result)) => {

@@ -17,6 +17,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use super::envelope::{Asked, Fault};
 use super::stamp;
 use super::talk::Talk;
+use crate::control::status::CountedClient;
 use crate::mcp::envelope::{self, Envelope, Kind};
 use crate::mcp::failure::Failure;
 use crate::mcp::modern::ACKNOWLEDGED;
@@ -255,6 +256,7 @@ pub(super) struct Listening {
     /// When the program stops.
     stop: Pin<Box<WaitForCancellationFutureOwned>>,
     over: bool,
+    _counted: CountedClient,
 }
 
 impl std::fmt::Debug for Listening {
@@ -279,7 +281,13 @@ impl Wish {
 
 impl Listening {
     /// Begins a stream. `hello`: the guest's parameters of `initialize`.
-    pub(super) fn begin(mut talk: Talk, Wish(news): Wish, hello: &str, stop: &CancellationToken) -> Self {
+    pub(super) fn begin(
+        mut talk: Talk,
+        Wish(news): Wish,
+        hello: &str,
+        stop: &CancellationToken,
+        counted: CountedClient,
+    ) -> Self {
         talk.say(&[&reply::request(HELLO, "initialize", Some(hello.as_bytes()))]);
         Listening {
             talk,
@@ -288,6 +296,7 @@ impl Listening {
             tell: std::collections::VecDeque::new(),
             stop: Box::pin(stop.clone().cancelled_owned()),
             over: false,
+            _counted: counted,
         }
     }
 

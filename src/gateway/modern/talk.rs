@@ -4,14 +4,15 @@ use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncWrite, DuplexStream};
+use tokio::io::AsyncWrite;
 
 use crate::chunk::poll_chunk;
 use crate::frame::{Line, LineIn, LineOut};
+use crate::passage::Passage;
 
 /// See the module's documentation.
 pub(super) struct Talk {
-    lines: DuplexStream,
+    lines: Passage,
     incoming: LineIn,
     outgoing: LineOut,
 }
@@ -23,7 +24,7 @@ impl std::fmt::Debug for Talk {
 }
 
 impl Talk {
-    pub(super) fn over(lines: DuplexStream) -> Self {
+    pub(super) fn over(lines: Passage) -> Self {
         // What the pipe hands on is bounded there.
         Talk { lines, incoming: LineIn::new(usize::MAX / 2, |_| true), outgoing: LineOut::new() }
     }

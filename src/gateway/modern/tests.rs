@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::Request;
 use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::sync::mpsc;
 
 use super::*;
@@ -14,6 +14,7 @@ use crate::config::{ApiKeySpec, GatewaySpec, sha256};
 use crate::control::status::Status;
 use crate::gateway::tests::{servers, spec};
 use crate::gateway::{Gateway, Survival};
+use crate::passage::Passage;
 use crate::pipe::orders::PipeOrder;
 use crate::pipe::reception::Reception;
 
@@ -47,7 +48,7 @@ fn gateway_of(spec: GatewaySpec) -> (Arc<Gateway>, Heard) {
 }
 
 /// What a peer of a router is told, more or less.
-async fn play(lines: DuplexStream, number: usize, told: mpsc::UnboundedSender<(usize, Value)>) {
+async fn play(lines: Passage, number: usize, told: mpsc::UnboundedSender<(usize, Value)>) {
     let (from, mut to) = tokio::io::split(lines);
     let mut from = BufReader::new(from).lines();
     let mut call = Value::Null;
@@ -786,4 +787,23 @@ async fn whoever_stops_listening_is_gone() {
     );
     drop(answer);
     until_gone(&mut heard, 1).await;
+}
+
+#[tokio::test]
+async fn those_who_listen_take_the_places_of_sessions() {
+    let most = 2;
+    let (gateway, mut heard) = gateway_of(GatewaySpec { max_sessions: most, ..spec() });
+    let begin = |id: u64| listen(id, json!({})).send(&gateway);
+    let (first, _second) = (begin(1).await, begin(2).await);
+    let refused = begin(3).await;
+    assert_eq!((refused.status().as_u16(), refused.headers()["retry-after"].to_str().unwrap()), (503, "5"));
+    let told: Value = serde_json::from_slice(&refused.into_body().collect().await.unwrap().to_bytes()).unwrap();
+    assert_eq!((&told["id"], &told["error"]["code"]), (&json!(3), &json!(-32603)));
+    assert_eq!(told["error"]["data"]["reason"], "unavailable");
+    assert!(told["error"]["message"].as_str().unwrap().contains("maxSessions"), "{told}");
+    let (status, _) = ask(4, "tools/list", json!({})).told(&gateway).await;
+    assert_eq!(status, 200, "what is answered at once takes no place");
+    drop(first);
+    until_gone(&mut heard, 1).await;
+    assert_eq!(begin(5).await.status(), 200);
 }

@@ -309,3 +309,13 @@ proptest! {
         let _ = read_with(64, &bytes, chunk, halts);
     }
 }
+
+#[test]
+fn what_a_guest_has_taken_keeps_no_memory() {
+    let mut out = Outgoing::lines();
+    out.text(&[&[b'x'; 1000]]);
+    out.advance(500);
+    assert_eq!(out.pending().len(), 501, "the rest, and the end of the line");
+    out.advance(501);
+    assert_eq!((out.pending(), out.buf.capacity()), (&b""[..], 0));
+}

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream, ReadHalf, WriteHalf};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, oneshot};
 
 use super::links::SERVER;
@@ -12,6 +12,7 @@ use super::orders::{PipeOrder, orders};
 use super::reception::Reception;
 use super::*;
 use crate::guest::Visitor;
+use crate::passage::Passage;
 use crate::router::turns::Turns;
 
 /// A pipe of two servers, `t0` and `t1`, that guests can come to.
@@ -24,8 +25,8 @@ struct House {
 
 /// A guest, from its own side.
 struct Visit {
-    from: BufReader<ReadHalf<DuplexStream>>,
-    to: WriteHalf<DuplexStream>,
+    from: BufReader<ReadHalf<Passage>>,
+    to: WriteHalf<Passage>,
 }
 
 impl House {
