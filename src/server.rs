@@ -641,8 +641,7 @@ fn stamped(line: &str) -> String {
 fn write_stderr(noted: &Noted<'_>, file: Option<&LogFile>) {
     let Some(file) = file else { return };
     match noted {
-        Noted::Line(text) => file.push(stamped(text)),
-        Noted::Flood(raw) => file.push(stamped(&raw.clean())),
+        Noted::Line(text) | Noted::Flood(text) => file.push(&stamped(text)),
         // None is left out there.
         Noted::LeftOut(_) => {}
     }
@@ -650,7 +649,7 @@ fn write_stderr(noted: &Noted<'_>, file: Option<&LogFile>) {
 
 fn write_noise(found: &Found<'_>, file: Option<&LogFile>, redactor: &Redactor) {
     if let (Found::Noise(line), Some(file)) = (found, file) {
-        file.push(stamped(&stderr::shown(line, redactor)));
+        file.push(&stamped(&stderr::shown(line, redactor)));
     }
 }
 

@@ -221,6 +221,45 @@ async fn a_flood_on_stderr_holds_nothing_up_even_while_stdout_is_not_read() {
 }
 
 #[tokio::test]
+async fn of_a_flood_on_stderr_a_little_is_read_at_a_time_and_sockets_are_looked_at_between() {
+    const LINES: usize = 9000;
+    let Reach::Command(command) = spec("sh", &["-c", "yes line | head -n 9000 >&2; read end"]).reach else {
+        unreachable!()
+    };
+    let child = super::spawn::spawn(&command).unwrap();
+    let now = tokio::time::Instant::now();
+    let of_spec = (1 << 20, command.limits);
+    let mut process = super::stdio::Process::new(child, of_spec, Guard::none(), Redactor::default(), now);
+    // Somebody else, whose every turn needs a look at the sockets.
+    let (mut near, mut far) = tokio::net::UnixStream::pair().unwrap();
+    let turns = std::cell::Cell::new(0);
+    let other = async {
+        loop {
+            near.write_all(b"x").await.unwrap();
+            far.read_exact(&mut [0]).await.unwrap();
+            turns.set(turns.get() + 1);
+        }
+    };
+    let (mut lines, mut pieces, mut most) = (0, 0, 0);
+    let flood = poll_fn(|cx| {
+        let (before, on) = (lines, &mut |_: Found<'_>| ControlFlow::Continue(()));
+        let _running = process.poll(cx, now, true, on, &mut |_| lines += 1);
+        // Without what is said of those that the log leaves out.
+        most = most.max(lines - before);
+        pieces += usize::from(lines > before);
+        if lines >= LINES { Poll::Ready(()) } else { Poll::Pending }
+    });
+    tokio::select! {
+        () = other => unreachable!(),
+        () = flood => {}
+    }
+    assert!(most <= 4096 / "line\n".len() + 2, "{most} lines at once");
+    assert!(turns.get() >= pieces / 2, "{} turns beside {pieces} pieces", turns.get());
+    process.stop(true);
+    poll_fn(|cx| process.poll(cx, now, true, &mut |_| ControlFlow::Continue(()), &mut |_| {})).await;
+}
+
+#[tokio::test]
 async fn everything_written_before_an_exit_arrives_before_its_report() {
     for _ in 0..20 {
         let mut rig = Rig::fixture(&["--write-and-exit", "2000"]);
