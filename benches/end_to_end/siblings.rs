@@ -57,7 +57,8 @@ fn cases() -> Vec<(&'static str, Trouble, Value)> {
 /// `only`: a word in the names of the cases that are measured. `mode`: how the servers share the endpoint.
 pub(crate) fn measure(bench: &Bench, plan: &Plan, only: Option<&String>, mode: &str) -> Table {
     let (mut figures, time) = (Vec::new(), plan.slice * SLICES);
-    for (name, trouble, bounds) in cases().into_iter().filter(|(name, ..)| only.is_none_or(|only| name.contains(only))) {
+    for (name, trouble, bounds) in cases().into_iter().filter(|(name, ..)| only.is_none_or(|only| name.contains(only)))
+    {
         let mut p50 = Figure::new(format!("p50 beside {name}"), "µs");
         let mut p99 = Figure::new(format!("p99 beside {name}"), "µs");
         for _ in 0..plan.rounds.div_ceil(2) {

@@ -2,8 +2,7 @@
 //!
 //! # Theory of operation
 //!
-//! Lines wait in a list of at most [`MOST`] bytes, [`PIECE`] of them in one piece, which is written by one system call: a server may write thousands in a second, and whoever has them serves
-//! calls meanwhile. One for which there is no room is dropped, and so are all that follow until half of the list is written: so gaps are few. In each gap the file
+//! Lines wait in a list of at most [`MOST`] bytes, [`PIECE`] of them in one piece, which is written by one system call: a server may write a hundred thousand in a second. One for which there is no room is dropped, and so are all that follow until half of the list is written: so gaps are few. In each gap the file
 //! says how many lines are missing there. While the disk takes nothing, lines wait; the thread tries again each [`AGAIN`]. The log is told once that a file can't be written, and once that
 //! it can be again.
 //!
@@ -16,6 +15,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use memchr::memchr_iter;
+
 use crate::config::LogFileSpec;
 use crate::disk::rotated::Rotated;
 use crate::process::limits;
@@ -23,7 +24,7 @@ use crate::words::counted;
 
 /// Most bytes that wait for the disk: what a server writes to stderr in a second where it writes much, and no burden for a small machine.
 const MOST: usize = 1 << 20;
-/// Most bytes of a piece, but for a single line: as much as one read of a server's stderr brings.
+/// Most bytes of a piece, but for what comes at once: as much as one read of a server's stderr brings.
 const PIECE: usize = 64 * 1024;
 /// How long after a failure the next attempt is made.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -110,12 +111,12 @@ impl LogFile {
         Some(LogFile(handle))
     }
 
-    /// Has a line written, with its end; or not, where the disk is too far behind.
-    pub(crate) fn push(&self, line: &str) {
+    /// Has lines written, each with its end; or not, where the disk is too far behind.
+    pub(crate) fn push(&self, lines: &str) {
         let mut waiting = self.0.0.lock();
         // Where there is something, the thread comes back for more by itself, and to wake it is a system call.
         let was_empty = waiting.items.is_empty();
-        waiting.push(line);
+        waiting.push(lines);
         drop(waiting);
         if was_empty {
             self.0.0.news.notify_one();
@@ -124,22 +125,25 @@ impl LogFile {
 }
 
 impl Waiting {
-    fn push(&mut self, line: &str) {
-        self.is_full = if self.is_full { self.bytes > MOST / 2 } else { self.bytes + line.len() > MOST };
+    fn push(&mut self, lines: &str) {
+        self.is_full = if self.is_full { self.bytes > MOST / 2 } else { self.bytes + lines.len() > MOST };
         if !self.is_full {
-            self.bytes += line.len();
+            self.bytes += lines.len();
             match self.items.back_mut() {
-                Some(Item::Lines(lines)) if lines.len() + line.len() <= PIECE => lines.push_str(line),
+                Some(Item::Lines(piece)) if piece.len() + lines.len() <= PIECE => piece.push_str(lines),
                 Some(Item::Lines(_) | Item::Gap(_)) | None => {
                     self.unwritten += 1;
-                    self.items.push_back(Item::Lines(line.to_owned()));
+                    self.items.push_back(Item::Lines(lines.to_owned()));
                 }
             }
-        } else if let Some(Item::Gap(lines)) = self.items.back_mut() {
-            *lines += 1;
+            return;
+        }
+        let dropped = memchr_iter(b'\n', lines.as_bytes()).count() as u64;
+        if let Some(Item::Gap(more)) = self.items.back_mut() {
+            *more += dropped;
         } else {
             self.unwritten += 1;
-            self.items.push_back(Item::Gap(1));
+            self.items.push_back(Item::Gap(dropped));
         }
     }
 }
@@ -310,7 +314,7 @@ mod tests {
     fn what_is_not_taken_is_bounded_and_its_gap_is_counted_where_it_is() {
         let mut waiting =
             Waiting { bounds: (0, 0), items: VecDeque::new(), bytes: 0, unwritten: 0, is_full: false, is_over: false };
-        let line = "x".repeat(MOST / 8);
+        let line = "x".repeat(MOST / 8 - 1) + "\n";
         (0..20).for_each(|_| waiting.push(&line));
         assert_eq!((waiting.items.len(), waiting.bytes), (9, MOST));
         assert!(matches!(waiting.items.back(), Some(Item::Gap(12))));

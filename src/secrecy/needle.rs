@@ -159,12 +159,7 @@ const REPLACED: char = '\u{fffd}';
 
 /// The character with which a text begins, if it can be nothing but itself.
 pub(super) fn plain(text: &str) -> Option<char> {
-    text.chars().next().filter(|c| is_plain(*c))
-}
-
-/// Whether a character can be nothing but itself.
-pub(super) fn is_plain(c: char) -> bool {
-    !matches!(c, '%' | '\\' | '&' | REPLACED)
+    text.chars().next().filter(|c| !matches!(c, '%' | '\\' | '&' | &REPLACED))
 }
 
 impl Unit {

@@ -243,8 +243,7 @@ impl Known {
 
     /// The places in a text where a secret may begin, and which secret.
     fn candidates<'a>(&'a self, text: &'a str) -> impl Iterator<Item = (usize, &'a Needle)> {
-        let places = text.char_indices().filter(|(_, c)| self.starts.may_begin_with(*c));
-        places.flat_map(move |(at, _)| self.candidates_at(text, at).map(move |needle| (at, needle)))
+        text.char_indices().flat_map(move |(at, _)| self.candidates_at(text, at).map(move |needle| (at, needle)))
     }
 
     /// Whether this place in a text is inside of a name that is shown whole.

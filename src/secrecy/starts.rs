@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::needle::{Unit, Ways, is_plain, plain};
+use super::needle::{Unit, Ways, plain};
 
 /// A node of the tree of beginnings: the needles whose heads end here, and those that go on.
 #[derive(Default)]
@@ -33,11 +33,6 @@ impl Starts {
                 self.next.remove(&unit);
             }
         }
-    }
-
-    /// Whether a needle may begin with this character of a text. Most can't, and that is to cost next to nothing.
-    pub(super) fn may_begin_with(&self, c: char) -> bool {
-        !is_plain(c) || self.next.contains_key(&Unit::Char(c).folded())
     }
 
     /// The numbers of the needles whose heads stand at this place of a text, in any spelling.

@@ -14,7 +14,8 @@ use tempfile::TempDir;
 
 use crate::control::Runtime;
 use crate::harness::{
-    Conn, Daemon, FakeEndpoint, McpHttp, config, field, fixture, fixture_entry, multiplex, names, report, text_of, within,
+    Conn, Daemon, FakeEndpoint, McpHttp, config, field, fixture, fixture_entry, multiplex, names, report, text_of,
+    within,
 };
 use crate::status::told;
 
@@ -322,7 +323,7 @@ async fn a_server_that_is_known_from_an_earlier_run_is_shown_as_it_was_and_serve
             let folder = TempDir::new().unwrap();
             symlink(fixture(), folder.path().join("program")).unwrap();
             let first = json!({"command": folder.path().join("program"), "fallback": "second", "startTimeout": "300ms",
-                "args": ["--extra", "rare", "--hold", folder.path().join("held")]});
+                "args": ["--extra", "rare", "--hold", folder.path().join("held")], "cwd": folder.path()});
             let servers =
                 [("first", first), ("second", fixture_entry(&["--extra", "own"])), ("well", fixture_entry(&[]))];
             let is_as_it_was = |listed: &[String]| {
