@@ -101,7 +101,7 @@ impl OwnFile {
     /// Writes the line that `make` makes.
     fn write(&self, make: impl FnOnce(Looks) -> String) {
         if let Some((file, looks)) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            file.push(make(*looks));
+            file.push(&make(*looks));
         }
     }
 }

@@ -31,6 +31,7 @@ mod tests;
 pub(crate) mod wanted;
 
 use std::borrow::Cow;
+use std::cell::{OnceCell, RefCell};
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -278,21 +279,22 @@ impl Server {
                 }
                 ServerPhase::Running(living) => {
                     let (notes, echo, eras) = (&mut self.notes, &mut self.echo, &mut self.eras);
-                    let (file, redactor) = (self.file.as_ref(), &self.redactor);
+                    let (file, redactor) = (Print::to(self.file.as_ref()), &self.redactor);
                     let limits = self.spec.reach.command().map_or_else(LimitsSpec::default, |command| command.limits);
                     let (before, met) = (self.met, &mut self.met);
                     let each = &mut |found: Found<'_>| {
-                        write_noise(&found, file, redactor);
+                        write_noise(&found, &file, redactor);
                         notes.pass(name, found, on)
                     };
                     let log = &mut |noted: Noted<'_>| {
-                        write_stderr(&noted, file);
+                        write_stderr(&noted, &file);
                         if let Noted::Line(text) = &noted {
                             *met = met.or_else(|| Met::told_by(text, limits));
                         }
                         log_stderr(name, noted, echo);
                     };
                     let polled = living.poll(cx, (now, read), eras, each, log);
+                    drop(file);
                     if living.take_hint() && !std::mem::replace(&mut self.notes.era, true) {
                         tracing::warn!(event = "SERVER_ERA", server = %name, "it refused initialize, and its \"era\" is set to \"legacy\"; if it is of the newer era, remove that");
                     }
@@ -310,16 +312,16 @@ impl Server {
                 }
                 ServerPhase::Stopping(living) => {
                     let (notes, echo) = (&mut self.notes, &mut self.echo);
-                    let (file, redactor) = (self.file.as_ref(), &self.redactor);
+                    let (file, redactor) = (Print::to(self.file.as_ref()), &self.redactor);
                     let each = &mut |found: Found<'_>| {
-                        write_noise(&found, file, redactor);
+                        write_noise(&found, &file, redactor);
                         let _dropped = notes.pass(name, found, on);
                         ControlFlow::Continue(())
                     };
                     // The pipes are drained to the last: a process that is stuck in a write can't end by itself.
                     let eras = &mut self.eras;
                     let log = &mut |noted: Noted<'_>| {
-                        write_stderr(&noted, file);
+                        write_stderr(&noted, &file);
                         log_stderr(name, noted, echo);
                     };
                     ready!(living.poll(cx, (now, true), eras, each, log));
@@ -628,29 +630,60 @@ fn first(spec: &ServerSpec) -> Era {
 fn open(spec: &LogFileSpec) -> Option<LogFile> {
     let missed = |lines| {
         let n = usize::try_from(lines).unwrap_or(usize::MAX);
-        stamped(&format!("mcp-pipe: {} {} dropped here: the disk did not take it in time", counted(n, "line"), was(n)))
+        let lacks = format!("{} {} dropped here: the disk did not take it in time", counted(n, "line"), was(n));
+        format!("{} mcp-pipe: {lacks}\n", utc())
     };
     LogFile::open(spec, Box::new(missed))
 }
 
-/// A line of a server with the time before it.
-fn stamped(line: &str) -> String {
-    format!("{} {line}\n", utc())
+/// What a server prints in one look, on its way to the file: written together, since each time the thread that writes may have to be woken.
+struct Print<'a> {
+    file: Option<&'a LogFile>,
+    /// When that was read.
+    at: OnceCell<String>,
+    lines: RefCell<String>,
 }
 
-fn write_stderr(noted: &Noted<'_>, file: Option<&LogFile>) {
-    let Some(file) = file else { return };
+impl<'a> Print<'a> {
+    /// Most bytes that are kept back.
+    const MOST: usize = 16 * 1024;
+
+    fn to(file: Option<&'a LogFile>) -> Self {
+        Print { file, at: OnceCell::new(), lines: RefCell::default() }
+    }
+
+    fn line(&self, line: &str) {
+        let Some(file) = self.file else { return };
+        let mut lines = self.lines.borrow_mut();
+        for part in [self.at.get_or_init(utc).as_str(), " ", line, "\n"] {
+            lines.push_str(part);
+        }
+        if lines.len() >= Self::MOST {
+            file.push(&lines);
+            lines.clear();
+        }
+    }
+}
+
+impl Drop for Print<'_> {
+    fn drop(&mut self) {
+        if let Some(file) = self.file.filter(|_| !self.lines.borrow().is_empty()) {
+            file.push(&self.lines.borrow());
+        }
+    }
+}
+
+fn write_stderr(noted: &Noted<'_>, file: &Print<'_>) {
     match noted {
-        Noted::Line(text) => file.push(stamped(text)),
-        Noted::Flood(raw) => file.push(stamped(&raw.clean())),
+        Noted::Line(text) | Noted::Flood(text) => file.line(text),
         // None is left out there.
         Noted::LeftOut(_) => {}
     }
 }
 
-fn write_noise(found: &Found<'_>, file: Option<&LogFile>, redactor: &Redactor) {
-    if let (Found::Noise(line), Some(file)) = (found, file) {
-        file.push(stamped(&stderr::shown(line, redactor)));
+fn write_noise(found: &Found<'_>, file: &Print<'_>, redactor: &Redactor) {
+    if let (Found::Noise(line), Some(_)) = (found, file.file) {
+        file.line(&stderr::shown(line, redactor));
     }
 }
 

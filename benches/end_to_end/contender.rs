@@ -88,9 +88,34 @@ impl Bench {
         (0..count).map(|n| (format!("s{n}"), server(n))).collect()
     }
 
-    /// The entry of one that gets into trouble at each call.
+    /// The entry of one that gets into trouble at each call, and begins a diary of that.
     pub(crate) fn troubled(&self, trouble: Trouble) -> Value {
-        json!({"command": self.echo, "args": [echo::FLAG, "bad", format!("{trouble:?}")]})
+        let diary = self.file("diary");
+        File::create(&diary).unwrap();
+        json!({"command": self.echo, "args": [echo::FLAG, "bad", format!("{trouble:?}"), diary]})
+    }
+
+    /// What servers in trouble have noted: processes and moments.
+    pub(crate) fn diary(&self) -> Vec<(u32, Duration)> {
+        let diary = std::fs::read_to_string(self.file("diary")).unwrap();
+        let noted = |line: &str| {
+            let (process, moment) = line.split_once(' ').unwrap();
+            (process.parse().unwrap(), Duration::from_micros(moment.parse().unwrap()))
+        };
+        diary.lines().map(noted).collect()
+    }
+
+    /// One that gets into trouble at each call, under nobody but us.
+    pub(crate) fn alone(&self, trouble: Trouble) -> Command {
+        let mut command = Command::new(&self.echo);
+        command.args([echo::FLAG, "bad", &format!("{trouble:?}")]).arg(self.file("other-diary"));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// A file that is gone with the bench.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
     }
 
     /// mcp-pipe with this config, once it has dialled so often. Nothing is said yet.
@@ -115,7 +140,7 @@ impl Bench {
     }
 
     fn mcp_pipe(&self, config: &Value, address: &str) -> Child {
-        let file = self.dir.path().join("mcp_config.json");
+        let file = self.file("mcp_config.json");
         std::fs::write(&file, config.to_string()).unwrap();
         Command::new(&self.binary)
             .arg("--config")
@@ -131,11 +156,11 @@ impl Bench {
 
     /// What mcp-pipe says, for when it does not dial.
     fn log(&self) -> PathBuf {
-        self.dir.path().join("mcp-pipe.log")
+        self.file("mcp-pipe.log")
     }
 
     fn cache(&self) -> PathBuf {
-        self.dir.path().join("cache")
+        self.file("cache")
     }
 
     /// As if mcp-pipe had never run here.

@@ -1,7 +1,8 @@
 //! The cheapest MCP server: the same id and the same text back. All contenders get it as their child.
 
+use std::fs::File;
 use std::io::{Read, Write, stderr, stdin, stdout};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use memchr::memmem;
 use serde_json::json;
@@ -67,11 +68,36 @@ impl Trouble {
     }
 }
 
-/// Arguments: what distinguishes it from other such servers, or none; and its trouble, if it has any.
+/// Where a server in trouble notes its beginning and each call: a line each, with its process and the moment.
+struct Diary(File);
+
+impl Diary {
+    fn open(path: &str) -> Self {
+        let diary = Diary(File::options().append(true).create(true).open(path).unwrap());
+        diary.note();
+        diary
+    }
+
+    fn note(&self) {
+        (&self.0).write_all(format!("{} {}\n", std::process::id(), now().as_micros()).as_bytes()).unwrap();
+    }
+}
+
+/// A moment that all processes know.
+pub(crate) fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap()
+}
+
+/// Arguments: what distinguishes it from other such servers, or none; and its trouble and its diary, if it has any.
 pub(crate) fn main(args: &[String]) {
     let tools = tools(args.first().map_or("", |which| which));
     let named = |trouble: &Trouble| args.get(1).is_some_and(|arg| *arg == format!("{trouble:?}"));
     let (trouble, mut kept) = (Trouble::ALL.into_iter().find(named), Vec::new());
+    let diary = args.get(2).map(|path| Diary::open(path));
+    let mut is_answered = || {
+        diary.iter().for_each(Diary::note);
+        trouble.is_none_or(|trouble| trouble.at_a_call(&mut kept))
+    };
     let (mut stdin, mut stdout) = (stdin().lock(), stdout().lock());
     let (mut input, mut used, mut output) = (vec![0; 64 * 1024], 0, Vec::new());
     loop {
@@ -83,7 +109,7 @@ pub(crate) fn main(args: &[String]) {
         let complete = memchr::memrchr(b'\n', &input[used..used + read]).map_or(0, |at| used + at + 1);
         used += read;
         for line in input[..complete].split_inclusive(|b| *b == b'\n') {
-            if memmem::find(line, TEXT).is_none() || trouble.is_none_or(|trouble| trouble.at_a_call(&mut kept)) {
+            if memmem::find(line, TEXT).is_none() || is_answered() {
                 answer(line, &tools, &mut output);
             }
         }

@@ -1,11 +1,11 @@
 //! Requests out, answers in: over a WebSocket that a contender has dialled, or over a bare pipe to the child.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::TcpStream;
 use std::process::{Child, ChildStdin, ChildStdout};
 use std::time::{Duration, Instant};
 
-use tokio_tungstenite::tungstenite::{Message, WebSocket};
+use tokio_tungstenite::tungstenite::{Error, Message, WebSocket};
 
 /// Where requests go and answers come from.
 pub(crate) enum Exchange {
@@ -48,6 +48,21 @@ impl Exchange {
                 stdout.read_until(b'\n', &mut line).unwrap();
                 look(std::str::from_utf8(line.trim_ascii_end()).unwrap())
             }
+        }
+    }
+
+    /// The same, where there is one already; `None` where there is none.
+    pub(crate) fn receive_now<T>(&mut self, look: impl FnOnce(&str) -> T) -> Option<T> {
+        let Exchange::Socket(socket) = self else { return Some(self.receive(look)) };
+        socket.get_ref().set_nonblocking(true).unwrap();
+        let read = socket.read();
+        socket.get_ref().set_nonblocking(false).unwrap();
+        match read {
+            Ok(Message::Text(text)) => Some(look(&text)),
+            // A part of one is kept there.
+            Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => None,
+            Ok(_) => None,
+            Err(error) => panic!("{error}"),
         }
     }
 

@@ -7,6 +7,7 @@
 //! cargo bench --bench end_to_end -- merged          # the second table only
 //! cargo bench --bench end_to_end -- remote          # the third one only
 //! cargo bench --bench end_to_end -- siblings        # a healthy server beside one in trouble; only where it is named
+//! cargo bench --bench end_to_end -- siblings --only floods --mode per-server   # one kind of trouble; a connection each
 //! ```
 //!
 //! Beside it, taking turns within each round: the same child by a bare pipe, which is what the job costs without any
@@ -82,10 +83,11 @@ fn main() {
     if wants("remote") {
         tables.push(remote::measure(&bench, &plan));
     }
+    let mode = value("--mode").map_or(siblings::MULTIPLEX, String::as_str);
     if of_siblings || plan.rounds == SMOKE.rounds {
-        tables.push(siblings::measure(&bench, &plan));
+        tables.push(siblings::measure(&bench, &plan, value("--only"), mode));
     }
-    report::print(&tables, plan.rounds, pinned);
+    report::print(&tables, pinned);
     if let Some(file) = value("--json") {
         std::fs::write(file, report::json(&tables, pinned)).unwrap();
     }

@@ -55,7 +55,7 @@ fn cell(value: Option<f64>) -> String {
 }
 
 /// Medians as tables that can be pasted into Markdown.
-pub(crate) fn print(tables: &[Table], rounds: usize, pinned: bool) {
+pub(crate) fn print(tables: &[Table], pinned: bool) {
     let mut out = stdout().lock();
     for Table { columns, ratios, figures } in tables {
         let mut line = |what: &str, cells: Vec<String>| {
@@ -74,6 +74,8 @@ pub(crate) fn print(tables: &[Table], rounds: usize, pinned: bool) {
         }
         writeln!(out).unwrap();
     }
+    let rounds = tables.iter().flat_map(|table| &table.figures).map(|figure| figure.rounds.len()).max();
+    let rounds = rounds.unwrap_or_default();
     let place = if pinned { "on one CPU" } else { "on any CPU, so expect scatter" };
     writeln!(out, "Medians of {rounds} rounds, all processes {place}.").unwrap();
 }

@@ -9,6 +9,8 @@ use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use memchr::{memchr, memrchr};
+
 use super::obstacle;
 
 /// How often it is looked whether the file is still where it was.
@@ -21,7 +23,7 @@ pub(crate) struct Rotated {
     max_size: u64,
     keep: usize,
     open: Option<Open>,
-    /// How many bytes of the next line are in the file already: the disk had no room for more.
+    /// How many bytes of the next lines are written already: the disk had no room for more.
     begun: usize,
 }
 
@@ -43,29 +45,39 @@ impl Rotated {
         (self.max_size, self.keep) = (max_size, keep);
     }
 
-    /// Writes a line, with its end. After an error the same line is to be written again: it goes on where it has stopped.
+    /// Writes lines, each with its end; those that have room in one file by one system call. After an error the same lines are to be
+    /// written again: it goes on where it has stopped.
     ///
     /// # Errors
     /// Whatever the system says, or in words that continue the path why the file is not written.
-    pub(crate) fn write(&mut self, line: &[u8]) -> io::Result<()> {
+    pub(crate) fn write(&mut self, lines: &[u8]) -> io::Result<()> {
         self.look()?;
-        let size = self.opened()?.size;
-        if self.begun == 0 && size > 0 && size + line.len() as u64 > self.max_size {
-            self.begin_anew()?;
+        while self.begun < lines.len() {
+            let size = self.opened(lines)?.size;
+            let (begun, next) = (self.begun, end_of_line(lines, self.begun));
+            let is_torn = begun > start_of_line(lines, begun);
+            if !is_torn && size > 0 && size + (next - begun) as u64 > self.max_size {
+                self.begin_anew()?;
+            }
+            let max_size = self.max_size;
+            let open = self.opened(lines)?;
+            let room = usize::try_from(max_size.saturating_sub(open.size)).unwrap_or(usize::MAX);
+            // Those that have room, and one however long it is.
+            let end = start_of_line(lines, lines.len().min(begun.saturating_add(room))).max(next);
+            let (begun, written) = open.write(&lines[..end], begun);
+            self.begun = begun;
+            written?;
         }
-        let begun = self.begun;
-        let open = self.opened()?;
-        let (begun, written) = open.write(line, begun);
-        self.begun = if written.is_ok() { 0 } else { begun };
-        written
+        self.begun = 0;
+        Ok(())
     }
 
-    /// The file, opened where it is not.
-    fn opened(&mut self) -> io::Result<&mut Open> {
+    /// The file, opened where it is not: then a line that has been torn is written whole.
+    fn opened(&mut self, lines: &[u8]) -> io::Result<&mut Open> {
         let open = match self.open.take() {
             Some(open) => open,
             None => {
-                self.begun = 0;
+                self.begun = start_of_line(lines, self.begun);
                 Open::at(&self.path)?
             }
         };
@@ -122,10 +134,10 @@ impl Open {
         Ok(Open { size: found.len(), file, looked: Instant::now() })
     }
 
-    /// Writes a line from this byte on. Returns how much of it is there then.
-    fn write(&mut self, line: &[u8], mut begun: usize) -> (usize, io::Result<()>) {
-        while begun < line.len() {
-            match self.file.write(&line[begun..]) {
+    /// Writes lines from this byte on. Returns how much of them is there then.
+    fn write(&mut self, lines: &[u8], mut begun: usize) -> (usize, io::Result<()>) {
+        while begun < lines.len() {
+            match self.file.write(&lines[begun..]) {
                 Ok(0) => return (begun, Err(ErrorKind::WriteZero.into())),
                 Ok(n) => (begun, self.size) = (begun + n, self.size + n as u64),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -134,6 +146,16 @@ impl Open {
         }
         (begun, Ok(()))
     }
+}
+
+/// Where the line begins that has this byte, or would have it.
+fn start_of_line(lines: &[u8], at: usize) -> usize {
+    memrchr(b'\n', &lines[..at]).map_or(0, |end| end + 1)
+}
+
+/// Where the line ends that has this byte, its end included.
+fn end_of_line(lines: &[u8], at: usize) -> usize {
+    memchr(b'\n', &lines[at..]).map_or(lines.len(), |end| at + end + 1)
 }
 
 /// The path of an older one; 0 is the file itself.
@@ -242,9 +264,15 @@ mod tests {
         assert_eq!(parts.concat(), lines.concat());
         assert!(parts.iter().all(|part| part.len() <= 64 && part.ends_with('\n')), "{parts:?}");
         assert!(!older(&path, 4).exists());
-        file.write(lines[0].repeat(9).as_bytes()).unwrap();
+        file.write(format!("{}\n", "x".repeat(80)).as_bytes()).unwrap();
         assert_eq!(text(&older(&path, 1)), parts[3], "a line that is larger than all of the file has one alone");
         assert!(!older(&path, 4).exists(), "the oldest is gone");
+        // Many at once are spread in the same way.
+        let at_once = dir.path().join("at once").join("log");
+        Rotated::new(at_once.clone(), 64, 3).write(lines.concat().as_bytes()).unwrap();
+        for number in 0..=3 {
+            assert_eq!(text(&older(&at_once, number)), parts[3 - number]);
+        }
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&path), mode(&older(&path, 3))), (0o600, 0o600));
         assert_eq!(mode(&dir.path().join("made")), 0o700);

@@ -2,7 +2,7 @@
 //!
 //! # Theory of operation
 //!
-//! Lines wait in a list of at most [`MOST`] bytes. One for which there is no room is dropped, and so are all that follow until half of the list is written: so gaps are few. In each gap the file
+//! Lines wait in a list of at most [`MOST`] bytes, [`PIECE`] of them in one piece, which is written by one system call: a server may write a hundred thousand in a second. One for which there is no room is dropped, and so are all that follow until half of the list is written: so gaps are few. In each gap the file
 //! says how many lines are missing there. While the disk takes nothing, lines wait; the thread tries again each [`AGAIN`]. The log is told once that a file can't be written, and once that
 //! it can be again.
 //!
@@ -15,6 +15,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use memchr::memchr_iter;
+
 use crate::config::LogFileSpec;
 use crate::disk::rotated::Rotated;
 use crate::process::limits;
@@ -22,6 +24,8 @@ use crate::words::counted;
 
 /// Most bytes that wait for the disk: what a server writes to stderr in a second where it writes much, and no burden for a small machine.
 const MOST: usize = 1 << 20;
+/// Most bytes of a piece, but for what comes at once: as much as one read of a server's stderr brings.
+const PIECE: usize = 64 * 1024;
 /// How long after a failure the next attempt is made.
 const AGAIN: Duration = Duration::from_secs(1);
 /// Shortest time between two lines of the log about what is wrong with one file: with a disk that is always too slow or almost full there is no end of that.
@@ -63,7 +67,8 @@ struct Waiting {
 }
 
 enum Item {
-    Line(Box<str>),
+    /// Each with its end.
+    Lines(String),
     /// So many lines were dropped here.
     Gap(u64),
 }
@@ -106,25 +111,39 @@ impl LogFile {
         Some(LogFile(handle))
     }
 
-    /// Has a line written, with its end; or not, where the disk is too far behind.
-    pub(crate) fn push(&self, line: impl Into<Box<str>>) {
-        self.0.0.lock().push(line.into());
-        self.0.0.news.notify_one();
+    /// Has lines written, each with its end; or not, where the disk is too far behind.
+    pub(crate) fn push(&self, lines: &str) {
+        let mut waiting = self.0.0.lock();
+        // Where there is something, the thread comes back for more by itself, and to wake it is a system call.
+        let was_empty = waiting.items.is_empty();
+        waiting.push(lines);
+        drop(waiting);
+        if was_empty {
+            self.0.0.news.notify_one();
+        }
     }
 }
 
 impl Waiting {
-    fn push(&mut self, line: Box<str>) {
-        self.is_full = if self.is_full { self.bytes > MOST / 2 } else { self.bytes + line.len() > MOST };
+    fn push(&mut self, lines: &str) {
+        self.is_full = if self.is_full { self.bytes > MOST / 2 } else { self.bytes + lines.len() > MOST };
         if !self.is_full {
-            self.bytes += line.len();
-            self.unwritten += 1;
-            self.items.push_back(Item::Line(line));
-        } else if let Some(Item::Gap(lines)) = self.items.back_mut() {
-            *lines += 1;
+            self.bytes += lines.len();
+            match self.items.back_mut() {
+                Some(Item::Lines(piece)) if piece.len() + lines.len() <= PIECE => piece.push_str(lines),
+                Some(Item::Lines(_) | Item::Gap(_)) | None => {
+                    self.unwritten += 1;
+                    self.items.push_back(Item::Lines(lines.to_owned()));
+                }
+            }
+            return;
+        }
+        let dropped = memchr_iter(b'\n', lines.as_bytes()).count() as u64;
+        if let Some(Item::Gap(more)) = self.items.back_mut() {
+            *more += dropped;
         } else {
             self.unwritten += 1;
-            self.items.push_back(Item::Gap(1));
+            self.items.push_back(Item::Gap(dropped));
         }
     }
 }
@@ -162,17 +181,20 @@ impl Shared {
         let mut file = Rotated::new(self.path.clone(), max_size, keep);
         let mut told = Told::default();
         while let Some(item) = self.next() {
-            let line = match &item {
-                Item::Line(line) => line.as_ref().into(),
+            let (lines, bytes) = match item {
+                Item::Lines(lines) => {
+                    let bytes = lines.len();
+                    (lines, bytes)
+                }
                 Item::Gap(lines) => {
                     told.lost += lines;
-                    std::borrow::Cow::Owned(missed(*lines))
+                    (missed(lines), 0)
                 }
             };
             loop {
                 let (max_size, keep) = self.lock().bounds;
                 file.bound(max_size, keep);
-                match file.write(line.as_bytes()) {
+                match file.write(lines.as_bytes()) {
                     Ok(()) => break,
                     Err(error) => told.fails(&self.path, &limits::told(&error)),
                 }
@@ -184,9 +206,7 @@ impl Shared {
             }
             let mut waiting = self.lock();
             waiting.unwritten -= 1;
-            if let Item::Line(line) = &item {
-                waiting.bytes -= line.len();
-            }
+            waiting.bytes -= bytes;
             drop(waiting);
             told.goes_on(&self.path);
         }
@@ -275,7 +295,7 @@ mod tests {
         let (spec, first) = file(&dir, "log");
         let (_, second) = file(&dir, "log");
         for n in 0..1000 {
-            [&first, &second][n % 2].push(format!("line {n}\n"));
+            [&first, &second][n % 2].push(&format!("line {n}\n"));
         }
         written(&first);
         let want: String = (0..1000).map(|n| format!("line {n}\n")).collect();
@@ -283,20 +303,28 @@ mod tests {
     }
 
     #[test]
+    fn lines_that_wait_are_few_pieces() {
+        let mut waiting =
+            Waiting { bounds: (0, 0), items: VecDeque::new(), bytes: 0, unwritten: 0, is_full: false, is_over: false };
+        (0..PIECE / 8 + 1).for_each(|_| waiting.push("a line.\n"));
+        assert_eq!((waiting.items.len(), waiting.unwritten, waiting.bytes), (2, 2, PIECE + 8));
+    }
+
+    #[test]
     fn what_is_not_taken_is_bounded_and_its_gap_is_counted_where_it_is() {
         let mut waiting =
             Waiting { bounds: (0, 0), items: VecDeque::new(), bytes: 0, unwritten: 0, is_full: false, is_over: false };
-        let line = || Box::from("x".repeat(MOST / 8));
-        (0..20).for_each(|_| waiting.push(line()));
+        let line = "x".repeat(MOST / 8 - 1) + "\n";
+        (0..20).for_each(|_| waiting.push(&line));
         assert_eq!((waiting.items.len(), waiting.bytes), (9, MOST));
         assert!(matches!(waiting.items.back(), Some(Item::Gap(12))));
         // Two are written: there is room, but not enough to go on.
         waiting.bytes -= 2 * MOST / 8;
-        waiting.push(line());
+        waiting.push(&line);
         assert!(matches!(waiting.items.back(), Some(Item::Gap(13))));
         waiting.bytes -= 2 * MOST / 8;
-        waiting.push(line());
-        assert!(matches!(waiting.items.back(), Some(Item::Line(_))));
+        waiting.push(&line);
+        assert!(matches!(waiting.items.back(), Some(Item::Lines(_))));
     }
 
     #[test]
@@ -304,7 +332,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("log")).unwrap();
         let (spec, file) = file(&dir, "log");
-        (0..10).for_each(|n| file.push(format!("line {n}\n")));
+        (0..10).for_each(|n| file.push(&format!("line {n}\n")));
         fs::remove_dir(dir.path().join("log")).unwrap();
         written(&file);
         assert_eq!(fs::read_to_string(&spec.path).unwrap().lines().count(), 10);

@@ -19,32 +19,18 @@ const BEHIND: usize = 4 * 1024;
 const TAIL_LINES: usize = 50;
 const TAIL_LINE: usize = 2 * 1024;
 const TAIL: usize = 16 * 1024;
-/// A line that is cleaned only for whoever wants it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Raw<'a> {
-    text: &'a str,
-    redactor: &'a Redactor,
-}
-
-impl<'a> Raw<'a> {
-    pub(super) fn clean(self) -> Cow<'a, str> {
-        self.redactor.beginning(self.text, LINE)
-    }
-}
 
 /// A line that a server has printed, as it may be shown: without secrets and control characters, and not endless.
 pub(super) fn shown(line: &[u8], redactor: &Redactor) -> String {
-    let text = plain(&line[..line.len().min(LINE + BEHIND)]);
-    redactor.beginning(&text, LINE).into_owned()
+    redactor.beginning(&plain(&line[..line.len().min(LINE + BEHIND)]), LINE).into_owned()
 }
 
-/// One line for the log.
+/// One line for the log, as it is to be shown.
 #[derive(Debug)]
 pub(super) enum Noted<'a> {
-    /// A line as it is to be shown.
     Line(&'a str),
     /// One of too many at once.
-    Flood(Raw<'a>),
+    Flood(&'a str),
     /// This many lines were left out.
     LeftOut(u32),
 }
@@ -67,8 +53,12 @@ impl Stderr {
     pub(super) fn feed(&mut self, chunk: &[u8], now: Instant, log: &mut dyn FnMut(Noted<'_>)) {
         let mut rest = chunk;
         while let Some(end) = memchr(b'\n', rest) {
-            self.append(&rest[..end]);
-            self.end(now, log);
+            if self.partial.is_empty() {
+                self.note(&rest[..end.min(LINE + BEHIND)], now, log);
+            } else {
+                self.append(&rest[..end]);
+                self.end(now, log);
+            }
             rest = &rest[end + 1..];
         }
         self.append(rest);
@@ -76,17 +66,25 @@ impl Stderr {
 
     /// Logs and keeps the line that has begun, which is complete or never will be.
     pub(super) fn end(&mut self, now: Instant, log: &mut dyn FnMut(Noted<'_>)) {
-        let text = plain(&self.partial);
         // A new buffer: between lines an idle server holds no memory.
-        self.partial = Vec::new();
+        let line = std::mem::take(&mut self.partial);
+        self.note(&line, now, log);
+    }
+
+    fn note(&mut self, line: &[u8], now: Instant, log: &mut dyn FnMut(Noted<'_>)) {
+        let text = plain(line);
         if text.trim().is_empty() {
             return;
         }
-        self.keep(&self.redactor.clone().beginning(&text, TAIL_LINE));
+        // To look for secrets is most of the work, and in a flood there are thousands of lines a second: what is shown at the end of the
+        // process is a part of what is shown now.
+        let redactor = self.redactor.clone();
+        let text = redactor.beginning(&text, LINE);
+        self.keep(&text[..text.floor_char_boundary(TAIL_LINE)]);
         if self.flood.admits_line(now, &mut |n| log(Noted::LeftOut(n))) {
-            log(Noted::Line(&self.redactor.beginning(&text, LINE)));
+            log(Noted::Line(&text));
         } else {
-            log(Noted::Flood(Raw { text: &text, redactor: &self.redactor }));
+            log(Noted::Flood(&text));
         }
     }
 
@@ -122,7 +120,13 @@ impl Stderr {
 }
 
 /// A line without colours, cursor movements and control characters.
-fn plain(raw: &[u8]) -> String {
+fn plain(raw: &[u8]) -> Cow<'_, str> {
+    // Most lines are as plain as can be.
+    if let Ok(text) = str::from_utf8(raw)
+        && raw.iter().all(|byte| (b' '..=b'~').contains(byte))
+    {
+        return text.trim_end().into();
+    }
     let text = String::from_utf8_lossy(raw);
     let mut plain = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();
@@ -137,7 +141,7 @@ fn plain(raw: &[u8]) -> String {
         }
     }
     plain.truncate(plain.trim_end().len());
-    plain
+    plain.into()
 }
 
 /// Whether a line says where somebody is served over HTTP.
@@ -174,7 +178,7 @@ mod tests {
     fn show(noted: Noted<'_>) -> String {
         match noted {
             Noted::Line(text) => text.to_owned(),
-            Noted::Flood(raw) => format!("({})", raw.clean()),
+            Noted::Flood(text) => format!("({text})"),
             Noted::LeftOut(n) => format!("+{n}"),
         }
     }

@@ -10,19 +10,21 @@
 //!
 //! Reads go to one buffer that all servers of the thread share; an idle server holds no memory for reading.
 //!
-//! stdout is looked at whenever the process is polled, stderr and the leader's exit only when they woke the task.
+//! stdout is looked at whenever the process is polled, stderr and the leader's exit only when they woke the task. Of stderr a little is read at a time ([`OF_STDERR`]), and the rest once all else that
+//! is ready has had its turn: each line takes longer than a message does, and a call of another server must not wait for a thousand of them.
 
 use std::borrow::Cow;
 use std::future::Future;
 use std::io;
 use std::ops::ControlFlow;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::process::ExitStatus;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::AsyncWrite;
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
+use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::io::poll_read_buf;
 
@@ -32,7 +34,7 @@ use super::spawn::Child;
 use super::stderr::{Noted, Stderr};
 use super::stdout::{OnFound, Stdout};
 use super::stop::{Group, Step};
-use crate::chunk::poll_chunk;
+use crate::chunk::{poll_chunk, poll_part};
 use crate::config::LimitsSpec;
 use crate::error::FaultCode;
 use crate::frame::LineOut;
@@ -42,6 +44,8 @@ use crate::wakers::Wakers;
 
 /// Most reads in a row from one pipe before others have their turn.
 const READS: usize = 2;
+/// Most bytes of one read from stderr: some tens of lines.
+const OF_STDERR: usize = 4 * 1024;
 /// Longest time that what is left of a group may take after TERM once its leader is gone.
 const SWEEP: Duration = Duration::from_secs(1);
 /// Most looks at stdout after its group is gone and had its time: at 128 KiB each they are twice what a pipe holds, unless root has
@@ -346,19 +350,15 @@ impl Process {
 
     fn poll_stderr(&mut self, log: &mut dyn FnMut(Noted<'_>)) {
         let cx = &mut Context::from_waker(self.wakers.waker(STDERR));
-        for _ in 0..READS {
-            let Some(stderr) = &mut self.stderr else { return };
-            let noted = &mut self.noted;
-            match poll_chunk(stderr, cx, &mut |chunk| noted.feed(chunk, Instant::now().into_std(), log)) {
-                Poll::Pending => return,
-                Poll::Ready(Ok(n)) if n > 0 => {}
-                Poll::Ready(Ok(_) | Err(_)) => {
-                    self.stderr = None;
-                    return;
-                }
+        let (Some(stderr), noted) = (&mut self.stderr, &mut self.noted) else { return };
+        match poll_part(stderr, cx, OF_STDERR, &mut |chunk| noted.feed(chunk, Instant::now().into_std(), log)) {
+            Poll::Pending => {}
+            Poll::Ready(Ok(n)) if n > 0 => {
+                // Wakes us once the sockets and pipes have been looked at, not before.
+                let _pending = pin!(yield_now()).poll(cx);
             }
+            Poll::Ready(Ok(_) | Err(_)) => self.stderr = None,
         }
-        cx.waker().wake_by_ref();
     }
 
     fn poll_leader(&mut self) {

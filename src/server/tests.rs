@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -218,6 +219,47 @@ async fn a_flood_on_stderr_holds_nothing_up_even_while_stdout_is_not_read() {
     assert!(blocked.is_err(), "stdout was read: {blocked:?}");
     rig.frame_with("one").await;
     rig.stop(false).await;
+}
+
+#[tokio::test]
+async fn of_a_flood_on_stderr_a_little_is_read_at_a_time_and_sockets_are_looked_at_between() {
+    const LINES: usize = 9000;
+    let Reach::Command(command) = spec("sh", &["-c", "yes line | head -n 9000 >&2; read end"]).reach else {
+        unreachable!()
+    };
+    let child = super::spawn::spawn(&command).unwrap();
+    let now = tokio::time::Instant::now();
+    let of_spec = (1 << 20, command.limits);
+    let mut process = super::stdio::Process::new(child, of_spec, Guard::none(), Redactor::default(), now);
+    let turns = Arc::new(AtomicUsize::new(0));
+    let seen = turns.clone();
+    let flood = tokio::spawn(async move {
+        let (mut lines, mut most, mut at_each) = (0, 0, Vec::new());
+        poll_fn(|cx| {
+            let before = lines;
+            let _running = process.poll(cx, now, true, &mut |_| ControlFlow::Continue(()), &mut |_| lines += 1);
+            most = most.max(lines - before);
+            if lines > before {
+                at_each.push(seen.load(Ordering::Relaxed));
+            }
+            if lines >= LINES { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        process.stop(true);
+        poll_fn(|cx| process.poll(cx, now, true, &mut |_| ControlFlow::Continue(()), &mut |_| {})).await;
+        (most, at_each)
+    });
+    // Somebody else, whose every turn needs a look at the sockets.
+    while !flood.is_finished() {
+        let (mut near, _far) = tokio::net::UnixStream::pair().unwrap();
+        near.write_all(b"x").await.unwrap();
+        turns.fetch_add(1, Ordering::Relaxed);
+    }
+    let (most, at_each) = flood.await.unwrap();
+    // One more says how many of them the log leaves out.
+    assert!(most <= 4096 / "line\n".len() + 2, "{most} lines at once");
+    let turns = at_each[at_each.len() - 1] - at_each[0];
+    assert!(turns >= at_each.len() / 2, "{turns} turns beside {} pieces", at_each.len());
 }
 
 #[tokio::test]

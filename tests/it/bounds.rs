@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -12,7 +14,8 @@ use tempfile::TempDir;
 
 use crate::control::Runtime;
 use crate::harness::{
-    Conn, Daemon, FakeEndpoint, McpHttp, config, field, fixture_entry, multiplex, names, report, text_of, within,
+    Conn, Daemon, FakeEndpoint, McpHttp, config, field, fixture, fixture_entry, multiplex, names, report, text_of,
+    within,
 };
 use crate::status::told;
 
@@ -49,7 +52,7 @@ impl Running {
             let endpoint = FakeEndpoint::bind().await;
             let mut written = multiplex(&endpoint, servers);
             written["naming"] = "prefix".into();
-            daemon = runtime.setup().config(&written).start("debug");
+            daemon = runtime.setup().env("MCP_CACHE_DIR", &runtime.cache()).config(&written).start("debug");
             file = written;
             conns.insert(ALL.to_owned(), endpoint.accept().await);
         } else {
@@ -60,7 +63,7 @@ impl Running {
                 written["mcpServers"][name]["endpoint"] = endpoint.url().into();
                 endpoints.push((*name, endpoint));
             }
-            daemon = runtime.setup().config(&written).start("debug");
+            daemon = runtime.setup().env("MCP_CACHE_DIR", &runtime.cache()).config(&written).start("debug");
             file = written;
             for (name, endpoint) in endpoints {
                 conns.insert(name.to_owned(), endpoint.accept().await);
@@ -140,8 +143,10 @@ impl Running {
         self.runtime.reload(&self.daemon, &self.file).await
     }
 
-    async fn stop(mut self) {
+    /// Returns where it ran, and what it remembers.
+    async fn stop(mut self) -> Runtime {
         self.daemon.stop_closing(self.conns.values_mut()).await;
+        self.runtime
     }
 }
 
@@ -295,6 +300,49 @@ async fn a_server_that_has_never_served_is_served_by_its_fallback() {
             let second = run.pid("first").await;
             run.sibling_is_well().await;
             assert_eq!(run.pid("first").await, second, "{how}");
+            let status = run.server_status("first").await.1;
+            assert_eq!(status["well"], false, "{how}: {status:#}");
+            run.stop().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_known_from_an_earlier_run_is_shown_as_it_was_and_served_by_its_fallback() {
+    type Fault = fn(&Path);
+    let faults: [(&str, Fault); 3] = [
+        ("its program is not there", |folder| fs::remove_file(folder.join("program")).unwrap()),
+        ("it ends at once", |folder| {
+            fs::remove_file(folder.join("program")).unwrap();
+            symlink("/bin/false", folder.join("program")).unwrap();
+        }),
+        ("it never answers", |folder| fs::write(folder.join("held"), "").unwrap()),
+    ];
+    for together in [false, true] {
+        for (how, fault) in faults {
+            let folder = TempDir::new().unwrap();
+            symlink(fixture(), folder.path().join("program")).unwrap();
+            let first = json!({"command": folder.path().join("program"), "fallback": "second", "startTimeout": "300ms",
+                "args": ["--extra", "rare", "--hold", folder.path().join("held")], "cwd": folder.path()});
+            let servers =
+                [("first", first), ("second", fixture_entry(&["--extra", "own"])), ("well", fixture_entry(&[]))];
+            let is_as_it_was = |listed: &[String]| {
+                let has = |tool| listed.iter().any(|name| name.ends_with(tool));
+                assert!(has("rare") && !has("own"), "{how}: {listed:?}");
+            };
+            let mut run = Running::start(together, &servers, &["second"]).await;
+            is_as_it_was(&run.listed("first").await);
+            let runtime = run.stop().await;
+            fault(folder.path());
+            let mut run = Running::begin(runtime, together, &servers, &["second"]).await;
+            is_as_it_was(&run.listed("first").await);
+            run.up("second").await;
+            let second = run.pid("first").await;
+            run.sibling_is_well().await;
+            assert_eq!(run.pid("first").await, second, "{how}");
+            // The fallback does not have it.
+            run.refused("first", "rare", json!({})).await;
+            is_as_it_was(&run.listed("first").await);
             let status = run.server_status("first").await.1;
             assert_eq!(status["well"], false, "{how}: {status:#}");
             run.stop().await;

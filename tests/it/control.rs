@@ -35,6 +35,11 @@ impl Runtime {
         self.0.path().join("mcp-pipe")
     }
 
+    /// A place for what is remembered from one run to the next.
+    pub(crate) fn cache(&self) -> String {
+        self.0.path().join("cache").to_str().unwrap().to_owned()
+    }
+
     pub(crate) fn sockets(&self) -> Vec<PathBuf> {
         let Ok(entries) = fs::read_dir(self.folder()) else { return Vec::new() };
         let mut all: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
