@@ -67,7 +67,7 @@ pub(super) struct Remote {
     max_frame: usize,
     patience: Patience,
     /// How long calls may take, as the config had it when the life began.
-    tools: ToolPolicy,
+    tools: Arc<ToolPolicy>,
     client: Client,
     auth: Arc<Auth>,
     /// Another token is being had, and requests wait for it.

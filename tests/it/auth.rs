@@ -158,7 +158,10 @@ async fn a_program_is_run_once_for_all_that_are_refused_and_gets_no_token_of_oth
     // What is printed next is no better.
     good.lock().unwrap().clear();
     let why = conn.call(30, "echo", json!({})).await["error"]["message"].to_string();
-    assert!(why.contains("the token of auth.bearerCommand, not even a fresh one; see what the program prints"), "{why}");
+    assert!(
+        why.contains("the token of auth.bearerCommand, not even a fresh one; see what the program prints"),
+        "{why}"
+    );
     let log = daemon.log_text();
     daemon.stop_closing([&mut conn]).await;
     assert!(!log.contains("pr1nted-t0ken") && !log.contains("0ther-servers"), "{log}");
