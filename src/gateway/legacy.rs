@@ -30,8 +30,11 @@ const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
 const MAX_BATCH: usize = 100;
 
 /// Longest time that the head of a stream waits for the first message: a client that gets both at once wakes up once. Whoever waits for
-/// longer does not notice one wake-up more. A client that can come back for a broken stream gets at once what it needs for that.
+/// longer does not notice one wake-up more.
 const SOON: Duration = Duration::from_millis(50);
+/// The same for a client that can come back for a broken stream: without the head it could not. So it waits no longer than for an
+/// answer that is given at once.
+const AT_ONCE: Duration = Duration::from_millis(10);
 
 /// Longest id of a request, in bytes of its token: those of clients have some dozens.
 const MAX_ID: usize = 512;
@@ -179,9 +182,7 @@ impl Gateway {
         }
         if as_events {
             let resumes = session.board().resumes();
-            if !resumes {
-                let _late = timeout(SOON, reading.begins()).await;
-            }
+            let _late = timeout(if resumes { AT_ONCE } else { SOON }, reading.begins()).await;
             return reply::events(Events::of(reading, resumes));
         }
         let mut answers = Vec::new();

@@ -105,6 +105,15 @@ pub(crate) enum Cause {
     Refused(u64, Challenge),
 }
 
+/// What was had in the place of a refused token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Renewed {
+    /// The same once more.
+    Same,
+    /// Another one, which the server refuses, too.
+    InVain,
+}
+
 /// Why there is no token.
 #[derive(Debug, Clone)]
 pub(crate) struct Denied {
@@ -182,8 +191,9 @@ impl Auth {
         }
     }
 
-    /// What a refusal means and what to do, behind `answered HTTP nnn`; `None`: what it means for any server.
-    pub(crate) fn advice(&self, status: u16, challenge: &Challenge) -> Option<String> {
+    /// What a refusal means and what to do, behind `answered HTTP nnn`; `None`: what it means for any server. `renewed`: what was had
+    /// before, if it was sought.
+    pub(crate) fn advice(&self, status: u16, challenge: &Challenge, renewed: Option<Renewed>) -> Option<String> {
         if status == 403 && challenge.lacks_scope() {
             let scope = challenge.scope.as_deref().map(|scope| self.redactor.shown(scope, SHOWN)).unwrap_or_default();
             let lacks = if scope.is_empty() { "a scope".to_owned() } else { format!("the scope {}", quoted(&scope)) };
@@ -202,7 +212,13 @@ impl Auth {
         if status != 401 {
             return None;
         }
-        let refused = |key: &str, remedy: &str| Some(format!(": it does not accept the token of auth.{key}; {remedy}"));
+        let again = match renewed {
+            None => "",
+            Some(Renewed::Same) => ", and no other is to be had there",
+            Some(Renewed::InVain) => ", not even a fresh one",
+        };
+        let refused =
+            |key: &str, remedy: &str| Some(format!(": it does not accept the token of auth.{key}{again}; {remedy}"));
         let has_token = self.held().token.is_some();
         match &self.spec.auth {
             AuthSpec::Headers => None,
@@ -219,7 +235,7 @@ impl Auth {
                 "see for what its authorization server gives tokens: scope, and which resources",
             ),
             AuthSpec::Login(_) if has_token => Some(format!(
-                ": it does not accept the token of the login; log in again: mcp-pipe login {}",
+                ": it does not accept the token of the login{again}; log in again: mcp-pipe login {}",
                 quoted(&self.name)
             )),
             AuthSpec::Login(_) => Some(self.wants_login(challenge)),
@@ -281,7 +297,7 @@ impl Auth {
         match (had, cause) {
             (Ok(Some(token)), Cause::Refused(_, challenge)) if is_same(&token) => {
                 drop(held);
-                let advice = self.advice(401, challenge).unwrap_or_default();
+                let advice = self.advice(401, challenge, Some(Renewed::Same)).unwrap_or_default();
                 Err(Denied { fault: FaultCode::RemoteUnauthorized, why: format!("answered HTTP 401{advice}") })
             }
             (Ok(token), Cause::First(_) | Cause::Due(_) | Cause::Refused(..)) => {

@@ -46,6 +46,7 @@ use crate::mcp::id::flight_id;
 use crate::mcp::modern;
 use crate::net::http::Client;
 use crate::secrecy::Redactor;
+use crate::tools::ToolPolicy;
 use crate::wakers::{Bits, Wakers};
 use crate::words::span;
 
@@ -65,6 +66,8 @@ pub(super) struct Remote {
     redactor: Redactor,
     max_frame: usize,
     patience: Patience,
+    /// How long calls may take, as the config had it when the life began.
+    tools: Arc<ToolPolicy>,
     client: Client,
     auth: Arc<Auth>,
     /// Another token is being had, and requests wait for it.
@@ -149,6 +152,7 @@ impl Remote {
             url: spec.url.clone(),
             redactor,
             max_frame: server.max_frame,
+            tools: server.tools.clone(),
             patience: Patience { start: server.start_timeout, discover: DISCOVER.min(server.start_timeout), silence },
             way: Way::Http,
             is_settled: spec.transport != RemoteTransport::Any,

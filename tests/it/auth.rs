@@ -121,7 +121,7 @@ async fn a_file_without_a_better_token_ends_the_life_after_one_try_and_another_t
     said("(auth.bearerFile) holds no token: it is empty").await;
     assert_eq!(web.asked().len(), 0, "nothing is sent without a token");
     std::fs::write(daemon.path().join("token"), "wr0ng-t0ken-wr0ng").unwrap();
-    said("answered HTTP 401: it does not accept the token of auth.bearerFile").await;
+    said("it does not accept the token of auth.bearerFile, and no other is to be had there; have a valid one").await;
     good.lock().unwrap().insert("r1ght-t0ken-r1ght".to_owned());
     std::fs::write(daemon.path().join("token"), "r1ght-t0ken-r1ght").unwrap();
     let mut conn = endpoint.accept().await;
@@ -155,6 +155,13 @@ async fn a_program_is_run_once_for_all_that_are_refused_and_gets_no_token_of_oth
         assert_eq!(text_of(&conn.answer_to(id).await), "echo");
     }
     assert_eq!(runs(&daemon), 2);
+    // What is printed next is no better.
+    good.lock().unwrap().clear();
+    let why = conn.call(30, "echo", json!({})).await["error"]["message"].to_string();
+    assert!(
+        why.contains("the token of auth.bearerCommand, not even a fresh one; see what the program prints"),
+        "{why}"
+    );
     let log = daemon.log_text();
     daemon.stop_closing([&mut conn]).await;
     assert!(!log.contains("pr1nted-t0ken") && !log.contains("0ther-servers"), "{log}");
@@ -495,7 +502,8 @@ async fn a_token_that_is_refused_again_and_again_costs_one_request_for_another_i
     let web = protected(tokens(&[]), authority.issuer(), NOTHING).await;
     let auth = json!({"clientCredentials": {"clientId": "me", "clientSecret": "cl1ent-s3cret"}});
     let (daemon, why) = fails(Setup::new(), &web.url(), auth).await;
-    assert!(why.contains("answered HTTP 401: it does not accept the token of auth.clientCredentials"), "{why}");
+    let want = "answered HTTP 401: it does not accept the token of auth.clientCredentials, not even a fresh one; see for what its";
+    assert!(why.contains(want), "{why}");
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert!((1..12).contains(&authority.asked("/token").len()), "{}", authority.asked("/token").len());
     drop(daemon);

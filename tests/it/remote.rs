@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 
+use crate::eras::as_modern;
 use crate::harness::{
     Asked, Conn, Daemon, FakeEndpoint, Part, Setup, Transport, Web, config, events, field, installed, multiplex, names,
     result, text_of, whole, with_json, within,
@@ -123,7 +124,7 @@ fn refusals() -> Vec<(&'static str, Answers)> {
             Box::new(|_| whole("429 Too Many Requests", &[], "")),
         ),
         (
-            "no more requests now, and wants the same in 16 min; it was not sent again",
+            "no more requests now, and wants the same in 16 min, which is longer than the call may take; it was not sent again",
             Box::new(|_| whole("503 Service Unavailable", &["retry-after: 1000"], "")),
         ),
         (
@@ -521,6 +522,28 @@ async fn a_busy_server_is_asked_again_when_it_wants_that_and_a_moved_one_where_i
         assert_eq!(web.calls("x"), 2);
         let old = web.asked().iter().filter(|asked| asked.target == transport.path()).count();
         assert_eq!(old, 1, "{transport:?}: the way is remembered");
+        daemon.stop_closing([&mut conn]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_may_not_wait_as_long_as_a_busy_server_wants_is_answered_at_once_with_what_it_said() {
+    for (transport, era) in [(Transport::Http, "legacy"), (Transport::Sse, "legacy"), (Transport::Http, "modern")] {
+        let web = Web::start_by(transport, move |asked| match asked.tool() {
+            Some("x") => Some(whole("429 Too Many Requests", &["retry-after: 100"], "")),
+            _ if era == "modern" => as_modern(asked),
+            _ => None,
+        })
+        .await;
+        let more = json!({"era": era, "timeout": "2h", "tools": {"timeout": {"x": "99s"}}});
+        let (_endpoint, daemon, mut conn) = start(&web.url(), more).await;
+        conn.handshake().await;
+        let answer = conn.call(2, "x", json!({})).await;
+        let message = answer["error"]["message"].as_str().unwrap_or_else(|| panic!("{answer}"));
+        let want = "answered HTTP 429: it takes no more requests now, and wants the same in 100.0 s, which is longer than the call may \
+                    take; it was not sent again";
+        assert!(message.contains(want), "{transport:?} {era}: {message}");
+        assert_eq!(web.calls("x"), 1, "{transport:?} {era}");
         daemon.stop_closing([&mut conn]).await;
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
 use tokio::time::Instant;
 
-use super::super::auth::{Cause, Challenge, Ready};
+use super::super::auth::{Cause, Challenge, Ready, Renewed};
 use super::answer::{self, Asked, Head, Media};
 use super::exchange::{Aim, Exchange, Io, MethodId, Reading, Wanted, WantedKind};
 use super::reader::Reader;
@@ -20,6 +20,7 @@ use super::{Found, Obituary, Remote, STANDS, Taker, Way};
 use crate::error::FaultCode;
 use crate::mcp::envelope;
 use crate::mcp::modern;
+use crate::mcp::object;
 use crate::net::http::{HttpError, Reply};
 use crate::net::sse::Decoder;
 use crate::words::span;
@@ -43,6 +44,8 @@ pub(super) const MAX_RESUMES: u32 = 3;
 const FORGOTTEN: &str = "knows its session no more, and the stream of its answer ended with that";
 /// What has become of a request whose server took it, where nothing is left on which it could be answered (Streamable HTTP).
 const UNHEARD: &str = "took it without an answer, and has no stream on which that could come";
+/// The method of a call, whose time the config may limit.
+const CALL: &[u8] = b"tools/call";
 /// The method of the question whether a server still knows us, and the id of that.
 pub(super) const PING: &[u8] = b"ping";
 pub(super) const PROBE: &[u8] = b"\"mcp-pipe-probe\"";
@@ -438,12 +441,20 @@ impl Remote {
         let of_sse = by_type.then(|| answer::advice_on_sse(status)).flatten();
         let own = words::of(status, media, text);
         let busy = if answer::is_busy(status) { when(retry_after) } else { String::new() };
-        let words = self.words(status, &own, &Challenge::of(&reply.headers), of_sse) + &busy;
+        let challenge = (&Challenge::of(&reply.headers), exchange.tries.authorized);
+        let words = self.words(status, &own, challenge, of_sse) + &busy;
         self.on_refusal(exchange, (status, &words, retry_after), Some(text), taker)
     }
 
-    /// What the server says in a refusal, as the end of a sentence that begins with its name. `own`: in its own words.
-    fn words(&self, status: u16, own: &Words, challenge: &Challenge, of_sse: Option<&str>) -> String {
+    /// What the server says in a refusal, as the end of a sentence that begins with its name. `own`: in its own words. `renewed`: what it
+    /// refuses was sent with another token than at first.
+    fn words(
+        &self,
+        status: u16,
+        own: &Words,
+        (challenge, renewed): (&Challenge, bool),
+        of_sse: Option<&str>,
+    ) -> String {
         let shown = |text: &str| self.redactor.shown(text, SHOWN);
         let own = match own {
             Words::None => String::new(),
@@ -453,7 +464,8 @@ impl Remote {
         };
         let of_nobody = answer::advice_to_nobody(status).filter(|_| self.is_nobody());
         let others = || of_sse.or(of_nobody).unwrap_or_else(|| answer::advice(status)).to_owned();
-        let advice = self.auth.advice(status, challenge).unwrap_or_else(others);
+        let renewal = renewed.then_some(Renewed::InVain);
+        let advice = self.auth.advice(status, challenge, renewal).unwrap_or_else(others);
         format!("answered HTTP {status}{own}{advice}")
     }
 
@@ -595,7 +607,8 @@ impl Remote {
                 Next::Done
             }
             Aim::Request(_) => {
-                if pause(exchange, self.patience.silence) {
+                let left = self.time_left(exchange, taker.now);
+                if pause(exchange, left) {
                     return Next::Go;
                 }
                 if !self.pass_error(exchange, text, taker)
@@ -603,6 +616,9 @@ impl Remote {
                 {
                     let sent = match (answer::is_busy(status), exchange.tries.busy) {
                         (true, true) => "; it was sent again once, when the server wanted that",
+                        (true, false) if again.is_some() => {
+                            ", which is longer than the call may take; it was not sent again"
+                        }
                         (true, false) => "; it was not sent again",
                         (false, _) => "",
                     };
@@ -611,6 +627,18 @@ impl Remote {
                 Next::Done
             }
         }
+    }
+
+    /// How long whoever asks still waits for a request of which the server has said nothing yet.
+    fn time_left(&self, exchange: &Exchange, now: Instant) -> Duration {
+        let timeout = || {
+            let e = envelope::scan_one(&exchange.body)?;
+            let is_call = e.method.is_some_and(|method| exchange.body[method] == *CALL);
+            let name = e.name.filter(|_| is_call).and_then(|name| str::from_utf8(&exchange.body[name]).ok())?;
+            self.tools.timeout_of(&object::text_of(name)?)
+        };
+        let longest = timeout().unwrap_or(self.patience.silence);
+        longest.saturating_sub(now.saturating_duration_since(exchange.moved))
     }
 
     /// Passes on the error that a server answers a request with, if the body of its refusal is one. Returns whether it was.
