@@ -107,23 +107,23 @@ struct Search<'a> {
 impl<'a> Search<'a> {
     fn follow(&mut self, branch: Branch<'a>) {
         let needles = self.needles;
-        let mut branches = vec![branch];
-        while let Some(Branch { numbers, depth, ways }) = branches.pop() {
+        let (mut next, mut later) = (Some(branch), Vec::new());
+        while let Some(Branch { numbers, depth, ways }) = next.take().or_else(|| later.pop()) {
             let Some(end) = ways.last() else { continue };
             let unit_of = |number: &usize| needles.get(*number).and_then(|needle| needle.units().get(depth).copied());
             let (ended, mut others) = numbers.split_at(numbers.partition_point(|number| unit_of(number).is_none()));
             if let Some(number) = ended.first() {
                 self.tell_whole(*number, end);
             }
-            let next = ways.only().and_then(|at| Some((at, plain(&self.text[at..])?)));
-            if let Some((at, c)) = next {
+            let alone = ways.only().and_then(|at| Some((at, plain(&self.text[at..])?)));
+            if let Some((at, c)) = alone {
                 let unit = Some(Unit::Char(c).folded());
                 let from = others.partition_point(|number| unit_of(number) < unit);
                 let to = others.partition_point(|number| unit_of(number) <= unit);
                 self.tell_beginning(&others[..from], depth, end);
                 self.tell_beginning(&others[to..], depth, end);
-                let ways = if from < to { Ways::one(at + c.len_utf8()) } else { Ways::default() };
-                branches.push(Branch { numbers: &others[from..to], depth: depth + 1, ways });
+                let ways = Ways::one(at + c.len_utf8());
+                next = (from < to).then(|| Branch { numbers: &others[from..to], depth: depth + 1, ways });
                 continue;
             }
             while let Some(unit) = others.first().and_then(unit_of) {
@@ -132,7 +132,7 @@ impl<'a> Search<'a> {
                 if ways.is_empty() {
                     self.tell_beginning(&others[..same], depth, end);
                 }
-                branches.push(Branch { numbers: &others[..same], depth: depth + 1, ways });
+                later.push(Branch { numbers: &others[..same], depth: depth + 1, ways });
                 others = &others[same..];
             }
         }
