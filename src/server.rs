@@ -19,6 +19,7 @@ mod era;
 mod exit;
 mod limits;
 mod living;
+mod log_file;
 pub(crate) mod printed;
 mod remote;
 pub(crate) mod spawn;
@@ -31,7 +32,6 @@ mod tests;
 pub(crate) mod wanted;
 
 use std::borrow::Cow;
-use std::cell::{OnceCell, RefCell};
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -47,6 +47,7 @@ use self::echo::{Echo, fingerprint};
 use self::era::Eras;
 use self::limits::Met;
 use self::living::Living;
+use self::log_file::Print;
 use self::remote::Remote;
 use self::stderr::Noted;
 use self::stdio::Process;
@@ -55,16 +56,16 @@ pub use self::stdout::{Found, Habit, Stdout};
 use self::wanted::{Actual, Goal, Step, Wanted};
 use crate::backoff::Backoff;
 use crate::backoff::Pace;
-use crate::config::{LimitsSpec, LogFileSpec, Reach, ServerSpec};
+use crate::config::{LimitsSpec, Reach, ServerSpec};
 use crate::error::FaultCode;
 use crate::frame::LineOut;
-use crate::logging::{LogFile, utc};
+use crate::logging::LogFile;
 use crate::mcp::envelope;
 use crate::mcp::era::Era;
 use crate::passage::Passage;
 use crate::process::guard::Guard;
 use crate::secrecy::Redactor;
-use crate::words::{counted, was};
+use crate::words::counted;
 
 /// Shortest life after which a server's next crash is not part of a loop.
 const STABLE: Duration = Duration::from_secs(60);
@@ -237,7 +238,7 @@ impl Server {
     pub fn new(spec: Arc<ServerSpec>, guard: Guard, redactor: Redactor, known: Option<Era>) -> Self {
         Server {
             eras: Eras::new(spec.era, known, first(&spec)),
-            file: spec.log_file.as_ref().and_then(open),
+            file: spec.log_file.as_ref().and_then(log_file::open),
             spec,
             guard,
             redactor,
@@ -283,11 +284,11 @@ impl Server {
                     let limits = self.spec.reach.command().map_or_else(LimitsSpec::default, |command| command.limits);
                     let (before, met) = (self.met, &mut self.met);
                     let each = &mut |found: Found<'_>| {
-                        write_noise(&found, &file, redactor);
+                        file.noise(&found, redactor);
                         notes.pass(name, found, on)
                     };
                     let log = &mut |noted: Noted<'_>| {
-                        write_stderr(&noted, &file);
+                        file.stderr(&noted);
                         if let Noted::Line(text) = &noted {
                             *met = met.or_else(|| Met::told_by(text, limits));
                         }
@@ -314,14 +315,14 @@ impl Server {
                     let (notes, echo) = (&mut self.notes, &mut self.echo);
                     let (file, redactor) = (Print::to(self.file.as_ref()), &self.redactor);
                     let each = &mut |found: Found<'_>| {
-                        write_noise(&found, &file, redactor);
+                        file.noise(&found, redactor);
                         let _dropped = notes.pass(name, found, on);
                         ControlFlow::Continue(())
                     };
                     // The pipes are drained to the last: a process that is stuck in a write can't end by itself.
                     let eras = &mut self.eras;
                     let log = &mut |noted: Noted<'_>| {
-                        write_stderr(&noted, &file);
+                        file.stderr(&noted);
                         log_stderr(name, noted, echo);
                     };
                     ready!(living.poll(cx, (now, true), eras, each, log));
@@ -374,7 +375,7 @@ impl Server {
     pub(crate) fn change(&mut self, spec: Arc<ServerSpec>) {
         self.eras = Eras::new(spec.era, None, first(&spec));
         if self.spec.log_file != spec.log_file {
-            self.file = spec.log_file.as_ref().and_then(open);
+            self.file = spec.log_file.as_ref().and_then(log_file::open);
         }
         self.spec = spec;
     }
@@ -623,67 +624,6 @@ fn first(spec: &ServerSpec) -> Era {
                 Era::Modern
             }
         }
-    }
-}
-
-/// The file into which is written what a server prints.
-fn open(spec: &LogFileSpec) -> Option<LogFile> {
-    let missed = |lines| {
-        let n = usize::try_from(lines).unwrap_or(usize::MAX);
-        let lacks = format!("{} {} dropped here: the disk did not take it in time", counted(n, "line"), was(n));
-        format!("{} mcp-pipe: {lacks}\n", utc())
-    };
-    LogFile::open(spec, Box::new(missed))
-}
-
-/// What a server prints in one look, on its way to the file: written together, since each time the thread that writes may have to be woken.
-struct Print<'a> {
-    file: Option<&'a LogFile>,
-    /// When that was read.
-    at: OnceCell<String>,
-    lines: RefCell<String>,
-}
-
-impl<'a> Print<'a> {
-    /// Most bytes that are kept back.
-    const MOST: usize = 16 * 1024;
-
-    fn to(file: Option<&'a LogFile>) -> Self {
-        Print { file, at: OnceCell::new(), lines: RefCell::default() }
-    }
-
-    fn line(&self, line: &str) {
-        let Some(file) = self.file else { return };
-        let mut lines = self.lines.borrow_mut();
-        for part in [self.at.get_or_init(utc).as_str(), " ", line, "\n"] {
-            lines.push_str(part);
-        }
-        if lines.len() >= Self::MOST {
-            file.push(&lines);
-            lines.clear();
-        }
-    }
-}
-
-impl Drop for Print<'_> {
-    fn drop(&mut self) {
-        if let Some(file) = self.file.filter(|_| !self.lines.borrow().is_empty()) {
-            file.push(&self.lines.borrow());
-        }
-    }
-}
-
-fn write_stderr(noted: &Noted<'_>, file: &Print<'_>) {
-    match noted {
-        Noted::Line(text) | Noted::Flood(text) => file.line(text),
-        // None is left out there.
-        Noted::LeftOut(_) => {}
-    }
-}
-
-fn write_noise(found: &Found<'_>, file: &Print<'_>, redactor: &Redactor) {
-    if let (Found::Noise(line), Some(_)) = (found, file.file) {
-        file.line(&stderr::shown(line, redactor));
     }
 }
 

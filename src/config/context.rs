@@ -76,6 +76,15 @@ impl Context<'_> {
         set.or_else(|| editor::value(name, &self.base, self.env))
     }
 
+    /// What a variable of mcp-pipe's own says in the environment, else in the `.env` files, and where it is set.
+    pub(crate) fn setting(&self, name: &str) -> Option<(String, Place)> {
+        if let Some(text) = self.env.filled(name) {
+            return Some((text.to_owned(), Place::variable(name)));
+        }
+        let (text, at) = self.dotenv.filled(name)?;
+        Some((text.to_owned(), Place::set(name, at)))
+    }
+
     /// What a variable holds in the files that an entry names as its `envFile`, and its place there. The last file counts.
     pub(crate) fn in_env_file(&self, server: &str, name: &str) -> Option<(&str, Spot)> {
         self.env_files_of(server).rev().find_map(|file| Some((file.get(name)?, file.spot(name))))

@@ -428,7 +428,7 @@ fn written_address(ctx: &mut Context<'_>, entry: Option<&GatewayEntry>) -> (Sock
     if let Some(listen) = ctx.line.serve.and_then(|serve| serve.listen) {
         return (listen, "--listen".into());
     }
-    if let Some((text, place)) = by_variable(ctx) {
+    if let Some((text, place)) = ctx.setting(LISTEN) {
         match address(&text) {
             Ok(listen) => return (listen, place),
             Err(wrong) => {
@@ -442,15 +442,6 @@ fn written_address(ctx: &mut Context<'_>, entry: Option<&GatewayEntry>) -> (Sock
         Some(Located { value, place }) => (*value, place.clone()),
         None => (defaults::LISTEN, entry.map_or_else(|| "gateway".into(), |entry| entry.place.clone())),
     }
-}
-
-/// What the variable says, and where it is set.
-pub(crate) fn by_variable(ctx: &Context<'_>) -> Option<(String, Place)> {
-    if let Some(text) = ctx.env.filled(LISTEN) {
-        return Some((text.to_owned(), Place::variable(LISTEN)));
-    }
-    let (text, place) = ctx.dotenv.filled(LISTEN)?;
-    Some((text.to_owned(), Place::set(LISTEN, place)))
 }
 
 fn api_keys(

@@ -13,7 +13,7 @@ use jsonc_parser::ast::Value;
 use super::context::Context;
 use super::keys::{self, Place as Where};
 use super::reader::{Located, Reader};
-use super::{defaults, units};
+use super::{defaults, paths, units};
 use crate::disk::{joined, rotated};
 use crate::error::{Code, Place};
 use crate::words::{brief, brief_path};
@@ -33,7 +33,7 @@ pub struct LogFileSpec {
 #[derive(Debug)]
 pub(crate) struct LogFileEntry {
     place: Place,
-    pub(super) path: Option<Located<String>>,
+    path: Option<Located<String>>,
     max_size: Option<u64>,
     keep: Option<usize>,
 }
@@ -79,7 +79,7 @@ pub(crate) fn of(ctx: &mut Context<'_>, entry: Option<&LogFileEntry>) -> Option<
         ctx.mistake(&text.place, Code::WrongValue.says("is empty"), "name a file, or leave it out for none");
         return None;
     }
-    if ctx.is_mangled(text, written) {
+    if ctx.is_mangled(text, written) || paths::is_misplaced(ctx, &text.place, written) {
         return None;
     }
     if written == "~" || written.starts_with("~/") {

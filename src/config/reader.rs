@@ -296,7 +296,7 @@ impl<'t> Reader<'t> {
 
     /// The line on which something starts, from 1.
     pub(crate) fn line(&self, at: &dyn Ranged) -> usize {
-        self.text[..at.range().start].matches('\n').count() + 1
+        self.lines.place(self.text, at.range().start).0
     }
 
     /// Where something stands.

@@ -204,7 +204,7 @@ impl Table<'_> {
             from: self.written.get(member("gateway", key).as_str()).map_or_else(by_default, |place| of(place)),
         };
         let listen = row("listen", json!(spec.listen.to_string()));
-        let listen = match gateway::by_variable(self.ctx) {
+        let listen = match self.ctx.setting(gateway::LISTEN) {
             Some((_, place)) => Row { from: of(&place), ..listen },
             None => listen,
         };

@@ -453,26 +453,38 @@ fn an_address_as_target_is_told_what_its_command_can_do_with_it() {
 }
 
 #[test]
-fn an_address_where_a_path_belongs_is_a_mistake_and_nothing_is_called_by_it() {
-    const ADDRESS: &str = "wss://h.example/mcp/?token=abcdef";
-    let case = || Case::new(r#"{"mcpServers": {"a": {"command": "x"}}}"#);
-    let check = |told: Vec<String>, place: &str| {
-        let want = "is an address, where a path belongs; name a path; an endpoint is given by MCP_ENDPOINT";
-        let is_it = |text: &String| text.contains(place) && text.contains(want);
-        assert!(told.len() == 1 && told.iter().all(is_it) && !told[0].contains("abcdef"), "{place}: {told:?}");
-    };
-    for option in ["--cache-dir", "--metrics-file", "--control-socket", "--status-socket"] {
-        check(case().mistakes(&[option, ADDRESS]), option);
+fn an_address_or_a_token_where_a_path_belongs_is_a_mistake_and_nothing_is_called_by_it() {
+    let case = |members: &str| Case::new(&format!(r#"{{{members}"mcpServers": {{"a": {{"command": "x"}}}}}}"#));
+    for (path, what) in [
+        ("wss://h.example/mcp/?token=abcdef", "is an address, where a path belongs"),
+        ("h.example/mcp/?a=1&token=abcdef", "is an address, where a path belongs"),
+        ("eyJhbGciOiJIUzI1NiJ9.abcdef.abcdef", "looks like a token, where a path belongs"),
+    ] {
+        let check = |told: Vec<String>, place: &str| {
+            let is_it = |text: &String| text.starts_with(place) && text.contains(what) && !text.contains("abcdef");
+            assert!(told.len() == 1 && told.iter().all(is_it), "{place}: {told:?}");
+        };
+        for option in ["--cache-dir", "--metrics-file", "--control-socket", "--status-socket"] {
+            check(case("").mistakes(&[option, path]), option);
+        }
+        for variable in ["MCP_CACHE_DIR", "MCP_CONTROL_SOCKET", "MCP_STATUS_SOCKET"] {
+            check(case("").env(&[(variable, path)]).mistakes(&[]), &format!("{variable} (environment)"));
+            check(
+                case("").file(".env", format!("{variable}={path}")).mistakes(&[]),
+                &format!("{variable} (DIR/.env:1)"),
+            );
+        }
+        for key in ["cacheDir", "stateDir", "logFile"] {
+            let told = case(&format!(r#""{key}": "{path}", "#)).mistakes(&[]);
+            check(told, &format!("mcp_config.json:1:{} {key}", key.len() + 6));
+        }
+        let entry = r#""logFile": {"path": "${WHERE}"}"#;
+        check(Case::server(entry).env(&[("WHERE", path)]).mistakes(&[]), "mcp_config.json:1:");
     }
-    for variable in ["MCP_CACHE_DIR", "MCP_CONTROL_SOCKET", "MCP_STATUS_SOCKET"] {
-        check(case().env(&[(variable, ADDRESS)]).mistakes(&[]), variable);
+    let hex = "0123456789abcdef0123456789abcdef";
+    for path in ["./eyJhbGciOiJIUzI1NiJ9", &format!("./{hex}"), &format!("/var/{hex}")] {
+        case("").ok(&["--cache-dir", path]);
     }
-    for key in ["cacheDir", "stateDir", "logFile"] {
-        let config = format!(r#"{{"{key}": "{ADDRESS}", "mcpServers": {{"a": {{"command": "x"}}}}}}"#);
-        check(Case::new(&config).mistakes(&[]), key);
-    }
-    let config = format!(r#"{{"mcpServers": {{"a": {{"command": "x", "logFile": {{"path": "{ADDRESS}"}}}}}}}}"#);
-    check(Case::new(&config).mistakes(&[]), "logFile");
 }
 
 #[test]
