@@ -8,6 +8,8 @@ mod circuit;
 mod era;
 mod handshake;
 mod health;
+mod lost;
+mod said;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
@@ -39,15 +41,13 @@ use super::wishes::Leftover;
 use super::{About, Arrangement, Gone, Note, Out, PeerId, ServerIndex, Start, What};
 use crate::config::BreakerSpec;
 use crate::config::HealthCheck;
-use crate::frame::Cut;
 use crate::mcp::answer::{self, Mended};
 use crate::mcp::cloud::{self, HOLD};
-use crate::mcp::envelope::{self, Envelope, Lost};
+use crate::mcp::envelope::Envelope;
 use crate::mcp::handshake::{Hello, Welcome};
 use crate::mcp::id::flight_id;
 use crate::mcp::lists::ListKind;
-use crate::mcp::reply::{self, INVALID_REQUEST, UNAVAILABLE};
-use crate::net::peer_text::bounded;
+use crate::mcp::reply::{self, UNAVAILABLE};
 
 /// Most requests of one peer under way at the server. No client has that many; a peer gone wild gets errors instead of our
 /// memory.
@@ -58,22 +58,6 @@ const MAX_IN_FLIGHT_BYTES: usize = 1 << 20;
 
 /// How many times as much is kept for all peers together: so much that no peer takes up all room.
 const OF_ALL: usize = 4;
-
-/// Why a server's request is answered with an error where several peers share the server.
-const WHOSE: &str = "several clients may share this server, and its request can't be told to belong to one of them: one is asked only while it has a call under way here and no other has one, nor has given one up that the server may still work on";
-
-/// The same where no peer is there.
-const ABSENT: &str = "no client is connected that could be asked";
-
-/// The same where each peer has a process of its own.
-const NOBODYS: &str = "no client has used this process of the server so far, or the one that has is gone";
-
-/// The requests that open a conversation, which clients send and servers never do.
-const OF_CLIENTS: [&[u8]; 2] = [b"initialize", b"server/discover"];
-/// What is told whoever sends them: where tools have dialled in, and elsewhere.
-const ROBOT: &str =
-    "this address is for tools, which are asked that and do not ask it; robots dial the other one, /endpoint/call";
-const CLIENT: &str = "that is asked by an MCP client, and what is run here has to be an MCP server";
 
 /// Why a server's request about a call of a peer is answered with an error where that call is over.
 pub(super) const OVER: &str = "the call is over that this is about";
@@ -1003,231 +987,6 @@ impl Lane {
         fits
     }
 
-    /// Whom a message of the server is for that names no call.
-    fn meant_for(&self) -> Option<PeerId> {
-        match self.whose {
-            Whose::All if self.has_many => self.calls().next().map(|call| call.peer),
-            Whose::All | Whose::Free => self.only_viewer().filter(|_| !self.has_many),
-            Whose::One(peer) => return Some(peer),
-            Whose::Nobody => None,
-        }
-        .filter(|peer| self.calls().all(|call| call.peer == *peer) && self.abandoned.are_all_of(*peer))
-        // It may be about a call of our own.
-        .filter(|_| !self.health.as_ref().is_some_and(|health| health.is_calling()))
-    }
-
-    /// Why a message of the server is for nobody.
-    fn why_nobody(&self, peers: &Peers) -> &'static str {
-        match self.whose {
-            Whose::All if !self.viewers().any(|viewer| peers.is_conversing(viewer)) => ABSENT,
-            Whose::All => WHOSE,
-            Whose::Free | Whose::One(_) | Whose::Nobody => NOBODYS,
-        }
-    }
-
-    /// Passes the server's own request on to a peer, or answers with an error where that is not possible: no server waits in
-    /// vain. Returns who was asked. `peer`: whom the request is for, where it says so.
-    pub(super) fn ask(
-        &self,
-        peer: Option<PeerId>,
-        (frame, e): (&[u8], &Envelope),
-        peers: &mut Peers,
-        now: Instant,
-        out: &mut dyn Out,
-    ) -> Option<PeerId> {
-        if e.method.clone().is_some_and(|method| OF_CLIENTS.contains(&&frame[method])) {
-            self.refuse_client(frame, e, out);
-            return None;
-        }
-        let Some(key) = peer.or_else(|| self.meant_for()) else {
-            self.refuse_question(frame, e, self.why_nobody(peers), out);
-            return None;
-        };
-        peers.get_mut(key)?.desk.ask(self.index, frame, e, now, out);
-        Some(key)
-    }
-
-    /// Answers the server's own request with an error, as nobody can be asked that.
-    pub(super) fn refuse_question(&self, frame: &[u8], e: &Envelope, why: &'static str, out: &mut dyn Out) {
-        let Some(id) = e.id.clone() else { return };
-        let method = e.method.clone().map_or("", |r| str::from_utf8(&frame[r]).unwrap_or_default());
-        if method == "ping" {
-            out.to_server(self.index, &[&reply::result(&frame[id], b"{}")]);
-        } else {
-            let method = brief(method).to_owned();
-            out.to_server(self.index, &[&reply::error(&frame[id], UNAVAILABLE, why)]);
-            out.note(Note::of(self.index, What::AnsweredForEndpoint { method, why }));
-        }
-    }
-
-    /// Answers with an error what only a client asks: what is run as a server is none.
-    fn refuse_client(&self, frame: &[u8], e: &Envelope, out: &mut dyn Out) {
-        let Some(id) = e.id.clone() else { return };
-        let why = if self.came { ROBOT } else { CLIENT };
-        out.to_server(self.index, &[&reply::error(&frame[id], INVALID_REQUEST, why)]);
-        let method = e.method.clone().map_or("", |r| str::from_utf8(&frame[r]).unwrap_or_default()).to_owned();
-        out.note(Note::of(self.index, What::AskedAsClient { method, why }));
-    }
-
-    /// Passes what the server logs about a peer's request on to that peer, at the peer's own level.
-    pub(super) fn pass_log(&self, peer: PeerId, frame: &[u8], e: &Envelope, peers: &Peers, out: &mut dyn Out) {
-        let is_wanted = !self.has_many || peers.get(peer).is_some_and(|peer| peer.wishes.takes(frame, e));
-        if is_wanted && peers.is_conversing(peer) {
-            out.to_peer(peer, &[frame]);
-        }
-    }
-
-    /// Passes a notification of the server on, its progress token exchanged for the peer's.
-    pub(super) fn pass_notification(&self, frame: &[u8], e: &Envelope, peers: &Peers, out: &mut dyn Out) {
-        let method = e.method.clone().map_or(&b""[..], |r| &frame[r]);
-        if method == b"notifications/progress"
-            && let Some(token) = e.progress_token.clone()
-        {
-            return self.pass_progress(frame, token, peers, out);
-        }
-        let is_log = method == b"notifications/message";
-        let Some(peer) = self.meant_for().filter(|peer| peers.is_conversing(*peer)) else {
-            if let Some(params) = e.params.clone().filter(|_| is_log) {
-                out.note(Note::of(self.index, What::Logged { params: &frame[params] }));
-            }
-            return;
-        };
-        // The server was told the lowest level of all peers.
-        let is_wanted = !is_log || !self.has_many || peers.get(peer).is_some_and(|peer| peer.wishes.takes(frame, e));
-        if is_wanted {
-            out.to_peer(peer, &[frame]);
-        }
-    }
-
-    fn pass_progress(&self, frame: &[u8], token: Range<usize>, peers: &Peers, out: &mut dyn Out) {
-        let Some(id) = flight_id(&frame[token.clone()]) else { return };
-        let wanted = match self.flights.get(&id) {
-            Some(Flight::Call(call)) => Some((call.peer, call.progress())),
-            Some(Flight::Initialize(_) | Flight::List(..) | Flight::Check(_)) => None,
-            None => self.lasting.token(id),
-        };
-        // Progress on anything else is wanted by nobody any more, or never was.
-        if let Some((peer, own)) = wanted.filter(|(peer, own)| !own.is_empty() && peers.is_conversing(*peer)) {
-            out.to_peer(peer, &[&frame[..token.start], own, &frame[token.end..]]);
-        }
-    }
-
-    /// A message of the server is above the size limit. Who waits for it gets an error. If it answers a request of our own,
-    /// that is returned with the words of the error, for the router to deal with.
-    pub(super) fn on_too_large(
-        &mut self,
-        cut: Cut<'_>,
-        peers: &mut Peers,
-        now: Instant,
-        out: &mut dyn Out,
-    ) -> Option<(Flight, String)> {
-        let seen = envelope::scan_cut(cut);
-        let id = seen.id.filter(|id| *id != b"null");
-        let why = (Outcome::TooLarge, self.oversize(cut.size));
-        let lost = id.and_then(|id| self.answer_lost(id, seen.method, why, peers, now, out));
-        out.note(Note::of(self.index, What::TooLarge { size: cut.size, answered: lost.is_some() }));
-        let limit = self.max_frame;
-        instead(lost.flatten(), || {
-            format!("answered initialize with {} bytes, above the limit of {limit} (maxFrameSize)", cut.size)
-        })
-    }
-
-    /// A message of the server can't be read. What follows is that of [`Lane::on_too_large`]. `text`: what has come of the
-    /// message.
-    pub(super) fn on_lost(
-        &mut self,
-        lost: Lost<'_>,
-        text: &[u8],
-        peers: &mut Peers,
-        now: Instant,
-        out: &mut dyn Out,
-    ) -> Option<(Flight, String)> {
-        let Lost { id, method, why } = lost;
-        let did = if why.is_misreading() { "sent" } else { "answered with" };
-        let message = format!("server \"{}\" {did} something that is not JSON-RPC ({why})", self.name);
-        let lost = self.answer_lost(id, method, (Outcome::RpcError, message), peers, now, out);
-        if lost.is_some() {
-            out.note(Note::of(self.index, What::Unreadable { why: why.to_string() }));
-        } else if !text.is_empty() {
-            out.note(Note::of(self.index, What::Noise { line: text }));
-        }
-        instead(lost.flatten(), || {
-            let excerpt = bounded(&String::from_utf8_lossy(&text[..text.len().min(4 * EXCERPT)]), EXCERPT);
-            let excerpt = if excerpt.is_empty() { excerpt } else { format!(": {excerpt}") };
-            format!("answered initialize with something that is not JSON-RPC ({why}){excerpt}")
-        })
-    }
-
-    /// The server answers a request no more. What follows is that of [`Lane::on_too_large`].
-    pub(super) fn on_unanswered(
-        &mut self,
-        id: &[u8],
-        why: &str,
-        peers: &mut Peers,
-        now: Instant,
-        out: &mut dyn Out,
-    ) -> Option<(Flight, String)> {
-        let message = format!("server \"{}\" {why}", self.name);
-        instead(self.fail_flight(id, (Outcome::ServerDown, message), peers, now, out).flatten(), || {
-            format!("gave no answer to initialize: it {why}")
-        })
-    }
-
-    /// The server has begun another conversation, while requests that are under way there go on.
-    pub(super) fn forget_conversation(&mut self, peers: &mut Peers, out: &mut dyn Out) {
-        self.lasting.clear();
-        self.abandoned.clear();
-        self.leftover.server_down();
-        peers.server_down(self.index, out);
-    }
-
-    /// Answers in place of a message that is lost: the server's own request, or the endpoint's to which this was the answer.
-    /// A request of our own is returned instead. `None`: nobody waits for the message.
-    fn answer_lost(
-        &mut self,
-        id: &[u8],
-        is_request: bool,
-        why: (Outcome, String),
-        peers: &mut Peers,
-        now: Instant,
-        out: &mut dyn Out,
-    ) -> Option<Option<(Flight, String)>> {
-        if !is_request {
-            return self.fail_flight(id, why, peers, now, out);
-        }
-        out.to_server(self.index, &[&reply::error(id, INVALID_REQUEST, why.1)]);
-        Some(None)
-    }
-
-    /// Answers a request to which the server's answer is lost, or returns it if it is our own. `None`: no request has this
-    /// id.
-    fn fail_flight(
-        &mut self,
-        id: &[u8],
-        (outcome, message): (Outcome, String),
-        peers: &mut Peers,
-        now: Instant,
-        out: &mut dyn Out,
-    ) -> Option<Option<(Flight, String)>> {
-        let flight = self.take_flight(id)?.1;
-        match flight {
-            Flight::Call(call) => {
-                if is_work(call.method()) {
-                    self.call_failed(outcome, now, out);
-                }
-                self.fail(call, outcome, message, peers, out);
-                Some(None)
-            }
-            other @ (Flight::Initialize(_) | Flight::List(..) | Flight::Check(_)) => Some(Some((other, message))),
-        }
-    }
-
-    /// The words for an answer above the size limit.
-    fn oversize(&self, size: u64) -> String {
-        let limit = self.max_frame;
-        format!("the answer of server \"{}\" has {size} bytes, above the limit of {limit} (maxFrameSize)", self.name)
-    }
-
     /// A peer's requests that are under way.
     pub(super) fn calls_of(&self, peer: PeerId) -> impl Iterator<Item = &Call> {
         self.calls().filter(move |call| call.peer == peer)
@@ -1282,17 +1041,6 @@ impl Lane {
             ServerSide::Greeted | ServerSide::Ready => "was running".into(),
         }
     }
-}
-
-/// Longest part that is shown of an answer to `initialize` that can't be read, in characters.
-const EXCERPT: usize = 200;
-
-/// A request of ours whose answer is lost, with what the server did in words that follow its name, where that is its `initialize`.
-fn instead(lost: Option<(Flight, String)>, did: impl FnOnce() -> String) -> Option<(Flight, String)> {
-    lost.map(|(flight, message)| match flight {
-        Flight::Initialize(_) => (flight, did()),
-        Flight::Call(_) | Flight::List(_) | Flight::Check(_) => (flight, message),
-    })
 }
 
 /// Notes that a server has not had a call, or that the client has given it up.
