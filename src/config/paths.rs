@@ -1,12 +1,13 @@
 //! Addresses and tokens where a path belongs: files and folders would be made under that name.
 
 use super::context::Context;
-use super::file::File;
+use super::reader::Located;
 use crate::endpoint::{looks_like_endpoint, looks_like_token};
 use crate::error::{Code, Place};
 
-/// Notes each that stands where a folder, a socket or the file of the metrics is named.
-pub(crate) fn check(ctx: &mut Context<'_>, file: &File) {
+/// Notes each that stands where a folder, a socket or the file of the metrics is named: by an option, by a variable, or as one of
+/// the `folders` of the config.
+pub(crate) fn check(ctx: &mut Context<'_>, folders: [Option<&Located<String>>; 2]) {
     let options = &ctx.line.options;
     let by_option = [
         ("--cache-dir", options.cache_dir.as_deref()),
@@ -16,9 +17,8 @@ pub(crate) fn check(ctx: &mut Context<'_>, file: &File) {
     ];
     let by_option = by_option.map(|(option, path)| Some((path?.to_str()?.to_owned(), Place::from(option))));
     let by_variable = ["MCP_CACHE_DIR", "MCP_CONTROL_SOCKET", "MCP_STATUS_SOCKET"].map(|name| ctx.setting(name));
-    let written =
-        [&file.cache_dir, &file.state_dir].map(|text| text.as_ref().map(|it| (it.value.clone(), it.place.clone())));
-    for (path, place) in by_option.into_iter().chain(by_variable).chain(written).flatten() {
+    let by_config = folders.map(|folder| folder.map(|it| (it.value.clone(), it.place.clone())));
+    for (path, place) in by_option.into_iter().chain(by_variable).chain(by_config).flatten() {
         is_misplaced(ctx, &place, &path);
     }
 }

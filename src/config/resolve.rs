@@ -277,7 +277,7 @@ pub(crate) fn draft<'a>(line: &'a CommandLine<'a>, surroundings: &'a Surrounding
     let of_top = log_file.as_ref().zip(file.log_file.as_ref());
     log_file::check(&mut ctx, of_top, &of_servers.collect::<Vec<_>>(), name.as_deref());
     ctx.notes.extend(variables::withheld(&ctx));
-    paths::check(&mut ctx, &file);
+    paths::check(&mut ctx, [file.cache_dir.as_ref(), file.state_dir.as_ref()]);
     check::tokens_in_names(&mut ctx, &file);
     Draft { ctx, file, name, written, servers, endpoints, gateway, admin, lease, log_file }
 }
