@@ -703,6 +703,7 @@ impl Pipe {
         let gone = Gone {
             why: "was stopped by a shutdown of mcp-pipe, or by a restart of its servers",
             retry_in: Duration::ZERO,
+            by_command: true,
         };
         self.router.tell_cut(now, &mut self.sides);
         for index in 0..self.servers.len() {
@@ -863,7 +864,7 @@ fn on_server(
                 return sides.each[index].ended(now);
             }
             sides.each[index].down(now);
-            router.on_server_down(index, Gone { why, retry_in }, now, sides);
+            router.on_server_down(index, Gone { why, retry_in, by_command: false }, now, sides);
         }
     }
 }

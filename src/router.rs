@@ -136,6 +136,8 @@ pub struct Gone<'a> {
     pub why: &'a str,
     /// How long until the server is started again.
     pub retry_in: Duration,
+    /// Whether we have ended it because somebody wanted that, which says nothing against the server.
+    pub by_command: bool,
 }
 
 /// Why a router wants its connection closed and made anew.

@@ -5,6 +5,7 @@ use std::io::BufReader;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
@@ -140,11 +141,10 @@ impl Bench {
     }
 
     fn mcp_pipe(&self, config: &Value, address: &str) -> Child {
-        let file = self.file("mcp_config.json");
-        std::fs::write(&file, config.to_string()).unwrap();
+        std::fs::write(self.config(), config.to_string()).unwrap();
         Command::new(&self.binary)
             .arg("--config")
-            .arg(file)
+            .arg(self.config())
             .current_dir(self.dir.path())
             .env("MCP_ENDPOINT", format!("ws://{address}/"))
             .env("MCP_CACHE_DIR", self.cache())
@@ -154,9 +154,34 @@ impl Bench {
             .unwrap()
     }
 
+    /// How long a shell waits for the tools of a server of the last config, once they are remembered.
+    pub(crate) fn completion(&self) -> Duration {
+        let start = Instant::now();
+        loop {
+            let began = Instant::now();
+            let told = Command::new(&self.binary)
+                .args(["__complete", "fish", "call", "s0", ""])
+                .current_dir(self.dir.path())
+                .env("MCP_CONFIG", self.config())
+                .env("MCP_CACHE_DIR", self.cache())
+                .output()
+                .unwrap();
+            let took = began.elapsed();
+            if String::from_utf8_lossy(&told.stdout).contains("look_0") {
+                return took;
+            }
+            assert!(start.elapsed() < PATIENCE, "no tool is remembered: {told:?}");
+            sleep(Duration::from_millis(20));
+        }
+    }
+
     /// What mcp-pipe says, for when it does not dial.
     fn log(&self) -> PathBuf {
         self.file("mcp-pipe.log")
+    }
+
+    fn config(&self) -> PathBuf {
+        self.file("mcp_config.json")
     }
 
     fn cache(&self) -> PathBuf {
@@ -186,7 +211,7 @@ fn socket(listener: &TcpListener) -> Option<Exchange> {
         match listener.accept() {
             Ok((tcp, _)) => break tcp,
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock && began.elapsed() < PATIENCE => {
-                std::thread::sleep(Duration::from_micros(200));
+                sleep(Duration::from_micros(200));
             }
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return None,
             Err(error) => panic!("{error}"),

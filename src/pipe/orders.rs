@@ -154,7 +154,7 @@ impl Pipe {
             }
             Step::End | Step::Halt => {
                 // Whoever waits for the server is told at once, and not when its process is gone.
-                let gone = Gone { why, retry_in: Duration::ZERO };
+                let gone = Gone { why, retry_in: Duration::ZERO, by_command: true };
                 if !std::mem::replace(&mut self.sides.each[index].ending, true) || goal.wanted == Wanted::Stopped {
                     let out = &mut self.sides;
                     self.router.on_server_down(index, gone, now, out);

@@ -488,7 +488,7 @@ impl Lane {
                 self.fail(call, Outcome::ServerDown, why, peers, out);
             }
         }
-        if has_cut && !self.is_stopped() {
+        if has_cut && !gone.by_command {
             // One end, however much it has cut off.
             self.call_failed(Outcome::ServerDown, now, out);
         }
@@ -524,14 +524,14 @@ impl Lane {
         self.whose = Whose::Nobody;
         self.retire(why, peers, out);
         self.started = None;
-        self.end_life(Gone { why, retry_in: Duration::ZERO }, peers, now, out);
+        self.end_life(Gone { why, retry_in: Duration::ZERO, by_command: true }, peers, now, out);
     }
 
     /// The server's process is replaced by one that no peer has used: what is under way is answered, and what waits waits on.
     pub(super) fn replaced(&mut self, why: &'static str, peers: &mut Peers, now: Instant, out: &mut dyn Out) {
         out.arrange(self.index, Arrangement::Replace(why));
         self.started = None;
-        self.end_life(Gone { why: "was started anew", retry_in: Duration::ZERO }, peers, now, out);
+        self.end_life(Gone { why: "was started anew", retry_in: Duration::ZERO, by_command: true }, peers, now, out);
     }
 
     /// Answers a message with an error that has waited for the server in vain.

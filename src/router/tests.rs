@@ -610,7 +610,7 @@ impl World {
 
     fn server_down(&mut self, server: ServerIndex) {
         self.servers[server] = Served::default();
-        let gone = Gone { why: "exited with code 1", retry_in: Duration::from_secs(1) };
+        let gone = Gone { why: "exited with code 1", retry_in: Duration::from_secs(1), by_command: false };
         self.router.it().on_server_down(server, gone, self.now, &mut self.sink);
         self.settle();
     }

@@ -86,12 +86,15 @@ impl Hub {
         }
     }
 
-    /// Another number counts, or another rule. Those that are too many end, with what is under way there.
+    /// Another number counts, or another rule. Those that are too many end, with what is under way there; peers stay with the others.
     pub(super) fn change_replicas(&mut self, first: ServerIndex, spec: Spec, now: Instant, out: &mut dyn Out) {
         let Role::Several(replicas) = &mut self.servers[first].role else { return };
         let old = std::mem::replace(replicas.as_mut(), Replicas::new(spec));
         let (kept, ended) = old.others.split_at(old.others.len().min(spec.number - 1));
         replicas.others = kept.to_vec();
+        if let (Some(seats), Some(old)) = (&mut replicas.seats, old.seats) {
+            *seats = old.into_iter().filter(|(_, seat)| !ended.contains(seat)).collect();
+        }
         ended.iter().for_each(|server| self.end_replica(*server, now, out));
         if self.servers[first].lane.started.is_some() {
             self.fill_up(first, out);

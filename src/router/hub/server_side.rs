@@ -43,6 +43,8 @@ impl Hub {
             Some((Flight::Call(_), _)) | None => {
                 let Hub { deadlines, servers, .. } = self;
                 deadlines.retain_calls(|server, id| servers[server].lane.has(id));
+                // That may have opened the circuit.
+                self.arm(server);
                 self.search_for_strays(server, now, out);
             }
         }

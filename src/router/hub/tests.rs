@@ -140,7 +140,7 @@ impl Rig {
     }
 
     fn down(&mut self, server: ServerIndex, retry_in: u64) {
-        let gone = Gone { why: "exited with code 1", retry_in: Duration::from_secs(retry_in) };
+        let gone = Gone { why: "exited with code 1", retry_in: Duration::from_secs(retry_in), by_command: false };
         self.router.on_server_down(server, gone, self.now, &mut self.sink);
         self.serve();
     }
@@ -1587,7 +1587,7 @@ proptest! {
                 Happening::LinkDown if linked => { rig.router.on_link_down(rig.peer, now, &mut rig.sink); linked = false; open.clear(); }
                 Happening::Up(s) if !alive[s] => { rig.router.on_server_up(s, now, &mut rig.sink); alive[s] = true; }
                 Happening::Down(s) if alive[s] => {
-                    let gone = Gone { why: "exited", retry_in: Duration::from_secs(2) };
+                    let gone = Gone { why: "exited", retry_in: Duration::from_secs(2), by_command: false };
                     rig.router.on_server_down(s, gone, now, &mut rig.sink);
                     alive[s] = false;
                     at[s].clear();
@@ -1700,7 +1700,7 @@ proptest! {
         if linked {
             for (s, _) in alive.iter().enumerate().filter(|(_, alive)| **alive) {
                 rig.router.on_server_busy(s, false, rig.now, &mut rig.sink);
-                let gone = Gone { why: "exited", retry_in: Duration::from_secs(2) };
+                let gone = Gone { why: "exited", retry_in: Duration::from_secs(2), by_command: false };
                 rig.router.on_server_down(s, gone, rig.now, &mut rig.sink);
             }
             for _ in 0..10 {
@@ -1903,7 +1903,7 @@ fn a_server_that_a_person_stopped_stays_listed_and_the_others_go_on() {
         |id, tool: &str| format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"{tool}"}}}}"#);
     rig.endpoint(&call(2, "one"));
     rig.router.on_server_barred(0, Some(Bar::Stopped), rig.now, &mut rig.sink);
-    let gone = Gone { why: "was stopped by command", retry_in: Duration::ZERO };
+    let gone = Gone { why: "was stopped by command", retry_in: Duration::ZERO, by_command: true };
     rig.router.on_server_down(0, gone, rig.now, &mut rig.sink);
     let under_way: Vec<_> = std::mem::take(&mut rig.sink.endpoint);
     assert!(

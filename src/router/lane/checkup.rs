@@ -86,6 +86,6 @@ impl Lane {
         out: &mut dyn Out,
     ) {
         out.end_failed(self.index, why);
-        self.end_life(Gone { why: FAILED, retry_in: Duration::ZERO }, peers, now, out);
+        self.end_life(Gone { why: FAILED, retry_in: Duration::ZERO, by_command: false }, peers, now, out);
     }
 }

@@ -216,6 +216,6 @@ impl Lane {
             ServerSide::Down { .. } | ServerSide::Initializing { .. } | ServerSide::Greeted | ServerSide::Ready => None,
         };
         let why = refused.as_deref().unwrap_or(ANEW);
-        self.end_life(Gone { why, retry_in: Duration::ZERO }, peers, now, out);
+        self.end_life(Gone { why, retry_in: Duration::ZERO, by_command: false }, peers, now, out);
     }
 }

@@ -79,7 +79,7 @@ impl Rig {
     }
 
     fn server_down(&mut self, server: ServerIndex, retry_in: u64) {
-        let gone = Gone { why: "exited with code 1", retry_in: Duration::from_secs(retry_in) };
+        let gone = Gone { why: "exited with code 1", retry_in: Duration::from_secs(retry_in), by_command: false };
         self.turns.on_server_down(server, gone, self.now, &mut self.sink);
         self.sink.servers.retain(|(s, _)| *s != server);
     }

@@ -105,7 +105,7 @@ impl Rig {
         self.router.on_server_up(0, self.now, &mut self.sink);
     }
     fn server_down(&mut self, retry_in: u64) {
-        let gone = Gone { why: "exited with code 1", retry_in: Duration::from_secs(retry_in) };
+        let gone = Gone { why: "exited with code 1", retry_in: Duration::from_secs(retry_in), by_command: false };
         self.router.on_server_down(0, gone, self.now, &mut self.sink);
     }
     fn pass(&mut self, seconds: u64) {

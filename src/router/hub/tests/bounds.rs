@@ -134,7 +134,7 @@ impl World {
 
     fn down(&mut self, server: ServerIndex, retry_in: u64) {
         self.calls[server].clear();
-        let gone = Gone { why: "exited with code 1", retry_in: Duration::from_secs(retry_in) };
+        let gone = Gone { why: "exited with code 1", retry_in: Duration::from_secs(retry_in), by_command: false };
         self.hub.on_server_down(server, gone, self.now, &mut self.ear);
         self.serve();
     }
@@ -200,7 +200,7 @@ async fn calls_that_wait_for_a_server_go_to_its_fallback_once_it_fails_or_is_sto
         // It starts for the first time: that is waited for.
         world.hub.on_server_down(
             MAIN,
-            Gone { why: "is being restarted", retry_in: Duration::ZERO },
+            Gone { why: "is being restarted", retry_in: Duration::ZERO, by_command: true },
             world.now,
             &mut world.ear,
         );
@@ -316,6 +316,37 @@ async fn one_end_of_a_process_counts_once_and_a_server_that_is_not_there_with_ea
         world.bar(None);
         let id = world.call(peer, "add");
         assert!(world.error(id).contains("next start in"));
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_circuit_that_a_server_opens_by_giving_up_calls_lets_one_try_in_time() {
+    let bounds = Bounds { breaker: Some(BreakerSpec { failures: 2, open_for: 30 * SECOND }), ..Bounds::default() };
+    in_both_sights(&bounds, |world, peer| {
+        for _ in 0..2 {
+            let id = world.call(peer, "add");
+            let (number, _) = world.calls[MAIN].remove(0);
+            let why = "answered with HTTP status 500";
+            world.hub.on_server_unanswered(MAIN, number.to_string().as_bytes(), why, world.now, &mut world.ear);
+            assert_eq!(world.error(id), format!("server \"main\" {why}"));
+        }
+        assert!(world.hub.next_tick().is_some_and(|at| at <= world.now + 30 * SECOND));
+        world.pass(31);
+        world.call(peer, "add");
+        assert_eq!(world.calls[MAIN].len(), 1);
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_by_command_says_nothing_against_a_server() {
+    let bounds = Bounds { breaker: Some(BreakerSpec { failures: 1, open_for: 30 * SECOND }), ..Bounds::default() };
+    in_both_sights(&bounds, |world, peer| {
+        let id = world.call(peer, "add");
+        world.bar(None);
+        let gone = Gone { why: "is being restarted", retry_in: Duration::ZERO, by_command: true };
+        world.hub.on_server_down(MAIN, gone, world.now, &mut world.ear);
+        assert!(world.error(id).ends_with("is being restarted"));
+        assert!(world.ear.notes.is_empty(), "{:?}", world.ear.notes);
     });
 }
 

@@ -98,7 +98,12 @@ fn a_modern_server_is_told_of_each_request_for_whom_it_is_where_that_changes() {
     assert_eq!(numbers.len(), 4);
     assert_eq!(said, [first, numbers[0], numbers[1], second, numbers[2], first, numbers[3]]);
     // Another life is told anew, once it is known to be of that era, and one of the other era never is.
-    shared.hub.on_server_down(0, Gone { why: "exited", retry_in: Duration::ZERO }, shared.now, &mut shared.ear);
+    shared.hub.on_server_down(
+        0,
+        Gone { why: "exited", retry_in: Duration::ZERO, by_command: false },
+        shared.now,
+        &mut shared.ear,
+    );
     shared.hub.on_server_up(0, shared.now, &mut shared.ear);
     let hello = shared.said().pop().unwrap();
     let number: u64 = hello.split(' ').next().unwrap().parse().unwrap();

@@ -251,7 +251,7 @@ impl World {
     fn crash(&mut self, server: ServerIndex) {
         let it = self.processes.get_mut(&server).unwrap();
         *it = Served::new(it.of);
-        let gone = Gone { why: "exited with code 1", retry_in: Duration::from_secs(1) };
+        let gone = Gone { why: "exited with code 1", retry_in: Duration::from_secs(1), by_command: false };
         self.hub.on_server_down(server, gone, self.now, &mut self.ear);
         self.settle();
     }
@@ -615,7 +615,7 @@ fn a_server_that_is_stopped_or_hopeless_starts_no_process() {
     }
     world.hub.on_server_barred(0, None, world.now, &mut world.ear);
     world.processes.insert(0, Served::new(0));
-    let gone = Gone { why: "exited with code 1", retry_in: Duration::from_secs(60) };
+    let gone = Gone { why: "exited with code 1", retry_in: Duration::from_secs(60), by_command: false };
     world.hub.on_server_down(0, gone, world.now, &mut world.ear);
     let id = world.call(b, 0);
     assert!(error(&world.answer_to(b, id)).contains("next start in 60.0 s"));

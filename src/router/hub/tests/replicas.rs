@@ -160,7 +160,7 @@ impl World {
         let (up, calls) = self.processes.get_mut(&server).unwrap();
         *up = false;
         let lost = std::mem::take(calls).into_iter().map(|(_, mark)| mark).collect();
-        let gone = Gone { why: "was killed by signal 9", retry_in: Duration::from_millis(200) };
+        let gone = Gone { why: "was killed by signal 9", retry_in: Duration::from_millis(200), by_command: false };
         self.hub.on_server_down(server, gone, self.now, &mut self.ear);
         self.settle();
         lost
@@ -245,6 +245,30 @@ async fn another_number_starts_and_ends_processes_and_the_level_of_the_log_reach
     assert_eq!(world.places(), [0]);
     world.answer(0);
     assert!(marks.iter().all(|mark| world.answers.contains_key(mark)), "{:?}", world.answers);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_keeps_its_process_where_another_number_leaves_that_running() {
+    let mut world = World::new(3, true);
+    let peers: Vec<PeerId> = (0..6).map(|n| world.join(n % 2)).collect();
+    let served_by = |world: &mut World, peer: &PeerId| {
+        let mark = world.call(*peer);
+        let place = world.place_of(mark).unwrap();
+        world.answer(place);
+        place
+    };
+    let mut seats: Vec<ServerIndex> = peers.iter().map(|peer| served_by(&mut world, peer)).collect();
+    for number in [4, 3, 2] {
+        world.hub.change_server(0, &spec(number, true), world.now, &mut world.ear);
+        world.settle();
+        world.start_all();
+        let there = world.places();
+        assert_eq!(there.len(), number);
+        for (peer, seat) in peers.iter().zip(&mut seats) {
+            let before = std::mem::replace(seat, served_by(&mut world, peer));
+            assert!(before == *seat || !there.contains(&before), "{number}: from {before} to {seat}");
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
