@@ -12,8 +12,8 @@ use tracing::{debug, info, warn};
 
 use super::figures::ToolPlaces;
 use super::status::{
-    CircuitState, HealthState, HealthStatus, HowHalted, LastClose, LinkEntry, LinkState, LinkStatus, ServerEntry,
-    ServerState, ServerStatus, Started, Which,
+    Alike, CircuitState, HealthState, HealthStatus, HowHalted, LastClose, LinkEntry, LinkState, LinkStatus,
+    ServerEntry, ServerState, ServerStatus, Started, Which,
 };
 use crate::error::FaultCode;
 use crate::link::cause::Cause;
@@ -139,13 +139,13 @@ impl ServerEntry {
     /// The same without a word in the log.
     pub(crate) fn note(&self, news: ServerNews<'_>) {
         // What is wrong with a further process is told in the log.
-        let cause = news.cause().filter(|_| matches!(self.which, Which::First | Which::Replica));
+        let cause = news.cause().filter(|_| matches!(self.which, Which::First | Which::Replica(_)));
         self.change_because(cause, |server| {
             let (clean, now) = (|text: &str| self.clean(text), Instant::now());
             match self.which {
                 Which::First if server.others_serve() => server.follow_first(&news, clean, now),
                 Which::First => server.follow(&news, clean, now),
-                Which::Replica => server.follow_replica(&news, clean, now),
+                Which::Replica(place) => server.follow_replica(place, &news, clean, now),
                 Which::OfPeer => server.follow_further(&news, false, clean, now),
                 Which::OfEra => server.follow_further(&news, true, clean, now),
             }
@@ -417,18 +417,12 @@ impl ServerStatus {
                     (Some(FaultCode::ServerHangs), clean(&of_silence(&note.timeless(), &self.name)));
                 self.becomes(ServerState::Silent, now);
             }
-            ServerNews::Circuit { circuit, .. } => {
-                self.circuit = Some(match *circuit {
-                    Circuit::Closed => CircuitState::Closed,
-                    Circuit::Open { failures, open_for } => CircuitState::Open { failures, until: now + open_for },
-                    Circuit::HalfOpen => CircuitState::HalfOpen,
-                });
-            }
+            ServerNews::Circuit { circuit, .. } => self.note_circuit(None, *circuit, now),
             ServerNews::Heard { serving, .. } => {
                 self.clear();
                 self.becomes(if *serving { ServerState::Serving } else { ServerState::Starting }, now);
             }
-            ServerNews::Checked(checked) => self.note_check(checked, clean, now),
+            ServerNews::Checked(checked) => self.note_check(None, checked, clean, now),
             ServerNews::LimitMet { fault, told } => {
                 self.count_limit(*fault);
                 self.limit = Some((*fault, format!("says that it is {told}")));
@@ -445,7 +439,8 @@ impl ServerStatus {
             }
             ServerNews::Replaced { by_command: false, .. } => {
                 *self.restarts_by.entry("mcp-pipe").or_default() += 1;
-                (self.process, self.health) = (None, None);
+                self.process = None;
+                self.forget_health();
                 if !std::mem::take(&mut self.refused) {
                     self.becomes(ServerState::Starting, now);
                 }
@@ -507,8 +502,22 @@ impl ServerStatus {
     }
 
     /// What follows from news of a process that is like the first: whether it is there, and whether the server serves by it.
-    fn follow_replica(&mut self, news: &ServerNews<'_>, clean: impl Fn(&str) -> String, now: Instant) {
+    fn follow_replica(&mut self, place: usize, news: &ServerNews<'_>, clean: impl Fn(&str) -> String, now: Instant) {
         self.follow_further(news, false, &clean, now);
+        if let ServerNews::Circuit { circuit, .. } = news {
+            self.note_circuit(Some(place), *circuit, now);
+        }
+        if let ServerNews::Checked(checked) = news {
+            self.note_check(Some(place), checked, &clean, now);
+        }
+        if let ServerNews::Exited { .. } | ServerNews::Replaced { .. } = news {
+            self.conduct.forget_health(Some(place));
+            self.judge();
+        }
+        if let ServerNews::Stopped { .. } = news {
+            self.conduct.forget(Some(place));
+            self.judge();
+        }
         if let ServerNews::Ready { .. } = news {
             match self.state {
                 ServerState::Serving => self.one_is_back(),
@@ -580,16 +589,15 @@ impl ServerStatus {
     }
 
     /// What follows from a health check.
-    fn note_check(&mut self, checked: &Checked, clean: impl Fn(&str) -> String, now: Instant) {
+    fn note_check(&mut self, process: Alike, checked: &Checked, clean: impl Fn(&str) -> String, now: Instant) {
         let (state, result) = match checked {
             Checked::Well { took, .. } => (HealthState::Healthy { took_micros: micros(*took) }, Some(0)),
             Checked::Busy { .. } => (HealthState::Busy, Some(1)),
             Checked::Failed { failures, .. } => (HealthState::Failing { times: failures.times }, Some(2)),
             Checked::Unlisted { .. } => (HealthState::Unlisted, None),
             Checked::Ended => {
-                self.end_unhealthy();
-                self.health = None;
-                return;
+                self.conduct.forget_health(process);
+                return self.judge();
             }
         };
         if let Some(result) = result {
@@ -600,27 +608,46 @@ impl ServerStatus {
             Checked::Unlisted { .. } => clean(&checked.to_string()),
             Checked::Well { .. } | Checked::Busy { .. } | Checked::Ended => String::new(),
         };
-        match checked {
-            // What it was called for in vain says more.
-            Checked::Failed { .. } if self.fault.is_none() || self.fault == Some(FaultCode::ServerUnhealthy) => {
-                (self.fault, self.why) = (Some(FaultCode::ServerUnhealthy), why.clone());
-            }
-            Checked::Failed { .. } => {}
-            Checked::Well { .. } | Checked::Busy { .. } | Checked::Unlisted { .. } | Checked::Ended => {
-                self.end_unhealthy();
-            }
-        }
-        let before = self.health.take().filter(|before| before.state.is_like(&state));
+        let before = self.conduct.health_of(process).filter(|before| before.state.is_like(&state));
         let since = before.map_or(now, |before| before.since);
-        self.health = Some(HealthStatus { state, since, at: now, why });
+        self.conduct.note_health(process, HealthStatus { state, since, at: now, why });
+        self.judge();
     }
 
-    /// The server does not fail its health check any more.
-    fn end_unhealthy(&mut self) {
-        if self.fault == Some(FaultCode::ServerUnhealthy) {
-            self.fault = None;
-            self.why.clear();
+    /// Whether a process fails its checks is what is wrong with the server, or is no longer.
+    fn judge(&mut self) {
+        self.sum_up();
+        match &self.health {
+            Some(HealthStatus { state: HealthState::Failing { .. }, why, .. }) => {
+                // What it was called for in vain says more.
+                if self.fault.is_none() || self.fault == Some(FaultCode::ServerUnhealthy) {
+                    (self.fault, self.why) = (Some(FaultCode::ServerUnhealthy), why.clone());
+                }
+            }
+            Some(_) | None if self.fault == Some(FaultCode::ServerUnhealthy) => {
+                self.fault = None;
+                self.why.clear();
+            }
+            Some(_) | None => {}
         }
+    }
+
+    /// Something has become of a process's circuit.
+    fn note_circuit(&mut self, process: Alike, circuit: Circuit, now: Instant) {
+        let circuit = match circuit {
+            Circuit::Closed => CircuitState::Closed,
+            Circuit::Open { failures, open_for } => CircuitState::Open { failures, until: now + open_for },
+            Circuit::HalfOpen => CircuitState::HalfOpen,
+        };
+        self.circuit.get_or_insert(CircuitState::Closed);
+        self.conduct.note_circuit(process, circuit);
+        self.sum_up();
+    }
+
+    /// What the checks of the first process have shown counts no longer.
+    fn forget_health(&mut self) {
+        self.conduct.forget_health(None);
+        self.sum_up();
     }
 
     /// A life has met one of its limits.
@@ -630,7 +657,8 @@ impl ServerStatus {
 
     /// A life has begun.
     fn begins_life(&mut self, now: Instant) {
-        (self.health, self.limit) = (None, None);
+        self.limit = None;
+        self.forget_health();
         // A life that a command begins is no restart: the command has cleared this.
         let is_restart = self.retry_at.take().is_some();
         self.note_restart(is_restart);
@@ -658,6 +686,7 @@ impl ServerStatus {
 
     /// Nothing is wrong with the server any more.
     fn clear(&mut self) {
+        self.conduct.forget_healths();
         self.health = None;
         (self.fault, self.retry_at, self.failures, self.refused) = (None, None, 0, false);
         self.why.clear();
@@ -666,7 +695,8 @@ impl ServerStatus {
 
     /// A life has ended that was not to end, or could not begin.
     fn ends(&mut self, fault: FaultCode, why: &str, now: Instant, again: Option<Duration>) {
-        (self.health, self.limit) = (None, None);
+        self.limit = None;
+        self.forget_health();
         (self.process, self.retry_at) = (None, again.map(|again| now + again));
         // The server's own words say more than how its process ended.
         if !std::mem::take(&mut self.refused) {

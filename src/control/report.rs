@@ -507,9 +507,15 @@ impl Cause {
 
     /// That a server is not asked although it runs: where it doesn't, that is the cause.
     fn of_circuit(server: &ServerStatus) -> Option<Self> {
-        let is_it = server.wanted != Wanted::Stopped && server.state == ServerState::Serving && server.is_cut_off();
-        let words = wording::of_circuit(server)?;
-        is_it.then(|| Cause { server: Some(server.name.clone()), ..Cause::alone(FaultCode::CircuitOpen, words) })
+        if server.wanted == Wanted::Stopped || server.state != ServerState::Serving {
+            return None;
+        }
+        let name = Some(server.name.clone());
+        if server.cut_off > 0 {
+            let alone = Cause::alone(FaultCode::CircuitOpen, wording::of_some_circuits(server));
+            return Some(Cause { severity: "warning", server: name, ..alone });
+        }
+        Some(Cause { server: name, ..Cause::alone(FaultCode::CircuitOpen, wording::of_circuit(server)?) })
     }
 
     /// That a server has met one of its limits, and serves in spite of it.

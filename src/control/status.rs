@@ -1,6 +1,7 @@
 //! What each server and each link is doing: the fields that `status` and `health` show. They follow from what is written into the
 //! `journal`, through handles; `answers`, `health`, `summary` and `inspect` read them.
 
+mod alike;
 mod entries;
 mod gateway;
 mod link;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+pub(in crate::control) use self::alike::Alike;
 use self::entries::Held;
 pub(super) use self::entries::Which;
 pub(crate) use self::entries::{LinkEntry, ServerEntry};

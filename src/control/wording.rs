@@ -48,6 +48,9 @@ pub(super) fn of_server(
         Some(CircuitState::HalfOpen) => said += "; its circuit is half-open: the next call tries whether it answers",
         Some(CircuitState::Closed) | None => {}
     }
+    if server.cut_off > 0 {
+        said += &format!("; {}", of_some_circuits(server));
+    }
     let turns = all.links.iter().filter_map(|link| link.shown(server.key)?.turn);
     // A stopped server waits for nothing.
     for TurnState { current, pinned } in turns.filter(|turn| turn.current || server.wanted != Wanted::Stopped) {
@@ -94,6 +97,14 @@ pub(super) fn of_circuit(server: &ServerStatus) -> Option<String> {
     let Some(CircuitState::Open { failures, .. }) = server.circuit else { return None };
     let calls = if failures == 1 { "a call".to_owned() } else { format!("{} in a row", counted(failures, "call")) };
     Some(format!("{calls} got no answer, so it gets none for a while (circuitBreaker)"))
+}
+
+/// How many of a server's processes get no calls, while others do.
+pub(super) fn of_some_circuits(server: &ServerStatus) -> String {
+    let (all, n) = (server.replicas.unwrap_or(1), server.cut_off);
+    let (circuits, get) =
+        if n == 1 { ("the circuit", "is open, and it gets") } else { ("the circuits", "are open, and they get") };
+    format!("{circuits} of {n} of its {all} processes {get} no calls for a while (circuitBreaker)")
 }
 
 /// What a server's health check has shown.

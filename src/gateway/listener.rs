@@ -46,7 +46,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Time between two looks for sessions that nobody uses.
 const SWEEP: Duration = Duration::from_secs(30);
 /// What to do at the start where an address can't be listened on.
-pub(crate) const AT_THE_START: &str = "name another one with --listen, or `listen` of `gateway`";
+pub(crate) const AT_THE_START: &str = "name another one in `listen` of `gateway`, or with `mcp-pipe serve --listen`";
 /// The same of the admin address.
 pub(crate) const ADMIN_AT_THE_START: &str = "name another one in `listen` of `admin`";
 /// Most connections of the admin address at a time, and longest time for the head of a request: a few programs ask there, from near by.

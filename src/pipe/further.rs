@@ -25,7 +25,7 @@ impl Pipe {
     /// Starts a further process in a place that is its own already.
     pub(super) fn start_further(&mut self, index: ServerIndex, now: Instant) {
         let Some(first) = self.sides.each[index].first else { return };
-        let side = self.sides.each[first].further(first, now);
+        let side = self.sides.each[first].further(first, index, now);
         self.put_server(index, side);
         self.heed(index, now);
         if matches!(self.phase, PipePhase::Closing) {

@@ -208,10 +208,10 @@ impl Side {
         }
     }
 
-    /// The notes on a further process of this server, whose first process has this place.
-    pub(super) fn further(&self, first: ServerIndex, now: Instant) -> Self {
+    /// The notes on a further process of this server, whose first process has the place `first`.
+    pub(super) fn further(&self, first: ServerIndex, place: ServerIndex, now: Instant) -> Self {
         let status = match self.spec.instances {
-            Instances::Replicas(_) => self.status.replica(),
+            Instances::Replicas(_) => self.status.replica(place),
             Instances::Shared | Instances::PerPeer(_) => self.status.further(),
         };
         let side = Side::new(self.spec.clone(), status, self.goal.0.clone(), now);
@@ -826,7 +826,7 @@ impl Out for Sides {
                 return self.links.assign(server, first, peer);
             }
             (Arrangement::Start { first, peer }, Some((None, _)) | None) => {
-                self.put(server, self.each[first].further(first, self.each[first].since));
+                self.put(server, self.each[first].further(first, server, self.each[first].since));
                 self.links.assign(server, first, peer);
             }
             // The router takes it for gone by now, and its lane is another peer's.

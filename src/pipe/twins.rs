@@ -110,7 +110,7 @@ impl Pipe {
         }
         let modern = Arc::new(ServerSpec { era: Some(Era::Modern), ..(*spec).clone() });
         let index = router.hub.add_server(&modern, None);
-        let mut side = self.sides.each[first].further(first, now);
+        let mut side = self.sides.each[first].further(first, index, now);
         (side.spec, side.status, side.tried) = (modern, side.status.of_era(), true);
         self.put_server(index, side);
         self.heed(index, now);

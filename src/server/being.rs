@@ -71,7 +71,7 @@ impl Being {
 
     pub(super) fn fail(&mut self, fault: Cow<'static, str>) {
         match self {
-            Being::Process(process) => process.fail(fault),
+            Being::Process(process) => process.condemn(fault),
             Being::Remote(remote) => remote.fail(fault),
             Being::Comer(comer) => comer.fail(fault),
         }

@@ -80,6 +80,8 @@ pub(super) struct Process {
     ladder: Option<Ladder>,
     /// What the process did that we ended it for.
     fault: Option<Cow<'static, str>>,
+    /// Whether we ended it for that, and it went on otherwise.
+    is_condemned: bool,
     /// Whether it was told to end while nothing was wrong with it.
     is_told: bool,
     limits: LimitsSpec,
@@ -138,6 +140,7 @@ impl Process {
             wakers: Wakers::new(2),
             ladder: None,
             fault: None,
+            is_condemned: false,
             is_told: false,
             limits,
             watch: Watch::over(pid, limits),
@@ -259,8 +262,14 @@ impl Process {
         }
     }
 
+    /// Ends the process because of what others have found. To be followed by a poll.
+    pub(super) fn condemn(&mut self, fault: Cow<'static, str>) {
+        self.is_condemned |= self.ladder.is_none();
+        self.fail(fault);
+    }
+
     /// Begins the ladder because of something that the process did. To be followed by a poll.
-    pub(super) fn fail(&mut self, fault: impl Into<Cow<'static, str>>) {
+    fn fail(&mut self, fault: impl Into<Cow<'static, str>>) {
         if self.ladder.is_none() {
             self.fault = Some(fault.into());
             self.climb(Step::Close);
@@ -426,6 +435,7 @@ impl Process {
         };
         match (&self.fault, status) {
             (Some(fault), _) if signalled => format!("{fault}, but went on running, and was stopped"),
+            (Some(fault), Some(_)) if self.is_condemned => format!("{fault}, and was ended"),
             (None, Some(status)) if signalled => exit::words_of_stopped(*status),
             // One that we have told to end need not have got to its first word.
             (_, Some(status)) if self.is_mute && !self.is_told => exit::words_of_mute(*status),

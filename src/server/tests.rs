@@ -396,6 +396,17 @@ async fn a_crash_leaves_no_grandchild_although_it_ignores_term() {
 }
 
 #[tokio::test]
+async fn one_that_is_ended_for_what_others_have_found_is_told_so_however_it_ends() {
+    for program in ["cat", "cat; exit 3"] {
+        let mut rig = Rig::new(spec("sh", &["-c", program]));
+        rig.up().await;
+        rig.server.end_faulty_process("failed its health check");
+        assert_eq!(rig.down().await, "failed its health check, and was ended");
+        rig.stop(true).await;
+    }
+}
+
+#[tokio::test]
 async fn a_grandchild_that_left_the_group_does_not_hold_up_the_report() {
     let mut rig = Rig::new(spec("sh", &["-c", "setsid sleep 8 & echo '{}'; exit 7"]));
     let began = Instant::now();

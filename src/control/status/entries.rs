@@ -31,8 +31,8 @@ pub(in crate::control) enum Which {
     OfPeer,
     /// The one for clients of MCP 2026-07-28.
     OfEra,
-    /// One that is like the first, and for the same peers.
-    Replica,
+    /// One that is like the first, and for the same peers; by its place.
+    Replica(usize),
 }
 
 /// The same of one link.
@@ -94,8 +94,8 @@ impl ServerEntry {
     }
 
     /// The same entry, for another process of the server that is like the first.
-    pub(crate) fn replica(&self) -> Self {
-        ServerEntry { which: Which::Replica, ..self.clone() }
+    pub(crate) fn replica(&self, place: usize) -> Self {
+        ServerEntry { which: Which::Replica(place), ..self.clone() }
     }
 
     /// The same entry, for the process that is for clients of MCP 2026-07-28.
@@ -136,13 +136,16 @@ impl ServerEntry {
     /// Notes what the config says of the server, as far as that is shown.
     pub(crate) fn configured(&self, spec: &ServerSpec) {
         self.change(|server| {
-            let breaker = spec.bounds.breaker;
-            server.circuit = breaker.map(|_| server.circuit.take().unwrap_or(CircuitState::Closed));
+            server.circuit = spec.bounds.breaker.map(|_| CircuitState::Closed);
+            if server.circuit.is_none() {
+                server.conduct.forget_circuits();
+            }
             server.stands_in = spec.bounds.stands_in;
             server.replicas = match spec.instances {
                 Instances::Replicas(replicas) => Some(replicas.number),
                 Instances::Shared | Instances::PerPeer(_) => None,
             };
+            server.sum_up();
         });
     }
 

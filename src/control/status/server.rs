@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use super::alike::Conduct;
 use super::moment;
 use crate::control::figures::{Causes, Figures};
 use crate::control::history::Doing;
@@ -121,6 +122,12 @@ pub(crate) struct ServerStatus {
     /// Whether it is asked, where it has a circuit breaker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub circuit: Option<CircuitState>,
+    /// How many of its processes get no calls, as their circuits are open, while others do.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub cut_off: usize,
+    /// By what `circuit` and `health` are as they are.
+    #[serde(skip)]
+    pub(in crate::control) conduct: Conduct,
     /// Whether its present process has refused to be initialized.
     #[serde(skip)]
     pub(in crate::control) refused: bool,
@@ -253,6 +260,8 @@ impl ServerStatus {
             replicas: None,
             stands_in: false,
             circuit: None,
+            cut_off: 0,
+            conduct: Conduct::default(),
             refused: false,
             for_http: false,
             halted: None,
@@ -294,6 +303,14 @@ impl ServerStatus {
         }
     }
 
+    /// Says of the whole what its processes show.
+    pub(in crate::control) fn sum_up(&mut self) {
+        let (circuit, cut_off) = self.conduct.circuit(self.replicas.unwrap_or(1));
+        self.cut_off = if self.circuit.is_some() { cut_off } else { 0 };
+        self.circuit = self.circuit.take().map(|_| circuit);
+        self.health = self.conduct.health();
+    }
+
     /// Whether its circuit is open.
     pub(in crate::control) fn is_cut_off(&self) -> bool {
         matches!(self.circuit, Some(CircuitState::Open { .. }))
@@ -312,4 +329,9 @@ impl ServerStatus {
             words => format!("; the last lines of its stderr: {words}"),
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_none(count: &usize) -> bool {
+    *count == 0
 }
