@@ -314,7 +314,7 @@ impl Evidence {
                 }
             });
             let why = format!(
-                "the endpoint closed {} connections in a row with {} ({}) while another one stood, though initialize had \
+                "the endpoint closed at least {} connections in a row with {} ({}) while another one stood, though initialize had \
                  been answered",
                 self.refused.len(),
                 cloud::CLOSE,

@@ -145,7 +145,8 @@ impl Asking<'_> {
     pub(crate) fn order(self, order: Order) -> Result<Exit, Failure> {
         let awaited = plain::line(&self.redactor.clean_all(&order.awaited())).into_owned();
         let is_of_all = matches!(order, Order::Reload);
-        let (within, unwell) = (Cell::new(Duration::ZERO), RefCell::new(String::new()));
+        let (within, unwell) =
+            (Cell::new(if is_of_all { READING } else { Duration::ZERO }), RefCell::new(String::new()));
         let named = || match &*unwell.borrow() {
             names if names.is_empty() => awaited.clone(),
             names => format!("{awaited} (not yet: {names})"),
@@ -342,6 +343,8 @@ fn telling_apart(running: &[Running]) -> String {
 const OLDER: &str = "mcp-pipe has answered, but not what it was asked; is it as new as this one?";
 /// Longest wait for being let in beyond that for any answer: the config may just be read again, which takes as long as servers take to end.
 const ADMITTED: Duration = Duration::from_secs(30);
+/// Longest wait for a config to be read beyond that for any answer: it, and each file of variables, may be a pipe that is waited for.
+const READING: Duration = Duration::from_secs(15);
 /// Most names in a line.
 const SHOWN: usize = 5;
 

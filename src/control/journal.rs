@@ -743,7 +743,7 @@ impl LinkNews<'_> {
                 info!(event, ?servers, "{why}");
             }
             LinkNews::Down(LinkEnd { cause: Cause::Ours(_), why, stood: true, then: Then::Ends, .. }) => {
-                info!(event = "CONNECTION_CLOSED", ?servers, "{why}; not dialled again: stopping");
+                info!(event = "CONNECTION_CLOSED", ?servers, "{why}; not dialled again");
             }
             LinkNews::Down(LinkEnd { cause: Cause::Ours(_), why, stood: true, retry_in, .. }) => {
                 info!(event = "CONNECTION_CLOSED", ?servers, "{why}; reconnecting in {} ms", retry_in.as_millis());
@@ -753,7 +753,7 @@ impl LinkNews<'_> {
                 info!(event = "CONNECTION_RESTS", ?servers, "{what}");
             }
             LinkNews::Down(LinkEnd { why, stood: true, then: Then::Ends, .. }) => {
-                warn!(target: RETRIES, event = "CONNECTION_CLOSED", ?servers, "{why}; not dialled again: stopping");
+                warn!(target: RETRIES, event = "CONNECTION_CLOSED", ?servers, "{why}; not dialled again");
             }
             LinkNews::Down(LinkEnd { why, stood: true, retry_in, .. }) => {
                 warn!(target: RETRIES, event = "CONNECTION_CLOSED", ?servers, "{why}; reconnecting in {}", span(*retry_in));
@@ -862,6 +862,36 @@ mod tests {
         let entry = status.add_server("a");
         all.iter().for_each(|news| entry.change(|server| server.follow(news, str::to_owned, Instant::now())));
         status.read().servers.remove(0)
+    }
+
+    #[test]
+    fn a_server_is_cut_off_once_all_its_processes_are_and_fails_its_checks_while_one_does() {
+        use crate::config::{Bounds, BreakerSpec, Instances, Replicas, ServerSpec};
+        let status = Status::default();
+        let (first, breaker) = (status.add_server("a"), BreakerSpec { failures: 2, open_for: SOON });
+        let bounds = Bounds { breaker: Some(breaker), ..Bounds::default() };
+        let instances = Instances::Replicas(Replicas { number: 2, sticky: false });
+        first.configured(&ServerSpec { bounds, instances, ..ServerSpec::sample("a", "", &[]) });
+        let second = first.replica(9);
+        [&first, &second].into_iter().for_each(|process| process.note(STARTED));
+        first.note(READY);
+        let is = |entry: &ServerEntry, circuit: Circuit| {
+            let note = Note::of(0, crate::router::What::Circuit(circuit));
+            entry.note(ServerNews::Circuit { circuit, note: &note });
+            let server = status.read().servers.remove(0);
+            (server.is_cut_off(), server.cut_off, server.is_well())
+        };
+        let open = Circuit::Open { failures: 2, open_for: SOON };
+        assert_eq!(is(&second, open), (false, 1, true));
+        assert_eq!(is(&first, open), (true, 0, false));
+        assert_eq!(is(&first, Circuit::Closed), (false, 1, true));
+        assert_eq!(is(&second, Circuit::Closed), (false, 0, true));
+        let failures = Failures { times: FAILURES, lasted: SOON };
+        second.note(ServerNews::Checked(&Checked::Failed { why: "is mute".into(), failures }));
+        first.note(ServerNews::Checked(&Checked::Well { took: SOON, after: None }));
+        assert!(status.read().servers[0].is_unhealthy(), "the second one is");
+        second.note(replaced(false));
+        assert!(!status.read().servers[0].is_unhealthy() && status.read().servers[0].fault.is_none());
     }
 
     #[test]

@@ -80,6 +80,9 @@ impl Cause {
     /// `conversed`: the endpoint has asked for something as an MCP client does, so address and token were right at first.
     pub(crate) fn meaning(&self, conversed: bool) -> Option<&'static str> {
         let Cause::Closed { code: Some(code), contested, .. } = self else { return None };
+        if self.misses_token() {
+            return Some(NO_TOKEN);
+        }
         Some(match *code {
             code::REGULAR if *contested => {
                 "another connection with this token or agent keeps taking its place: end the other program that uses it (a second \
@@ -180,13 +183,19 @@ impl Cause {
 
     /// Whether the endpoint's reason speaks of the token or of a right, in words that are common.
     fn is_about_token(&self) -> bool {
-        let Cause::Closed { reason, .. } = self else { return false };
         // "replaced by another connection with this token" rejects none.
-        if self.takeover() == Takeover::Certain {
-            return false;
-        }
+        self.takeover() != Takeover::Certain && self.says_one_of(&TOKEN_WORDS)
+    }
+
+    /// Whether the endpoint says that there is no token, which is not to say that it does not like the one that it got.
+    fn misses_token(&self) -> bool {
+        self.is_about_token() && self.says_one_of(&MISSING_WORDS)
+    }
+
+    fn says_one_of(&self, words: &[&str]) -> bool {
+        let Cause::Closed { reason, .. } = self else { return false };
         let reason = reason.to_lowercase();
-        TOKEN_WORDS.iter().any(|word| reason.contains(word))
+        words.iter().any(|word| reason.contains(word))
     }
 }
 
@@ -202,6 +211,14 @@ fn is_takeover(reason: &str) -> bool {
 /// What a reason means that speaks of the token.
 const BY_ITS_WORDS: &str =
     "by its words the endpoint rejects the token; copy a fresh endpoint URL, with its token, from its console";
+
+/// What a reason means by which the endpoint has got no token.
+const NO_TOKEN: &str =
+    "by its words the endpoint got no token; copy the endpoint URL as a whole, with its token, from its console";
+
+/// Words of reasons that miss what they speak of, in lower case.
+const MISSING_WORDS: [&str; 7] =
+    ["missing", "no token", "without a token", "not provided", "缺少", "未提供", "отсутствует"];
 
 /// Words of reasons that are about the token or a right, in lower case: English, Chinese, Russian.
 const TOKEN_WORDS: [&str; 12] = [
@@ -368,6 +385,17 @@ mod tests {
 
     fn local(climb: Pace) -> Pace {
         Pace { at_most: Some(MAX_LOCAL), ..climb }
+    }
+
+    #[test]
+    fn a_token_that_is_missing_is_not_told_to_be_rejected() {
+        let whole = "a token is missing: the address has to end with ?token=TOKEN";
+        for cause in [reasoned(1008, whole), reasoned(4004, "Token not provided"), reasoned(4401, "缺少 token")] {
+            assert_eq!(cause.meaning(false), Some(NO_TOKEN), "{cause:?}");
+            assert!(cause.rejects_token());
+        }
+        assert_eq!(reasoned(4401, "unknown token").meaning(false), closed(4401).meaning(false));
+        assert_ne!(closed(4401).meaning(false), Some(NO_TOKEN));
     }
 
     #[test]

@@ -106,6 +106,8 @@ pub(super) struct Side {
     stuck: Option<(Instant, usize)>,
     /// How many texts of the present life were no message.
     noise: u64,
+    /// The first one of a life, as it was shown: a server that prints it in each life is not told of again.
+    noise_told: String,
     /// How many errors of it named no request, and could not be told to belong to one.
     nameless: u64,
     /// How many of the server's calls were waited for no longer.
@@ -200,6 +202,7 @@ impl Side {
             busy: false,
             stuck: None,
             noise: 0,
+            noise_told: String::new(),
             nameless: 0,
             cut: 0,
             said: Said::new(now.into_std()),
@@ -596,7 +599,8 @@ impl Sides {
                 };
                 let remedy = notation.map_or_else(|| remedy.to_owned(), |notation| format!("; {notation}"));
                 match side.noise {
-                    1 => {
+                    1 if side.noise_told != line => {
+                        side.noise_told = line.clone().into_owned();
                         warn!(event = "ERROR_STDOUT_NOISE", servers = ?names, "{what} {note}: {line}{remedy}. More of it is shown at debug only")
                     }
                     n if n.is_power_of_two() && n >= 1024 => {

@@ -202,13 +202,19 @@ pub(super) fn plan(old: &Wanted, new: &Wanted, stale: &BTreeSet<PathBuf>, stoppe
             }
             Some(before) if parts(before) != parts(group) => {
                 let dials = |group: &Group| group.servers.iter().map(dialled).collect::<Vec<_>>();
-                let what = match (dials(before) == dials(group) && before.link == group.link, shown(before, group)) {
-                    (true, _) => treats(before, group),
-                    (false, Some(others)) => others,
-                    (false, None) if shows(before) != shows(group) => "shows its servers in another order".to_owned(),
-                    (false, None) => "is dialled otherwise".to_owned(),
+                let words = match (dials(before) == dials(group) && before.link == group.link, shown(before, group)) {
+                    // What is left is who has the endpoint while turns are taken.
+                    (true, _) => format!("{label} {}", treats(before, group).as_deref().unwrap_or("has another pin")),
+                    (false, Some(others)) => {
+                        let more = treats(before, group).map_or_else(String::new, |more| format!(", and {more}"));
+                        format!("{} {others}{more}", seen_as(before, group))
+                    }
+                    (false, None) if shows(before) != shows(group) => {
+                        format!("{} shows its servers in another order", seen_as(before, group))
+                    }
+                    (false, None) => format!("{label} is dialled otherwise"),
                 };
-                plan.words.push(format!("{label} {what}"));
+                plan.words.push(words);
                 plan.groups.push(GroupChange::Follow(group.clone()));
             }
             Some(_) => {}
@@ -375,10 +381,20 @@ fn is_same_command(before: &ServerSpec, server: &ServerSpec) -> bool {
     parts(old) == parts(new) && rest(before) == rest(server)
 }
 
-/// What a group does otherwise with the calls and tools of the same servers, in words that follow its label.
-fn treats(before: &Group, group: &Group) -> String {
+/// What a change of a group is told of: where its servers share a connection or not as the endpoint likes it, that is the endpoint.
+fn seen_as(before: &Group, group: &Group) -> String {
+    let (names, several) = (group.names(), before.servers.len().max(group.servers.len()) > 1);
+    if group.mode == Mode::Auto && several { format!("the endpoint of {names}") } else { names.to_string() }
+}
+
+/// What a group does otherwise with the calls and tools of the servers that it goes on to show, in words that follow its label; `None` if it
+/// does nothing otherwise.
+fn treats(before: &Group, group: &Group) -> Option<String> {
     let differs = |is_other: &dyn Fn(&ServerSpec, &ServerSpec) -> bool| {
-        before.servers.iter().zip(&group.servers).any(|((before, _), (server, _))| is_other(before, server))
+        let is_another = |server: &ServerSpec| {
+            before.servers.iter().any(|(before, _)| before.name == server.name && is_other(before, server))
+        };
+        group.servers.iter().any(|(server, _)| is_another(server))
     };
     let shown = |policy: &ToolPolicy| ToolPolicy {
         timeout: None,
@@ -406,8 +422,7 @@ fn treats(before: &Group, group: &Group) -> String {
         ("has another maxFrameSize", differs(&|a, b| a.max_frame != b.max_frame)),
     ];
     let told: Vec<&str> = others.iter().filter(|(_, differs)| *differs).map(|(what, _)| *what).collect();
-    // What is left is who has the endpoint while turns are taken.
-    if told.is_empty() { "has another pin".to_owned() } else { told.join(", ") }
+    (!told.is_empty()).then(|| told.join(", "))
 }
 
 /// What we do with a server.
@@ -613,12 +628,24 @@ mod tests {
         let before = wanted(&[a.clone(), b.clone()]);
         assert_eq!(
             words(&before, &wanted(&[a.clone(), c.clone()])),
-            ["b is gone", "c is new", "a+c shows c from now on, and no longer b"]
+            ["b is gone", "c is new", "the endpoint of a+c shows c from now on, and no longer b"]
         );
-        assert_eq!(words(&before, &wanted(std::slice::from_ref(&a))), ["b is gone", "a no longer shows b"]);
+        assert_eq!(
+            words(&before, &wanted(std::slice::from_ref(&a))),
+            ["b is gone", "the endpoint of a no longer shows b"]
+        );
         let more = wanted(&[a.clone(), b.clone(), c.clone()]);
-        assert_eq!(words(&before, &more), ["c is new", "a+b+c shows c from now on"]);
-        assert_eq!(words(&before, &wanted(&[b.clone(), a.clone()])), ["b+a shows its servers in another order"]);
+        assert_eq!(words(&before, &more), ["c is new", "the endpoint of a+b+c shows c from now on"]);
+        assert_eq!(
+            words(&before, &wanted(&[b.clone(), a.clone()])),
+            ["the endpoint of b+a shows its servers in another order"]
+        );
+        let tools = Arc::new(ToolPolicy { deny: vec![Glob::new("x")], ..ToolPolicy::default() });
+        let fewer = ServerSpec { tools, ..a.clone() };
+        assert_eq!(
+            words(&before, &wanted(&[fewer, b.clone(), c.clone()])),
+            ["c is new", "the endpoint of a+b+c shows c from now on, and shows other tools"]
+        );
         let slow = ServerSpec { keep_listed: false, ..a.clone() };
         assert_eq!(words(&before, &wanted(&[slow, b.clone()])), ["a has another keepListed"]);
         let patient = ServerSpec { start_timeout: Duration::from_secs(7), ..a.clone() };

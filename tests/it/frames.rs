@@ -1,9 +1,12 @@
 //! What goes over the wire, and what never does. The connection itself checks each frame that it gets.
 
+use std::time::Duration;
+
+use rustix::process::Signal;
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::harness::{FakeEndpoint, Setup, fixture_entry, multiplex, one_server, text_of};
+use crate::harness::{FakeEndpoint, Setup, config, fixture_entry, multiplex, one_server, text_of, within};
 
 #[tokio::test]
 async fn what_a_server_prints_beside_its_messages_never_reaches_the_wire() {
@@ -264,6 +267,23 @@ async fn an_answer_amid_whatever_a_server_prints_arrives_and_the_log_says_what_i
         assert!(said <= 5, "{shape}: once in words is enough: {:?}", daemon.log_lines());
         daemon.stop_closing([&mut conn]).await;
     }
+}
+
+#[tokio::test]
+async fn what_a_server_prints_in_each_of_its_lives_is_told_once() {
+    let endpoint = FakeEndpoint::bind().await;
+    let script = json!({"command": "sh", "args": ["-c", "echo hello; exit 1"], "endpoint": endpoint.url()});
+    let mut daemon = Setup::new().config(&config([("x", script)])).start("warn");
+    let said = |text: &str| daemon.log_lines().iter().filter(|line| line.to_string().contains(text)).count();
+    within("three lives", async {
+        while said("exited with code 1") < 3 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    assert_eq!(said(": hello"), 1, "{:?}", daemon.log_lines());
+    daemon.signal(Signal::TERM);
+    daemon.exit().await;
 }
 
 #[tokio::test]
