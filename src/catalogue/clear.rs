@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use super::file::{self, MAX_FILE};
-use super::name::{is_of_server, kept, of_era, of_server};
+use super::name::{is_of_server, kept, of_era, of_server, of_tools};
 use crate::config::ServerSpec;
 use crate::disk::folder::{Folder, base};
 
@@ -25,7 +25,7 @@ pub(crate) struct Cleared {
 /// What is there is not ours.
 pub(crate) fn clear(dir: &Path, server: Option<&ServerSpec>) -> io::Result<Option<Cleared>> {
     let Some(folder) = Folder::find(dir)? else { return Ok(None) };
-    let meant = server.map(|spec| (spec, [of_server(spec), of_era(spec)]));
+    let meant = server.map(|spec| (spec, [of_server(spec), of_tools(spec), of_era(spec)]));
     let is_meant = |name: &str| match &meant {
         Some((spec, names)) => {
             let is_named = || folder.peek(name, MAX_FILE).is_ok_and(|bytes| file::is_about(&bytes, &spec.name));

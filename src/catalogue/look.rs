@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::file::{self, MAX_FILE};
-use super::name::{is_of_server, of_server};
+use super::name::{is_of_server, of_server, of_tools};
 use crate::config::ServerSpec;
 use crate::disk::folder::Folder;
 
@@ -29,6 +29,7 @@ pub(crate) fn tools(dir: &Path, server: &str, spec: Option<&ServerSpec>) -> Vec<
         let about = about.filter(|(_, bytes)| file::is_about(bytes, server));
         about.max_by_key(|(time, _)| *time).map(|(_, bytes)| bytes)
     };
-    let bytes = spec.and_then(|spec| read(&of_server(spec))).or_else(last);
+    let own = |spec| read(&of_server(spec)).or_else(|| read(&of_tools(spec)));
+    let bytes = spec.and_then(own).or_else(last);
     bytes.map(|bytes| file::tools(&bytes)).unwrap_or_default()
 }

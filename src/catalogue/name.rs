@@ -10,6 +10,8 @@ use crate::disk::folder::is_hex;
 
 /// The beginning of the name of a file about what one server said.
 const SERVER: &str = "server-";
+/// The beginning of the name of a file about the tools of a server of which nothing else is remembered.
+const TOOLS: &str = "tools-";
 /// The beginning of the name of a mark that an agent takes one connection only.
 const AGENT: &str = "agent-";
 /// The beginning of the name of a file about what an endpoint says of itself, by its agent.
@@ -28,7 +30,7 @@ pub(super) fn kept(name: &str) -> Option<Duration> {
     let is_hash = |text: &str| text.len() == DIGITS && is_hex(text);
     let stem = |prefix| name.strip_prefix(prefix).and_then(|rest: &str| rest.strip_suffix(".json"));
     let is_era = name.strip_prefix(ERA).is_some_and(is_hash);
-    if is_era || stem(SERVER).or_else(|| stem(HELLO)).is_some_and(is_hash) {
+    if is_era || [SERVER, TOOLS, HELLO].into_iter().filter_map(stem).any(is_hash) {
         Some(SERVER_KEPT)
     } else if name.strip_prefix(AGENT).is_some_and(is_hash) {
         Some(AGENT_KEPT)
@@ -39,7 +41,7 @@ pub(super) fn kept(name: &str) -> Option<Duration> {
 
 /// Whether a file of this name is about what a server said.
 pub(super) fn is_of_server(name: &str) -> bool {
-    name.starts_with(SERVER) && kept(name).is_some()
+    [SERVER, TOOLS].iter().any(|prefix| name.starts_with(prefix)) && kept(name).is_some()
 }
 
 /// As whom a remote server is asked: others may be shown other tools. A login says that nowhere in the config.
@@ -65,6 +67,15 @@ fn of_auth(hash: &mut Hash, auth: &AuthSpec) {
 /// The endpoint is no part of the hash, so a new token changes nothing. Values of the environment are: therefore the hash is
 /// cryptographic, as the name of a file must not help to find out a password.
 pub(super) fn of_server(spec: &ServerSpec) -> String {
+    format!("{SERVER}{}.json", hash_of_server(spec))
+}
+
+/// The name of the file about its tools, by the same.
+pub(super) fn of_tools(spec: &ServerSpec) -> String {
+    format!("{TOOLS}{}.json", hash_of_server(spec))
+}
+
+fn hash_of_server(spec: &ServerSpec) -> String {
     let mut hash = Hash::new();
     hash.part(spec.name.as_bytes());
     match &spec.reach {
@@ -81,7 +92,7 @@ pub(super) fn of_server(spec: &ServerSpec) -> String {
         // Nothing is kept of it.
         Reach::Comer(_) => {}
     }
-    format!("{SERVER}{}.json", hash.finish())
+    hash.finish()
 }
 
 /// The name of the file about the era of a server: a hash of all that may make it another one. A program that was updated may be of

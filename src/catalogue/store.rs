@@ -14,13 +14,14 @@ use tokio::sync::watch;
 
 use super::Memory;
 use super::file::{self, MAX_FILE};
-use super::name::{AGENT_KEPT, ERA, of_agent, of_era, of_hello, of_server};
+use super::name::{AGENT_KEPT, ERA, of_agent, of_era, of_hello, of_server, of_tools};
 use super::writer::{Piece, Writer, piece_of};
 use crate::config::ServerSpec;
 use crate::disk::folder::Folder;
 use crate::error::FaultCode;
 use crate::mcp::era::Era;
 use crate::mcp::handshake::MAX_HELLO;
+use crate::mcp::lists::ListKind;
 
 /// Largest file about an endpoint that is read, in bytes: the longest parameters, and a line break.
 const MAX_HELLO_FILE: u64 = MAX_HELLO as u64 + 1;
@@ -93,6 +94,17 @@ impl Catalogue {
     /// Remembers what a server said. The writer's thread writes soon, and logs what stands in the way.
     pub fn save(&self, spec: &ServerSpec, memory: &Memory) {
         self.writer.put(of_server(spec), Piece::Server { name: spec.name.clone(), memory: memory.clone() });
+    }
+
+    /// Remembers the names of a server's tools, for whoever completes a line: a server that a peer has alone is answered for by nothing else.
+    pub(crate) fn save_tools<'a>(&self, spec: &ServerSpec, names: impl Iterator<Item = &'a str>) {
+        if self.dir.is_none() {
+            return;
+        }
+        let mut memory = Memory::default();
+        let tools = names.map(|name| serde_json::json!({ "name": name }).to_string().into());
+        memory.lists.set(ListKind::Tools, tools.collect());
+        self.writer.put(of_tools(spec), Piece::Server { name: spec.name.clone(), memory });
     }
 
     /// What the endpoint of an agent says of itself: its `initialize` parameters, raw JSON.

@@ -66,6 +66,11 @@ impl Default for Times {
 pub(crate) struct ToolPlaces(HashMap<Box<[u8]>, u16>);
 
 impl ToolPlaces {
+    /// The tools, by their own names, in an order that says nothing.
+    pub(crate) fn names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.0.keys().map(|name| str::from_utf8(name).unwrap_or_default())
+    }
+
     fn place(&self, tool: &[u8]) -> usize {
         self.0.get(tool).map_or(TOOLS, |place| usize::from(*place))
     }

@@ -18,16 +18,14 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub(in crate::control) use self::alike::Alike;
+pub(crate) use self::alike::{CircuitState, HealthState, HealthStatus};
 use self::entries::Held;
 pub(super) use self::entries::Which;
 pub(crate) use self::entries::{LinkEntry, ServerEntry};
 pub(crate) use self::gateway::{Caller, CountedCaller, CountedClient, GatewayStatus, Refusal, TokenCount, TokenStatus};
 pub(crate) use self::link::{LastClose, LinkKey, LinkState, LinkStatus, ShownServer};
 pub(super) use self::server::SILENT;
-pub(crate) use self::server::{
-    CircuitState, HealthState, HealthStatus, HowHalted, Remark, ServerKey, ServerState, ServerStatus, Started,
-    TurnState,
-};
+pub(crate) use self::server::{HowHalted, Remark, ServerKey, ServerState, ServerStatus, Started, TurnState};
 use super::figures::{Besides, Figures};
 use super::history::kept::History;
 use super::orders::Known;

@@ -545,7 +545,7 @@ impl Sides {
     }
 
     fn write_note(&mut self, note: &Note<'_>) {
-        let Sides { links, each, .. } = self;
+        let Sides { links, each, catalogue, .. } = self;
         // This note comes with each call, so nothing is made for the log in advance.
         if let (What::Served { took, call }, Some(server)) = (&note.what, note.server()) {
             debug!(event = "CALL_SERVED", server = %each[server].name, trace = call.trace, "{note}");
@@ -567,10 +567,15 @@ impl Sides {
             }
             return;
         }
-        if let (What::Listed { tools }, Some(server)) = (&note.what, note.server()) {
+        if let (What::Listed { tools, alone }, Some(server)) = (&note.what, note.server()) {
             let first = each[server].first.unwrap_or(server);
-            let Side { status, tools: places, .. } = &mut each[first];
-            return status.listed(tools, places);
+            let Side { status, tools: places, spec, .. } = &mut each[first];
+            let known = places.names().len();
+            status.listed(tools, places);
+            if *alone && places.names().len() > known && !matches!(spec.reach, Reach::Comer(_)) {
+                catalogue.save_tools(spec, places.names());
+            }
+            return;
         }
         let (names, side, link) = match note.about {
             About::Server(server) if each[server].tried => return debug!(server = %each[server].name, "{note}"),

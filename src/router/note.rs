@@ -199,6 +199,8 @@ pub enum What<'a> {
     Listed {
         /// Its own names for them: all of a page, or of all pages.
         tools: &'a [&'a str],
+        /// Whether a peer that has the server alone has read them, so that nothing is remembered of it.
+        alone: bool,
     },
     /// A call that the server had is waited for no longer.
     Cut {
@@ -384,7 +386,7 @@ impl fmt::Display for Note<'_> {
             What::Unserved(call) => {
                 write!(f, "{} has come to nothing: {}", String::from_utf8_lossy(call.method), call.outcome.as_str())
             }
-            What::Listed { tools } => write!(f, "listed {}", counted(tools.len(), "tool")),
+            What::Listed { tools, .. } => write!(f, "listed {}", counted(tools.len(), "tool")),
             What::Served { call, took } => {
                 write!(f, "{} answered in {}", String::from_utf8_lossy(call.method), span(*took))
             }

@@ -288,6 +288,25 @@ async fn bash_completes_commands_servers_tools_options_and_files() {
 }
 
 #[tokio::test]
+async fn tools_of_a_server_that_has_its_endpoint_alone_are_completed_while_it_runs_and_after() {
+    let home = Home::new(&json!({"mcpServers": {"a": fixture_entry(&[])}}));
+    assert_eq!(in_bash(&home, "mcp-pipe call a ech").await, [""; 0]);
+    let daemon = home.setup(&["--local"]).start("debug");
+    within("its tools to be remembered", async {
+        while home.remembered().iter().all(|name| name != "a") {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(in_bash(&home, "mcp-pipe call a ech").await, ["echo"]);
+    daemon.stop().await;
+    assert_eq!(in_bash(&home, "mcp-pipe call a ech").await, ["echo"]);
+    let (code, text) = home.run(&["cache", "clear", "a"]).await;
+    assert!(code == 0 && text.contains("1 file of a removed ("), "{text}");
+    assert_eq!(in_bash(&home, "mcp-pipe call a ech").await, [""; 0]);
+}
+
+#[tokio::test]
 async fn fish_and_zsh_read_their_scripts_and_are_given_the_same() {
     let home = Home::new(&two());
     let fish =

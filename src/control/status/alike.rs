@@ -3,7 +3,83 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use super::server::{CircuitState, HealthState, HealthStatus};
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use super::moment;
+
+/// Whether a server is asked that has a circuit breaker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum CircuitState {
+    Closed,
+    /// Not before `until`, as so many calls in a row got no answer.
+    Open {
+        failures: usize,
+        #[serde(with = "moment")]
+        until: Instant,
+    },
+    HalfOpen,
+}
+
+impl CircuitState {
+    /// How machines know it.
+    pub(in crate::control) fn as_str(&self) -> &'static str {
+        match self {
+            CircuitState::Closed => "closed",
+            CircuitState::Open { .. } => "open",
+            CircuitState::HalfOpen => "half-open",
+        }
+    }
+}
+
+/// What a server's health check has shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HealthStatus {
+    pub state: HealthState,
+    /// Since when.
+    #[serde(with = "moment")]
+    pub since: Instant,
+    /// When the last check was over.
+    #[serde(with = "moment")]
+    pub at: Instant,
+    /// What is wrong.
+    pub why: String,
+}
+
+/// Whether a server is well, by its health check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum HealthState {
+    /// It has answered, within so many microseconds.
+    Healthy { took_micros: u64 },
+    /// It has not answered, and works on something.
+    Busy,
+    /// So many checks in a row have failed.
+    Failing { times: u32 },
+    /// It lists no such tool as is to be called.
+    Unlisted,
+}
+
+impl HealthState {
+    /// All of them, as machines know them.
+    pub(in crate::control) const ALL: [&str; 4] = ["healthy", "busy", "failing", "unlisted"];
+
+    /// The place among these.
+    pub(in crate::control) fn place(self) -> usize {
+        match self {
+            HealthState::Healthy { .. } => 0,
+            HealthState::Busy => 1,
+            HealthState::Failing { .. } => 2,
+            HealthState::Unlisted => 3,
+        }
+    }
+
+    /// Whether both are the same but for numbers.
+    pub(in crate::control) fn is_like(&self, other: &HealthState) -> bool {
+        self.place() == other.place()
+    }
+}
 
 /// A process among those of a server that are alike: the place of one besides the first.
 pub(in crate::control) type Alike = Option<usize>;
@@ -80,8 +156,6 @@ impl Conduct {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
-
-    use tokio::time::Instant;
 
     use super::*;
 

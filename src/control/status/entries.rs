@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use super::alike::CircuitState;
 use super::link::{LinkKey, LinkStatus, ShownServer};
-use super::server::{CircuitState, Remark, ServerKey, ServerStatus, TurnState};
+use super::server::{Remark, ServerKey, ServerStatus, TurnState};
 use super::{Overview, Status};
 use crate::config::{Instances, ServerSpec};
 use crate::control::figures::{Figures, Traffic};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::alike::Conduct;
+use super::alike::{CircuitState, Conduct, HealthState, HealthStatus};
 use super::moment;
 use crate::control::figures::{Causes, Figures};
 use crate::control::history::Doing;
@@ -34,31 +34,6 @@ pub(crate) enum ServerState {
 
 /// What is said of a server that is [`ServerState::Silent`].
 pub(in crate::control) const SILENT: &str = "it was called, and has said nothing for 5 minutes or more";
-
-/// Whether a server is asked that has a circuit breaker.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) enum CircuitState {
-    Closed,
-    /// Not before `until`, as so many calls in a row got no answer.
-    Open {
-        failures: usize,
-        #[serde(with = "moment")]
-        until: Instant,
-    },
-    HalfOpen,
-}
-
-impl CircuitState {
-    /// How machines know it.
-    pub(in crate::control) fn as_str(&self) -> &'static str {
-        match self {
-            CircuitState::Closed => "closed",
-            CircuitState::Open { .. } => "open",
-            CircuitState::HalfOpen => "half-open",
-        }
-    }
-}
 
 /// How a server stands whose servers have their endpoint in turns.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,54 +131,6 @@ pub(crate) struct ServerStatus {
     /// The number of the last command about the server that its pipe has taken note of.
     #[serde(skip)]
     pub heeded: u64,
-}
-
-/// What a server's health check has shown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct HealthStatus {
-    pub state: HealthState,
-    /// Since when.
-    #[serde(with = "moment")]
-    pub since: Instant,
-    /// When the last check was over.
-    #[serde(with = "moment")]
-    pub at: Instant,
-    /// What is wrong.
-    pub why: String,
-}
-
-/// Whether a server is well, by its health check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) enum HealthState {
-    /// It has answered, within so many microseconds.
-    Healthy { took_micros: u64 },
-    /// It has not answered, and works on something.
-    Busy,
-    /// So many checks in a row have failed.
-    Failing { times: u32 },
-    /// It lists no such tool as is to be called.
-    Unlisted,
-}
-
-impl HealthState {
-    /// All of them, as machines know them.
-    pub(in crate::control) const ALL: [&str; 4] = ["healthy", "busy", "failing", "unlisted"];
-
-    /// The place among these.
-    pub(in crate::control) fn place(self) -> usize {
-        match self {
-            HealthState::Healthy { .. } => 0,
-            HealthState::Busy => 1,
-            HealthState::Failing { .. } => 2,
-            HealthState::Unlisted => 3,
-        }
-    }
-
-    /// Whether both are the same but for numbers.
-    pub(in crate::control) fn is_like(&self, other: &HealthState) -> bool {
-        self.place() == other.place()
-    }
 }
 
 /// How a process ended that a command has stopped.

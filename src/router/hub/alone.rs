@@ -289,7 +289,7 @@ impl Hub {
             let list = String::from_utf8_lossy(&frame[result.clone()]);
             let tools = names_of(&list);
             let tools: Vec<&str> = tools.iter().map(|name| &**name).collect();
-            out.note(Note::of(server, What::Listed { tools: &tools }));
+            out.note(Note::of(server, What::Listed { tools: &tools, alone: true }));
             note_read(call.peer, &list, out);
         } else if is_call(method) {
             self.peers.count_served(call.peer);

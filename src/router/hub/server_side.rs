@@ -397,7 +397,7 @@ impl Hub {
                     self.judge_gates(server, out);
                     let names = super::published::names(&self.servers[server].shelf.lists);
                     let tools: Vec<&str> = names.iter().map(|name| &**name).collect();
-                    out.note(Note::of(server, What::Listed { tools: &tools }));
+                    out.note(Note::of(server, What::Listed { tools: &tools, alone: false }));
                 }
                 let shelf = &mut self.servers[server].shelf;
                 if let Some(memory) = shelf.memory(now) {
