@@ -348,7 +348,7 @@ fn quoted(value: &str, is_address: bool) -> Result<String, Fault> {
     let start = value.trim_ascii_start();
     let open = || {
         if start.starts_with('"') && before_comment(start).trim_ascii_end().ends_with("\\\"") {
-            let what = "ends with \\\", a quote within the value, so its quotes are never closed";
+            let what = "ends with \\\", a quote within the value that closes nothing,";
             return (what.to_owned(), "remove the \\ before the closing quote".to_owned());
         }
         let remedy = match is_address {
