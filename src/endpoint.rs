@@ -11,7 +11,7 @@ use std::str::FromStr;
 use http::Uri;
 use http::uri::Authority;
 
-pub(crate) use pasted::{are_several, bare, left_in_place, left_open};
+pub(crate) use pasted::{are_several, bare, is_of_token, is_plain_name, left_in_place, left_open};
 pub(crate) use remote::RemoteUrl;
 
 use crate::mcp::cloud;
@@ -65,6 +65,15 @@ pub enum EndpointError {
         /// The character's place, from 1.
         at: usize,
     },
+    /// A backslash behind the `?`, where none stands for a slash.
+    #[error("holds {} at character {at}, which no address may hold", a_character('\\'))]
+    Backslash {
+        /// The place, from 1.
+        at: usize,
+    },
+    /// What stands before a token in a header.
+    #[error("has the word {0} before its token, as a header has")]
+    Header(&'static str),
     /// More than one address.
     #[error("holds more than one address")]
     Several,
@@ -148,7 +157,11 @@ impl EndpointError {
             EndpointError::Character { c: '#', .. } => {
                 "if a comment begins there, remove it with the #; else write %23 for it".to_owned()
             }
-            EndpointError::Tail(_) => "remove it".to_owned(),
+            EndpointError::Tail(tail) if tail == "\\" => {
+                "remove it; if the address goes on in the next line, write the address on one line".to_owned()
+            }
+            EndpointError::Tail(_) | EndpointError::Backslash { .. } => "remove it".to_owned(),
+            EndpointError::Header(_) => "remove that word and the blank behind it".to_owned(),
             EndpointError::Host(_) => IN_ASCII.to_owned(),
             EndpointError::Character { c: '\\', .. } => "write / for it".to_owned(),
             EndpointError::Character { c, .. } => match meant_in_address(*c).flatten() {
@@ -247,6 +260,11 @@ impl Endpoint {
         let query = self.0.query().unwrap_or_default();
         let has_token = query.split('&').any(|pair| pair.starts_with("token="));
         self.host().eq_ignore_ascii_case(cloud::HOST) && !has_token
+    }
+
+    /// What most likely became of the token's parameter, if it is none any more, and the remedy.
+    pub(crate) fn slip(&self) -> Option<(&'static str, &'static str)> {
+        pasted::slip(self.0.query().unwrap_or_default())
     }
 
     /// The host, without the brackets of an IPv6 address.

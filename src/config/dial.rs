@@ -223,7 +223,9 @@ fn parse(ctx: &mut Context<'_>, found: Found, is_keyed: bool) -> Option<Endpoint
     let Found { place, text, written } = found;
     let why = match text.parse::<Endpoint>() {
         Ok(endpoint) => {
-            if endpoint.is_cloud_without_token() && !is_keyed {
+            if let Some((what, remedy)) = endpoint.slip() {
+                ctx.warning(&place, Code::TokenMissing.says(what), remedy);
+            } else if endpoint.is_cloud_without_token() && !is_keyed {
                 let what = "has no token, and nobody is let in there without one";
                 let remedy = "copy the whole address from the console, with everything behind ?token=";
                 ctx.warning(&place, Code::TokenMissing.says(what), remedy);

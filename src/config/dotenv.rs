@@ -11,16 +11,20 @@
 //! | `"…"` | the same, where `\"`, `\\` and `\n` are a quote, a backslash and a line break |
 //! | anything else | what comes before a blank with `#`, without the blanks around it |
 
+mod broken;
 mod forms;
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use self::broken::Broken;
 use super::expand::is_name;
 use crate::disk::obstacle;
 use crate::disk::read::{Accept, whole};
 use crate::error::{Code, Place, Problem, Spot};
 use crate::process::limits;
+use crate::secrecy::Secret;
 use crate::words::{character, is_unseen, meant};
 
 /// How it is said that a value holds what can't be seen.
@@ -37,6 +41,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Clone, Default)]
 pub(crate) struct DotEnv {
     pub(crate) files: Vec<DotFile>,
+    /// What is wrong with the files that could not be read, as of which none of their variables counts.
+    pub(crate) unread: Vec<Problem>,
     /// The real paths of the files that were read: two folders may be one under two names.
     seen: Vec<PathBuf>,
 }
@@ -48,6 +54,8 @@ pub(crate) struct DotFile {
     pub(crate) path: PathBuf,
     /// Its variables, each name once.
     vars: Vec<Variable>,
+    /// What lines hold that are no variables but the rest of an address.
+    pub(crate) pieces: Vec<Secret>,
     /// The first line that was to set the endpoint and can't be read.
     pub(crate) spoilt: Option<Problem>,
     /// Whether it is a credential of systemd, whose name is that of its only variable, in any letter case. No server inherits it.
@@ -86,7 +94,7 @@ impl DotEnv {
                 Ok(Ok(text)) => {
                     let (name, value) = (name.to_ascii_uppercase(), text.trim_end_matches(['\r', '\n']).to_owned());
                     let vars = vec![Variable { name, value, line: 1 }];
-                    self.files.push(DotFile { path, vars, spoilt: None, is_credential: true });
+                    self.files.push(DotFile { path, vars, pieces: Vec::new(), spoilt: None, is_credential: true });
                 }
                 Ok(Err(_)) => {}
                 Err(error) => warn(&path, &error),
@@ -106,7 +114,13 @@ impl DotEnv {
         // A link that leads nowhere counts as a file: reading warns about it.
         if path.symlink_metadata().is_ok() && !self.seen.contains(&real) {
             self.seen.push(real);
-            self.files.extend(DotFile::read(path, warnings));
+            match DotFile::read(path, warnings) {
+                Ok(file) => self.files.push(file),
+                Err(problem) => {
+                    warnings.push(problem.clone());
+                    self.unread.push(problem);
+                }
+            }
         }
     }
 
@@ -114,7 +128,10 @@ impl DotEnv {
     pub(crate) fn with(&self, path: PathBuf, text: Option<&str>) -> Self {
         let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
         let at = self.files.iter().position(|file| !file.is_credential && real(&file.path) == real(&path));
-        let now = text.map(|text| DotFile { path, vars: parse(text, |_, _| {}), spoilt: None, is_credential: false });
+        let now = text.map(|text| {
+            let Parsed { vars, pieces } = parse(text, |_, _| {});
+            DotFile { path, vars, pieces, spoilt: None, is_credential: false }
+        });
         let mut new = self.clone();
         match at {
             Some(at) => drop(new.files.splice(at..=at, now)),
@@ -151,32 +168,23 @@ impl DotEnv {
 
 impl DotFile {
     /// Reads a file. A line that can't be read is warned about, without its text.
-    pub(crate) fn read(path: PathBuf, warnings: &mut Vec<Problem>) -> Option<Self> {
+    ///
+    /// # Errors
+    /// Why nothing of it counts.
+    pub(crate) fn read(path: PathBuf, warnings: &mut Vec<Problem>) -> Result<Self, Problem> {
         let shown = path.display().to_string();
-        let text = match whole(&path, MAX_SIZE, Accept::Streams(PATIENCE)).map(String::from_utf8) {
-            Ok(Ok(text)) => text,
-            Ok(Err(_)) => {
-                let remedy = "save it as UTF-8 (Windows PowerShell writes UTF-16 unless told otherwise)";
-                warnings.push(Problem::new(
-                    Place::file(shown),
-                    Code::Encoding.says("is not UTF-8 and is ignored"),
-                    remedy,
-                ));
-                return None;
-            }
-            Err(error) => {
-                let (what, remedy) = match obstacle::on_the_way(&path).map(|obstacle| obstacle.told()) {
-                    Some((what, remedy)) => (format!("{what}, so it is ignored"), remedy),
-                    None if path.is_dir() => {
-                        let remedy = "remove it; Docker makes a folder where a file is missing";
-                        ("is a folder, not a file, and is ignored".to_owned(), remedy.to_owned())
-                    }
-                    None => (format!("can't be read and is ignored: {}", limits::in_words(&error)), String::new()),
-                };
-                warnings.push(Problem::new(Place::file(shown), Code::FileUnreadable.says(what), remedy));
-                return None;
-            }
-        };
+        let text = whole(&path, MAX_SIZE, Accept::Streams(PATIENCE)).map_err(|error| {
+            let (what, remedy) = unreadable(&path, &error);
+            Problem::new(Place::file(&*shown), Code::FileUnreadable.says(format!("{what}{IGNORED}")), remedy)
+        })?;
+        let text = String::from_utf8(text).map_err(|error| {
+            let is_utf_16 = [b"\xff\xfe", b"\xfe\xff"].iter().any(|mark| error.as_bytes().starts_with(*mark));
+            let remedy = match is_utf_16 {
+                true => "save it as UTF-8 (Windows PowerShell writes UTF-16 unless told otherwise)",
+                false => "save it as UTF-8",
+            };
+            Problem::new(Place::file(&*shown), Code::Encoding.says(format!("is not UTF-8{IGNORED}")), remedy)
+        })?;
         let mut spoilt = None;
         let warn = |line: usize, (what, remedy): Fault| {
             let problem = Problem::new(Place::line(&*shown, line), Code::EnvLine.says(what), remedy);
@@ -186,8 +194,8 @@ impl DotFile {
             }
             warnings.push(problem);
         };
-        let vars = parse(&text, warn);
-        Some(DotFile { vars, path, spoilt, is_credential: false })
+        let Parsed { vars, pieces } = parse(&text, warn);
+        Ok(DotFile { vars, pieces, path, spoilt, is_credential: false })
     }
 
     /// What a variable holds in this file.
@@ -224,21 +232,59 @@ impl DotFile {
     }
 }
 
+/// Why a file can't be read, and the remedy.
+fn unreadable(path: &Path, error: &std::io::Error) -> Fault {
+    if let Some(obstacle) = obstacle::on_the_way(path) {
+        let (what, remedy) = obstacle.told();
+        return (format!("{what},"), remedy);
+    }
+    if path.is_dir() {
+        let remedy = "remove it; Docker makes a folder where a file is missing";
+        return ("is a folder, not a file,".to_owned(), remedy.to_owned());
+    }
+    let remedy = if error.kind() == ErrorKind::PermissionDenied {
+        obstacle::let_read(path)
+    } else {
+        "put a text file in its place, of one variable a line".to_owned()
+    };
+    (format!("can't be read ({})", limits::in_words(error)), remedy)
+}
+
 /// What is wrong with a line, and the remedy. Neither quotes the line, but for a character that is no part of a value.
 type Fault = (String, String);
 
 /// What a variable holds by the text of such a file.
 pub(crate) fn value(text: &str, name: &str) -> Option<String> {
-    parse(text, |_, _| {}).into_iter().find(|variable| variable.name == name).map(|variable| variable.value)
+    parse(text, |_, _| {}).vars.into_iter().find(|variable| variable.name == name).map(|variable| variable.value)
 }
 
-/// The variables of a text. The last of a name counts, as for Docker, systemd and shells. Whatever a person should
+/// What a text holds.
+struct Parsed {
+    vars: Vec<Variable>,
+    /// The rests of addresses, which are no variables.
+    pieces: Vec<Secret>,
+}
+
+/// What a text holds. The last of a name counts, as for Docker, systemd and shells. Whatever a person should
 /// know goes to `warn`, with the number of the line.
-fn parse(text: &str, mut warn: impl FnMut(usize, Fault)) -> Vec<Variable> {
-    let mut vars: Vec<Variable> = Vec::new();
+fn parse(text: &str, mut warn: impl FnMut(usize, Fault)) -> Parsed {
+    let (mut vars, mut pieces): (Vec<Variable>, Vec<Secret>) = (Vec::new(), Vec::new());
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let is_set = lines_of(text).any(forms::sets_endpoint);
+    let mut address: Option<Broken> = None;
     for (line, text) in (1..).zip(lines_of(text)) {
-        let (name, value) = match variable(text) {
+        let rest = address.as_mut().and_then(|address| address.goes_on(text));
+        let found = match rest {
+            Some(rest) => {
+                pieces.extend(rest.secrets);
+                Err(rest.fault)
+            }
+            None => {
+                address = Broken::begun(line, text);
+                variable(text, is_set)
+            }
+        };
+        let (name, value) = match found {
             Ok(Some(variable)) => variable,
             Ok(None) => continue,
             Err((what, remedy)) => {
@@ -259,7 +305,7 @@ fn parse(text: &str, mut warn: impl FnMut(usize, Fault)) -> Vec<Variable> {
             vars.push(Variable { name, value, line });
         }
     }
-    vars
+    Parsed { vars, pieces }
 }
 
 /// The lines of a text, with whichever ends: of Unix, of Windows, or of old Macs.
@@ -267,19 +313,19 @@ fn lines_of(text: &str) -> impl Iterator<Item = &str> {
     text.split('\n').flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r'))
 }
 
-/// The variable that a line sets; `None` for an empty line or a comment.
-fn variable(line: &str) -> Result<Option<(String, String)>, Fault> {
+/// The variable that a line sets; `None` for an empty line or a comment. `is_set`: whether a line of the file sets the endpoint.
+fn variable(line: &str, is_set: bool) -> Result<Option<(String, String)>, Fault> {
     let line = line.trim_ascii();
     if line.is_empty() || line.starts_with('#') {
         return Ok(None);
     }
     let Some((name, value)) = line.split_once('=').filter(|(_, value)| !value.contains('\0')) else {
-        return Err(forms::fault(line).unwrap_or_else(|| no_variable(line)));
+        return Err(forms::fault(line, is_set).unwrap_or_else(|| no_variable(line)));
     };
-    if let Some(fault) = forms::fault(line) {
+    if let Some(fault) = forms::fault(line, is_set) {
         return Err(fault);
     }
-    let quoted = quoted(value)?;
+    let quoted = quoted(value, forms::is_about_endpoint(name))?;
     // dotenvy's errors are not shown: they quote the line, which may hold a token.
     match dotenvy::from_read_iter(format!("{name}={quoted}").as_bytes()).next() {
         Some(Ok(variable)) => Ok(Some(variable)),
@@ -296,13 +342,21 @@ fn no_variable(name: &str) -> Fault {
     (format!("is not NAME=value{because}"), remedy.to_owned())
 }
 
-/// A value as dotenvy reads it back unchanged: without its comment, in double quotes, with escapes.
-fn quoted(value: &str) -> Result<String, Fault> {
+/// A value as dotenvy reads it back unchanged: without its comment, in double quotes, with escapes. `is_address`: whether it was to be an
+/// endpoint's, which has no line breaks.
+fn quoted(value: &str, is_address: bool) -> Result<String, Fault> {
+    let start = value.trim_ascii_start();
     let open = || {
-        let remedy = "close it on the same line; a line break is \\n inside \"…\"";
+        if start.starts_with('"') && before_comment(start).trim_ascii_end().ends_with("\\\"") {
+            let what = "ends with \\\", a quote within the value that closes nothing,";
+            return (what.to_owned(), "remove the \\ before the closing quote".to_owned());
+        }
+        let remedy = match is_address {
+            true => "close it on the same line: the whole address belongs on one",
+            false => "close it on the same line; a line break is \\n inside \"…\"",
+        };
         ("opens a quote that it doesn't close".to_owned(), remedy.to_owned())
     };
-    let start = value.trim_ascii_start();
     let (text, rest) = if let Some(inside) = start.strip_prefix('\'') {
         let (text, rest) = inside.split_once('\'').ok_or_else(open)?;
         (escaped(text), rest)
@@ -514,7 +568,7 @@ mod tests {
         fn nothing_panics(text in any::<String>(), marks in "[A=\\\\\"' #\\n\\r\\x00é$]*") {
             for text in [text, marks] {
                 let lines = lines_of(&text).count();
-                let vars = parse(&text, |line, _| assert!((1..=lines).contains(&line)));
+                let Parsed { vars, .. } = parse(&text, |line, _| assert!((1..=lines).contains(&line)));
                 let is_name = |name: &str| {
                     name.chars().all(|c| c.is_ascii_alphanumeric() || "_.".contains(c))
                         && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
@@ -528,7 +582,7 @@ mod tests {
             let read = |written: &str| {
                 let text = format!("B=' #\nexport A ={blank}{written}{blank} # it's a \"comment\"\nC=$A");
                 let mut faults = 0;
-                let vars = parse(&text, |_, (what, _)| faults += usize::from(what.ends_with("is ignored")));
+                let Parsed { vars, .. } = parse(&text, |_, (what, _)| faults += usize::from(what.ends_with("is ignored")));
                 assert_eq!(faults, 1, "that of B: {text:?}");
                 vars[0].value.clone()
             };

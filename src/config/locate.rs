@@ -185,7 +185,7 @@ pub(crate) fn config(
         (ErrorKind::PermissionDenied, _) => Err(Problem::new(
             Place::file(name),
             Code::FileUnreadable.says(format!("can't be read: {}", limits::in_words(&error))),
-            "let mcp-pipe's user read it: chmod a+r; in a container that is uid 10001, not the user on the host",
+            format!("{}; in a container that is uid 10001, not the user on the host", obstacle::let_read(path)),
         )),
         (ErrorKind::FileTooLarge | ErrorKind::TimedOut, _) => {
             let remedy = "name the config itself, or a command that writes it and ends";

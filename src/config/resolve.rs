@@ -290,8 +290,8 @@ fn hide_secrets(ctx: &mut Context<'_>, file: &File, keys: &[Option<Secret>]) {
     let written = file.entries.iter().filter_map(dial::own).chain(&file.shared.endpoint).chain(more).chain(named);
     let mut texts: Vec<String> = written.filter_map(|text| expand(&text.value, |name| ctx.lookup(name)).ok()).collect();
     texts.extend(ctx.line.options.endpoint.iter().map(|secret| secret.reveal().to_owned()));
-    let files = ctx.dotenv.files.iter().chain(ctx.env_files.iter().map(|(_, file)| file));
-    let dotenvs = files.filter_map(|file| file.get(ENDPOINT));
+    let files = || ctx.dotenv.files.iter().chain(ctx.env_files.iter().map(|(_, file)| file));
+    let dotenvs = files().filter_map(|file| file.get(ENDPOINT));
     texts.extend(ctx.env.get(ENDPOINT).into_iter().chain(dotenvs).map(str::to_owned));
     // Quotes around an address are no part of it. An address that can't be dialled may still hold a good token.
     let texts = || texts.iter().map(|text| bare(text));
@@ -304,7 +304,8 @@ fn hide_secrets(ctx: &mut Context<'_>, file: &File, keys: &[Option<Secret>]) {
     };
     let addresses = remotes().filter_map(|remote| expand(&remote.url.value, |name| ctx.lookup(name)).ok());
     let of_remotes: Vec<Secret> = addresses.flat_map(|address| address::secrets(&address)).collect();
-    let mut secrets: Vec<Secret> = real.flat_map(address::secrets).chain(of_remotes).collect();
+    let pieces = files().flat_map(|file| file.pieces.iter().cloned());
+    let mut secrets: Vec<Secret> = real.flat_map(address::secrets).chain(of_remotes).chain(pieces).collect();
     secrets.retain(|secret| !is_variable(secret.reveal()));
     let whole = texts().filter(|text| text.contains("://"));
     ctx.hidden.endpoints.add(secrets.iter().cloned().chain(whole.map(Secret::new)));
@@ -538,8 +539,8 @@ fn missing_endpoint(ctx: &mut Context<'_>, without: &[String], config: Option<&s
         None => remedy,
     };
     let nowhere = format!("so there is nowhere to serve {names}");
-    if let Some(Problem { place, code: _, what, remedy }) = ctx.dotenv.files.iter().find_map(|file| file.spoilt.clone())
-    {
+    let spoilt = ctx.dotenv.files.iter().find_map(|file| file.spoilt.as_ref()).or(ctx.dotenv.unread.first());
+    if let Some(Problem { place, code: _, what, remedy }) = spoilt.cloned() {
         // Told as what it is: the reason for the mistake.
         ctx.problems.warnings.retain(|warning| warning.place != place);
         ctx.mistake(ENDPOINT, Code::EndpointMissing.says(format!("is not set: {place} {what}, {nowhere}")), remedy);

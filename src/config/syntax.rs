@@ -42,6 +42,12 @@ const WORDS: &[(&str, &str)] = &[
 /// What to do about a backslash that JSON takes for the beginning of an escape.
 pub(crate) const BACKSLASH: &str = r"write \\ for a backslash, or / for it in a path";
 
+/// What is said of a quote that was to end a text, and stands behind a backslash; and the remedy.
+const ESCAPED: (&str, &str) = (
+    r#"\" is a quote within the text, and does not end it"#,
+    r"remove the \ before the closing quote, or write \\ for a backslash",
+);
+
 /// JSON as programs speak it.
 const JSON: ParseOptions = ParseOptions {
     allow_comments: false,
@@ -114,6 +120,7 @@ fn explain_in(whole: Kind, text: &str, error: &ParseError) -> Fault {
     // A table of TOML begins with a bracket.
     let is_at_begin = begin == at || (begin + 1 == at && text[begin..].starts_with('['));
     let told = closed_by_another(kind, text, at)
+        .or_else(|| never_ended(kind, text, at))
         .or_else(|| never_closed(kind).or_else(|| bad_escape(kind, rest)).map(|(why, remedy)| (at, why, remedy)))
         .or_else(|| joined_texts(text, at).map(|(why, remedy)| (at, why, remedy)))
         .or_else(|| swallowed_by_text(text, at))
@@ -163,6 +170,19 @@ fn closed_by_another(kind: &ParseErrorKind, text: &str, at: usize) -> Option<(us
     Some((at + n, closes_no_text(c), "write \" for it".to_owned()))
 }
 
+/// A text that is never closed, as its last quote on the line is a part of it.
+fn never_ended(kind: &ParseErrorKind, text: &str, at: usize) -> Option<(usize, String, String)> {
+    let is_open = matches!(kind, ParseErrorKind::String(ParseStringErrorKind::UnterminatedStringLiteral));
+    escaped_end(at, text.get(at..)?.lines().next().filter(|_| is_open)?)
+}
+
+/// A quote with a backslash at the end of a text, or before what divides it from the next one. `start`: where the text begins.
+fn escaped_end(start: usize, text: &str) -> Option<(usize, String, String)> {
+    let own = text.trim_end_matches(|c: char| c.is_whitespace() || ",:[]{}".contains(c));
+    let before = own.strip_suffix("\\\"").filter(|before| !before.ends_with('\\'))?;
+    Some((start + before.len(), ESCAPED.0.to_owned(), ESCAPED.1.to_owned()))
+}
+
 fn closes_no_text(c: char) -> String {
     format!("{} closes no text", character(c))
 }
@@ -192,6 +212,9 @@ fn swallowed_by_text(text: &str, at: usize) -> Option<(usize, String, String)> {
     let inside = &text[start + 1..end - 1];
     if let Some((n, c)) = inside.char_indices().find(|(_, c)| meant(*c) == Some('"')) {
         return Some((start + 1 + n, closes_no_text(c), "write \" for it".to_owned()));
+    }
+    if let Some(found) = escaped_end(start + 1, inside.lines().next().unwrap_or_default()) {
+        return Some(found);
     }
     if inside.contains('\n') {
         let remedy = "a \" is missing on this line; a line break in a text is written \\n";
@@ -559,6 +582,10 @@ mod tests {
     fn what_is_no_json_is_told_with_the_character_or_word_and_what_to_write() {
         for (text, place, why, remedy) in [
             (r#"{"a": "C:\Users\x"}"#, "1:10", r"\U means nothing in a text", BACKSLASH),
+            (r#"{"a": "x\", "b": 1}"#, "1:9", ESCAPED.0, ESCAPED.1),
+            (r#"{"a": "x\"}"#, "1:9", ESCAPED.0, ESCAPED.1),
+            ("{\"a\": \"x\\\",\n\"b\": 1}", "1:9", ESCAPED.0, ESCAPED.1),
+            ("{\"a\": \"x\\\"\n}", "1:9", ESCAPED.0, ESCAPED.1),
             (r#"{"a": "C:\users"}"#, "1:10", r"\u is no character unless four hexadecimal digits follow", BACKSLASH),
             (
                 r#"{"a": 1，"b": 2}"#,

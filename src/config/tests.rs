@@ -14,6 +14,7 @@ use crate::secrecy::Redactor;
 mod admin;
 mod auth;
 mod bounds;
+mod broken;
 mod credentials;
 mod endpoint;
 mod endpoint_tokens;

@@ -34,8 +34,10 @@ pub(crate) fn read_files(ctx: &mut Context<'_>, file: &File) {
             if let Some(path) = ctx.expand(written) {
                 let path = joined(&ctx.base, path.trim());
                 if path.exists() && !path.is_dir() {
-                    ctx.env_files
-                        .extend(DotFile::read(path, &mut ctx.problems.warnings).map(|f| (entry.name.clone(), f)));
+                    match DotFile::read(path, &mut ctx.problems.warnings) {
+                        Ok(file) => ctx.env_files.push((entry.name.clone(), file)),
+                        Err(problem) => ctx.problems.warnings.push(problem),
+                    }
                 } else {
                     let told = obstacle::on_the_way(&path).map(|obstacle| obstacle.told());
                     let (what, remedy) = told.unwrap_or_else(|| {

@@ -32,11 +32,7 @@ impl Obstacle {
                 (format!("is out of reach: the folder {folder} may not be entered"), remedy)
             }
             Obstacle::Target(file) => {
-                let file = file.display();
-                (
-                    format!("is a link to {file}, which may not be read"),
-                    format!("let mcp-pipe's user read that: chmod a+r {file}"),
-                )
+                (format!("is a link to {}, which may not be read", file.display()), let_read(file))
             }
             Obstacle::Gone(file) => {
                 (format!("is a link to {}, which does not exist", file.display()), "correct the link".to_owned())
@@ -51,6 +47,12 @@ impl Obstacle {
             ),
         }
     }
+}
+
+/// What to do about a file that we may not read. It may hold a token, so nobody else is to read it then.
+pub(crate) fn let_read(file: &Path) -> String {
+    let file = file.display();
+    format!("let mcp-pipe's user read it, and nobody else: chown USER {file}, or chmod u+r {file} if it is that user's")
 }
 
 /// What keeps us from `path` (absolute); `None` if nothing does, or only the file itself.
@@ -72,7 +74,9 @@ pub(crate) fn on_the_way(path: &Path) -> Option<Obstacle> {
             Ok(found) => found,
             Err(error) if error.kind() == ErrorKind::PermissionDenied => return Some(Obstacle::Folder(here)),
             Err(error) if error.kind() == ErrorKind::NotFound && part == "~" => return Some(Obstacle::Home),
-            Err(error) if error.kind() == ErrorKind::NotFound && links > 0 => return Some(Obstacle::Gone(next)),
+            Err(error) if error.kind() == ErrorKind::NotFound && links > 0 => {
+                return Some(Obstacle::Gone(ahead.iter().fold(next, |path, part| path.join(part))));
+            }
             Err(_) => return None,
         };
         if !found.is_symlink() {
@@ -106,6 +110,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_may_hold_a_token_is_not_told_to_be_opened_for_everybody() {
+        let (_, remedy) = Obstacle::Target(PathBuf::from("/x/.env")).told();
+        assert!(remedy.contains("chown USER /x/.env, or chmod u+r /x/.env") && !remedy.contains("a+r"), "{remedy}");
+    }
+
+    #[test]
     fn links_that_lead_nowhere_are_followed_to_their_end() {
         let dir = tempfile::tempdir().unwrap();
         let base = dir.path().canonicalize().unwrap();
@@ -114,12 +124,14 @@ mod tests {
         std::fs::write(at("sub/file"), "").unwrap();
         symlink("sub/gone", at("dangling")).unwrap();
         symlink(at("dangling"), at("sub/twice")).unwrap();
+        symlink("nowhere/x", at("deep")).unwrap();
         symlink("sub/../sub/file", at("good")).unwrap();
         symlink("a", at("b")).unwrap();
         symlink("b", at("a")).unwrap();
         for (name, want) in [
             ("dangling", Some(Obstacle::Gone(at("sub/gone")))),
             ("sub/twice", Some(Obstacle::Gone(at("sub/gone")))),
+            ("deep", Some(Obstacle::Gone(at("nowhere/x")))),
             ("good", None),
             ("sub/file", None),
             ("sub/none", None),

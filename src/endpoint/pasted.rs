@@ -11,8 +11,8 @@ const IN_SENTENCES: &[(char, char)] =
     &[('(', ')'), ('（', '）'), ('【', '】'), ('《', '》'), ('〈', '〉'), ('［', '］')];
 /// Marks that end a sentence or a part of one, which come along when an address is copied out of it.
 const ENDS: &str = "。．，、；：！？）】》〉］」』”’";
-/// Line breaks and tabs as programs write them, and shells hand them on.
-const ESCAPES: &[&str] = &["\\n", "\\r", "\\t"];
+/// Line breaks and tabs as programs write them, and shells hand them on; and the backslash with which a shell goes on in the next line.
+const ESCAPES: &[&str] = &["\\n", "\\r", "\\t", "\\"];
 /// What stands in the place of a host in Chinese examples.
 const HOSTS_IN_CHINESE: &[&str] = &["地址", "域名", "主机", "接入点", "端点", "服务器"];
 /// Most pairs that are taken away: one that a shell wants, and one from the file that the text was copied from.
@@ -134,7 +134,14 @@ pub(super) fn fault(text: &str) -> Option<EndpointError> {
     if let Some(tail) = tail(text) {
         return Some(EndpointError::Tail(tail));
     }
+    if let Some(scheme) = SCHEMES.iter().find(|scheme| values(text).any(|value| value.starts_with(**scheme))) {
+        return Some(EndpointError::Header(scheme.trim_end()));
+    }
     if let Some((at, c)) = strange(text) {
+        let is_in_query = text.chars().take(at).any(|c| c == '?');
+        if c == '\\' && is_in_query {
+            return Some(EndpointError::Backslash { at });
+        }
         return Some(EndpointError::Character { c, at });
     }
     empty_token(text).map(EndpointError::NoToken)
@@ -317,7 +324,7 @@ fn named(written: String, name: &str) -> Variable {
 }
 
 /// Whether a text is plainly the name of a variable, in the letters in which people write them.
-pub(super) fn is_plain_name(name: &str) -> bool {
+pub(crate) fn is_plain_name(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= LONGEST_EXAMPLE
         && !name.starts_with(|c: char| c.is_ascii_digit())
@@ -452,6 +459,27 @@ fn values(text: &str) -> impl Iterator<Item = &str> {
 /// Parameters that hold a token wherever they are used.
 const TOKENS: &[&str] = &["token", "access_token", "auth_token", "api_key", "apikey", "key", "jwt"];
 
+/// Whether a parameter of this name holds a token wherever it is used.
+pub(crate) fn is_of_token(name: &str) -> bool {
+    TOKENS.contains(&name)
+}
+
+/// What most likely became of a token's parameter on its way here, and the remedy: such an address can be dialled, and lets nobody in.
+pub(super) fn slip(query: &str) -> Option<(&'static str, &'static str)> {
+    query.split('&').find_map(|pair| {
+        let coded = pair.find("%3D").or_else(|| pair.find("%3d")).map(|at| &pair[..at]);
+        if pair.strip_prefix("amp;").and_then(|pair| pair.split_once('=')).is_some_and(|(name, _)| is_of_token(name)) {
+            Some(("has &amp; before its token, as web pages write &", "write & for &amp;"))
+        } else if coded.is_some_and(is_of_token) {
+            Some(("has %3D before its token in place of =", "write = for %3D"))
+        } else if pair.split_once('=').is_some_and(|(name, value)| is_of_token(name) && value.starts_with("3D")) {
+            Some(("has 3D before its token, as mails write =", "remove 3D, unless the token begins so"))
+        } else {
+            None
+        }
+    })
+}
+
 /// The first parameter for a token that holds none.
 fn empty_token(text: &str) -> Option<&'static str> {
     let (_, query) = text.split_once('?')?;
@@ -499,6 +527,7 @@ mod tests {
             ("wss://h/?token=@'", 54, "' (U+0027, apostrophe)", "remove it"),
             ("`wss://h/?token=@", 1, "` (U+0060, grave accent)", "remove it"),
             ("wss:\\\\h\\?token=@", 5, "\\ (U+005C, backslash)", "write / for it"),
+            ("wss://h/?token=@\\x", 54, "\\ (U+005C, backslash)", "remove it"),
             ("wss:\\/\\/h\\/?token=@", 5, "\\ (U+005C, backslash)", "write / for it"),
             ("wss://h/?token=@\nx", 54, "a line break (U+000A)", "write the address on one line"),
             ("wss://h/ x?token=@", 9, "a blank (U+0020)", "remove it, or write %20 for it"),
@@ -525,6 +554,14 @@ mod tests {
         for (text, want) in [
             ("wss://h/?token=@\\n", "ends with \\n, which is no part of an address; remove it"),
             ("wss://h/?token=@\\r\\n", "ends with \\r\\n, which is no part of an address; remove it"),
+            (
+                "wss://h/?token=@\\",
+                "ends with \\, which is no part of an address; remove it; if the address goes on in the next line, write the address on one line",
+            ),
+            (
+                "wss://h/?v=1&token=Bearer @",
+                "has the word Bearer before its token, as a header has; remove that word and the blank behind it",
+            ),
             (
                 "wss://h/?token=@。",
                 "ends with 。 (U+3002, ideographic full stop), which is no part of an address; remove it",

@@ -103,10 +103,16 @@ async fn what_keeps_the_config_from_being_read_is_named() {
     });
     let said = refused(dotenv).await;
     assert!(
-        said.contains(".env\n    is a link to /")
-            && said.contains("nowhere.env, which does not exist, so it is ignored"),
+        said.contains(".env is a link to /") && said.contains("nowhere.env, which does not exist, and is ignored"),
         "{said}"
     );
+    let locked = Setup::new().unprivileged().config(&serde_json::from_str(&config).unwrap()).prepared(|dir| {
+        fs::write(dir.join(".env"), "MCP_ENDPOINT=wss://h.example/?token=s3cr3t").unwrap();
+        lock(&dir.join(".env"));
+    });
+    let said = refused(locked).await;
+    assert!(said.contains("is not set: ") && said.contains(".env can't be read (Permission denied)"), "{said}");
+    assert!(said.contains("or chmod u+r ") && !said.contains("a+r"), "{said}");
 }
 
 #[tokio::test]

@@ -4,17 +4,20 @@ use super::Fault;
 use crate::words::meant;
 
 /// The variable that is most likely meant where a line is about an endpoint.
-const OURS: &str = "MCP_ENDPOINT";
+pub(super) const OURS: &str = "MCP_ENDPOINT";
 /// What to write where a line is about the endpoint and of no known form.
 pub(super) const ON_ITS_OWN: &str = "write MCP_ENDPOINT=wss://… on a line of its own";
 /// Longest name in a line that is no variable, in bytes: a longer one may be a piece of a token.
 const LONGEST_NAME: usize = 40;
 
-/// The fault of a line that is written as another program would have it, with what to write here.
-pub(super) fn fault(line: &str) -> Option<Fault> {
+/// The fault of a line that is written as another program would have it, with what to write here. `is_set`: whether a line of the file sets
+/// the endpoint, so that another one would take its place.
+pub(super) fn fault(line: &str, is_set: bool) -> Option<Fault> {
     let told = |what: &str, remedy: String| Some((format!("is not NAME=value{what}"), remedy));
     if looks_like_address(line) {
-        return told(" but an address alone", "write MCP_ENDPOINT= before it".to_owned());
+        let remedy =
+            if is_set { "the endpoint is set already: remove one of the two" } else { "write MCP_ENDPOINT= before it" };
+        return told(" but an address alone", remedy.to_owned());
     }
     let word = |text: &str, word: &str| {
         let rest = text.get(word.len()..)?;
@@ -70,8 +73,15 @@ pub(super) fn is_about_endpoint(line: &str) -> bool {
     looks_like_address(line.trim_ascii()) || name.contains(OURS)
 }
 
+/// Whether a line sets the endpoint, to whatever.
+pub(super) fn sets_endpoint(line: &str) -> bool {
+    let Some((name, value)) = line.split_once('=') else { return false };
+    let name = name.trim_ascii();
+    name.strip_prefix("export").unwrap_or(name).trim_ascii_start() == OURS && looks_like_address(value.trim_ascii())
+}
+
 /// Whether a line begins with an address, perhaps in quotes.
-fn looks_like_address(line: &str) -> bool {
+pub(super) fn looks_like_address(line: &str) -> bool {
     let is_quote = |c: char| "\"'`<".contains(c) || meant(c).is_some_and(|meant| "\"'".contains(meant));
     let line = line.trim_start_matches(is_quote).to_ascii_lowercase();
     ["ws://", "wss://"].iter().any(|scheme| line.starts_with(scheme))
