@@ -243,7 +243,9 @@ mod tests {
             ("nice|./srv", ""),
             ("sh|srv", ""),
             ("sh|-lc|srv", ""),
-            ("sh|-c|srv || other", ""),
+            ("sh|-c|srv ¦¦ other", ""),
+            ("sh|-c|srv ¦ other", ""),
+            ("sh|-c|srv; other", ""),
             ("sh|-c|. ./x && srv", ""),
             ("sh|-c|PATH=/o srv", ""),
             ("sh|-c|$SRV x", ""),
@@ -252,7 +254,7 @@ mod tests {
             ("sh|-c|", ""),
             ("sudo|-u|x|srv", ""),
         ] {
-            let line: Vec<String> = line.split('|').map(str::to_owned).collect();
+            let line: Vec<String> = line.split('|').map(|word| word.replace('¦', "|")).collect();
             let told = programs(&line).into_iter().map(|Wrapped { program, path }| match path {
                 Some(path) => format!("{program} in {path}"),
                 None => program,
