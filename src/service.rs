@@ -15,6 +15,7 @@ mod seal;
 mod unit;
 mod variables;
 mod windows;
+mod wrapped;
 
 use std::path::{Path, PathBuf};
 

@@ -131,9 +131,10 @@ impl Report<'_> {
         if !self.inheriting.is_empty() {
             let names: Vec<_> = self.inheriting.iter().take(5).map(|name| one_line(name)).collect();
             let more = if self.inheriting.len() > names.len() { " and others" } else { "" };
+            let inherit = if self.inheriting.len() == 1 { "inherits" } else { "inherit" };
             let _ = writeln!(
                 out,
-                "{}{more} of the config inherit from .env, these tokens too; \"inheritEnv\": false keeps them away.",
+                "{}{more} of the config {inherit} from .env, these tokens too; \"inheritEnv\": false keeps them away.",
                 names.join(", ")
             );
         }
@@ -203,6 +204,20 @@ fn reached(entry: &Map<String, Value>) -> String {
 mod tests {
     use super::*;
 
+    /// What is told of a plan that adds to these keys.
+    fn told(plan: &Plan, list: &[&str], inheriting: &[&str]) -> String {
+        let (config, dotenv, command) = (Path::new("/c.json"), Path::new("/.env"), String::new());
+        let inheriting = inheriting.iter().map(|name| (*name).to_owned()).collect();
+        Report { sources: &[], plan, config, dotenv, list, written: None, command, inheriting }.words()
+    }
+
+    #[test]
+    fn one_server_inherits_and_several_inherit() {
+        let plan = Plan::default();
+        assert!(told(&plan, &[], &["a"]).contains("a of the config inherits from .env"));
+        assert!(told(&plan, &[], &["a", "b"]).contains("a, b of the config inherit from .env"));
+    }
+
     #[test]
     fn what_is_added_is_shown_where_the_config_has_its_servers() {
         let entry = json!({"command": "x"}).as_object().cloned().unwrap_or_default();
@@ -214,18 +229,7 @@ mod tests {
             (&["servers"][..], json!({"servers": {"a": {"command": "x"}}})),
             (&["mcp", "servers"], json!({"mcp": {"servers": {"a": {"command": "x"}}}})),
         ] {
-            let (config, dotenv, command) = (Path::new("/c.json"), Path::new("/.env"), String::new());
-            let report = Report {
-                sources: &[],
-                plan: &plan,
-                config,
-                dotenv,
-                list,
-                written: None,
-                command,
-                inheriting: Vec::new(),
-            };
-            let words = report.words();
+            let words = told(&plan, list, &[]);
             let added: String = words.lines().filter_map(|line| line.strip_prefix("+ ")).collect();
             assert_eq!(added.parse::<Value>().ok(), Some(want), "{words}");
         }

@@ -1,11 +1,13 @@
 //! The commands that bring servers of other programs here, and these programs to mcp-pipe.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
-use clap::Subcommand;
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValue, PossibleValuesParser, StringValueParser, TypedValueParser};
+use clap::{Arg, Command, Error, Subcommand, ValueHint};
 
 use crate::bring::client::CLIENTS;
+use crate::bring::programs::PROGRAMS;
 use crate::bring::{Connect, Errand, Import};
 
 const INIT_EXAMPLES: &str = "\
@@ -52,7 +54,7 @@ pub enum BringCommand {
     #[command(after_help = IMPORT_EXAMPLES)]
     Import {
         /// A program, or a file [default: all programs that are here]
-        #[arg(long, value_name = "PROGRAM | FILE")]
+        #[arg(long, value_name = "PROGRAM | FILE", value_parser = ProgramOrFile, value_hint = ValueHint::FilePath, hide_possible_values = true)]
         from: Vec<String>,
         /// Take over a server also where another one has its name: as NAME-PROGRAM
         #[arg(long)]
@@ -83,6 +85,22 @@ pub enum BringCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// A program or a file: any text, of which the programs are known.
+#[derive(Debug, Clone)]
+struct ProgramOrFile;
+
+impl TypedValueParser for ProgramOrFile {
+    type Value = String;
+
+    fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<String, Error> {
+        StringValueParser::new().parse_ref(command, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(PROGRAMS.iter().map(|program| PossibleValue::new(program.name).help(program.title))))
+    }
 }
 
 /// The names of these commands.
@@ -125,7 +143,6 @@ impl BringCommand {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bring::programs::PROGRAMS;
 
     /// The names that a help has behind a word, to the end of the sentence.
     fn listed(help: &str, word: &str) -> Vec<String> {

@@ -124,15 +124,12 @@ impl<'a> At<'a> {
 
     /// What an option or a word may be.
     fn value_of(&self, arg: &Arg) -> Next {
-        let possible = arg.get_possible_values();
-        if !possible.is_empty() && takes_value(arg) {
-            let word = |value: &clap::builder::PossibleValue| Word {
-                text: value.get_name().to_owned(),
-                about: value.get_help().map(ToString::to_string).unwrap_or_default(),
-                is_file: false,
-            };
-            return Next { words: possible.iter().map(word).collect(), ..Next::default() };
-        }
+        let possible = if takes_value(arg) { arg.get_possible_values() } else { Vec::new() };
+        let word = |value: &clap::builder::PossibleValue| Word {
+            text: value.get_name().to_owned(),
+            about: value.get_help().map(ToString::to_string).unwrap_or_default(),
+            is_file: false,
+        };
         let live = match (self.command.get_name(), arg.get_id().as_str()) {
             ("login" | "logout", "server") => Some(Live::Remote),
             ("status" | "restart", "name") | ("tap", "pattern") | ("next", "on") => Some(Live::Servers),
@@ -144,7 +141,7 @@ impl<'a> At<'a> {
         let is_file = matches!(arg.get_value_hint(), ValueHint::AnyPath | ValueHint::FilePath | ValueHint::DirPath)
             || arg.get_id() == "target"
             || (["call", "replay"].contains(&self.command.get_name()) && arg.get_id() == "server");
-        Next { words: is_file.then(files).into_iter().collect(), live, option: None }
+        Next { words: possible.iter().map(word).chain(is_file.then(files)).collect(), live, option: None }
     }
 }
 
@@ -204,6 +201,8 @@ mod tests {
             ("test --suite ", None, &["smoke", "protocol"], &[]),
             ("test --suite=", None, &["smoke", "protocol"], &[]),
             ("config ", None, &["show", "schema"], &[]),
+            ("import --from ", None, &["cursor", "xiaozhi-client", "<file>"], &[]),
+            ("import --from=", None, &["cursor", "<file>"], &[]),
             ("cache clear ", Some(Live::Servers), &[], &[]),
             ("-- ", None, &["<file>"], &[]),
             ("status --", None, &["--json", "--config", "--help"], &["--local", "--endpoint"]),

@@ -26,6 +26,9 @@ pub(crate) fn check(ctx: &mut Context<'_>, servers: &[ServerSpec], entries: &[Op
         let there = |name: &str| servers.iter().find(|other| *other.name == *name);
         let (what, remedy) = match there(name) {
             _ if **name == *server.name => ("is the server itself".to_owned(), "name another one".to_owned()),
+            None if name.trim().is_empty() => {
+                ("is empty".to_owned(), "name one of mcpServers, or leave it out".to_owned())
+            }
             None => {
                 let names = || servers.iter().map(|other| &*other.name).filter(|other| *other != &*server.name);
                 let hint = closest(name, names()).map(|meant| format!("did you mean {meant}?"));

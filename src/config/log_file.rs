@@ -6,7 +6,7 @@
 //! | `maxSize` | size | `10MiB` | at this size it becomes `path.1`, what was that `path.2`, and so on, and it begins anew; at least 4 KiB |
 //! | `keep` | number | 3 | how many older ones there are; at most 100 |
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use jsonc_parser::ast::Value;
 
@@ -107,19 +107,21 @@ pub(crate) fn check(
 ) {
     let of_servers = servers.iter().map(|(name, spec, entry)| (*spec, *entry, format!("the server {}", brief(name))));
     let of_top = top.map(|(spec, entry)| (spec, entry, "mcp-pipe's log".to_owned()));
-    let all: Vec<(&LogFileSpec, &LogFileEntry, String)> = of_top.into_iter().chain(of_servers).collect();
+    // Where each leads to is found out once: a config may have thousands.
+    let all: Vec<_> =
+        of_top.into_iter().chain(of_servers).map(|(spec, entry, of)| (spec, whole(&spec.path), entry, of)).collect();
     let read = [config.map(|name| joined(ctx.cwd, name)), Some(ctx.cwd.join(".env")), Some(ctx.base.join(".env"))];
-    for (at, (spec, LogFileEntry { place, .. }, _)) in all.iter().enumerate() {
-        if let Some(path) = read.iter().flatten().find(|path| is_same(&spec.path, path)) {
+    let read: Vec<_> = read.into_iter().flatten().map(|path| (whole(&path), path)).collect();
+    for (at, (spec, leads_to, LogFileEntry { place, .. }, _)) in all.iter().enumerate() {
+        if let Some((_, path)) = read.iter().find(|(path, _)| path == leads_to) {
             let what = format!("names {}, from which mcp-pipe reads its config", brief_path(path));
             ctx.mistake(place, Code::Contradiction.says(what), "name another file");
         }
-        let mut before = all[..at].iter();
         let path = brief_path(&spec.path);
-        let what = before.find_map(|(other, _, of)| {
-            if is_same(&spec.path, &other.path) {
+        let what = all[..at].iter().find_map(|(other, other_leads_to, _, of)| {
+            if leads_to == other_leads_to {
                 Some(format!("names {path}, and so does {of}"))
-            } else if is_older(spec, &other.path) || is_older(other, &spec.path) {
+            } else if is_older(other_leads_to, leads_to, spec) || is_older(leads_to, other_leads_to, other) {
                 let theirs = brief_path(&other.path);
                 Some(format!("names {path}, and {of} has {theirs}: an older part of one log would lie at the other"))
             } else {
@@ -132,13 +134,21 @@ pub(crate) fn check(
     }
 }
 
-/// Whether two paths lead to one file, also where links lie on the way.
-fn is_same(one: &Path, other: &Path) -> bool {
-    let whole = |path: &Path| Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?));
-    one == other || whole(one).is_some_and(|one| whole(other) == Some(one))
+/// A path without links and `..`, as far as it is there: of two that lead to one file these are the same.
+fn whole(path: &Path) -> PathBuf {
+    let mut whole = PathBuf::new();
+    for part in path.components() {
+        if part == Component::ParentDir {
+            whole.pop();
+        } else {
+            whole.push(part);
+            whole = whole.canonicalize().unwrap_or(whole);
+        }
+    }
+    whole
 }
 
-/// Whether an older one of a file would lie at this path.
-fn is_older(spec: &LogFileSpec, path: &Path) -> bool {
-    (1..=spec.keep).any(|number| is_same(&rotated::older(&spec.path, number), path))
+/// Whether this path is that of an older part of a log that leads to `log`.
+fn is_older(path: &Path, log: &Path, spec: &LogFileSpec) -> bool {
+    (1..=spec.keep).any(|number| rotated::older(log, number) == path)
 }

@@ -162,7 +162,8 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// A text that `parse` understands, such as a time; also a number, handed to `parse` as text.
+    /// A text that `parse` understands, such as a time; also a number, handed to `parse` as text, as is anything else, of which `parse` says
+    /// what belongs there.
     pub(crate) fn parsed<T>(
         &mut self,
         value: &Value<'_>,
@@ -171,7 +172,10 @@ impl<'t> Reader<'t> {
     ) -> Option<T> {
         let (text, shown) = match value {
             Value::NumberLit(number) => (number.value.to_owned(), brief(number.value).into_owned()),
-            Value::StringLit(_) | Value::BooleanLit(_) | Value::Object(_) | Value::Array(_) | Value::NullKeyword(_) => {
+            Value::BooleanLit(boolean) => (boolean.value.to_string(), boolean.value.to_string()),
+            Value::Object(_) => ("{}".to_owned(), kind(value).to_owned()),
+            Value::Array(_) => ("[]".to_owned(), kind(value).to_owned()),
+            Value::StringLit(_) | Value::NullKeyword(_) => {
                 let text = self.string(value, path)?.value;
                 let shown = format!("\"{}\"", brief(&text));
                 (text, shown)
@@ -180,9 +184,11 @@ impl<'t> Reader<'t> {
         match parse(&text) {
             Ok(parsed) => Some(parsed),
             Err(wrong) => {
-                let is_number = matches!(value, Value::NumberLit(_));
-                let Wrong { what, remedy } = if is_number { wrong.in_quotes() } else { wrong };
-                self.mistake(value, path, Code::WrongValue.says(format!("is {shown}, and {what}")), remedy);
+                let is_text = matches!(value, Value::StringLit(_));
+                let is_of_a_kind = is_text || matches!(value, Value::NumberLit(_));
+                let Wrong { what, remedy } = if is_text { wrong } else { wrong.in_quotes() };
+                let code = if is_of_a_kind { Code::WrongValue } else { Code::WrongType };
+                self.mistake(value, path, code.says(format!("is {shown}, and {what}")), remedy);
                 None
             }
         }

@@ -511,7 +511,7 @@ fn why_none(file: &File) -> String {
     let reason = |entry: &Entry| match (&entry.disabled, &entry.kind) {
         (Some(place), _) => Some(format!("{} is disabled ({place})", entry.name)),
         (None, Transport::Unspoken { .. }) => {
-            Some(format!("{} is a remote server that mcp-pipe does not speak to", entry.name))
+            Some(format!("{} is a remote server, and not reached by http:// or https://", entry.name))
         }
         (None, Transport::Stdio(_) | Transport::Remote(_) | Transport::Unknown) => None,
     };

@@ -36,8 +36,14 @@ pub(crate) fn of_entry(ctx: &mut Context<'_>, entry: &Entry, asked_for: bool) ->
         }
         Transport::Unspoken { by, url } => {
             let name = brief(&entry.name);
-            let kind = if by.value == "url" { String::new() } else { format!(" ({})", brief(&by.value)) };
-            let what = format!("makes {name} a remote server{kind}, which mcp-pipe does not speak to");
+            let kind = brief(&by.value);
+            let what = if by.value == "url" {
+                format!(
+                    "is the address of a WebSocket, and a remote server, as {name} would be, is reached by http:// or https://"
+                )
+            } else {
+                format!("makes {name} a remote server of a kind ({kind}) that mcp-pipe does not speak to")
+            };
             let mut way_out = way_out(&by.value, url.as_deref());
             // An entry with a command and the type of a remote server is a mistake.
             if by.value != "url" && way_out.contains("\"endpoint\"") {

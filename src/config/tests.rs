@@ -299,13 +299,17 @@ fn remote_servers_run_and_those_that_nobody_here_speaks_to_are_skipped_with_a_wa
     let of =
         |members: &str| Case::new(&format!(r#"{{"mcpServers": {{"a": {{{members}}}, "b": {{"command": "x"}}}}}}"#));
     let ws = of(r#""url": "wss://h/?token=s3cret""#).warnings(&[]);
-    assert!(ws[0].contains("mcpServers.a.url: makes a a remote server, which mcp-pipe does not speak to"), "{ws:?}");
+    assert!(ws[0].contains("mcpServers.a.url: is the address of a WebSocket, and a remote server, as a would be, is reached by http:// or https://"), "{ws:?}");
     assert!(ws[0].contains("call it \"endpoint\", beside the \"command\"") && !ws[0].contains("s3cret"), "{ws:?}");
     let only = Case::new(r#"{"mcpServers": {"a": {"type": "ws", "url": "https://h"}}}"#);
     let none = &only.mistakes(&[])[0];
-    assert!(none.contains("names no server that can run: a is a remote server"), "{none}");
+    assert!(
+        none.contains("names no server that can run: a is a remote server, and not reached by http:// or https://"),
+        "{none}"
+    );
     let problems = only.run(&[]).unwrap_err().to_string();
-    assert!(problems.contains("it is left out") && !problems.contains("other servers"), "{problems}");
+    let kind = "makes a a remote server of a kind (ws) that mcp-pipe does not speak to; it is left out";
+    assert!(problems.contains(kind) && !problems.contains("other servers"), "{problems}");
     assert!(only.mistakes(&["a"])[0].contains("choose another server"));
 }
 

@@ -93,27 +93,58 @@ pub(crate) fn port(text: &str) -> Result<u16, Wrong> {
 /// # Errors
 /// Why the text is none, with an example.
 pub(crate) fn duration(text: &str) -> Result<Duration, Wrong> {
-    let none = || Wrong::new("that is no time", "write it like 5s, 2m or 500ms");
-    let no_unit = |remedy: String| Wrong::new("a time needs a unit", remedy);
-    let too_long = || Wrong::new("the longest time is 30d", "write a shorter one");
-    let (number, unit) = split(text);
-    let seconds = match unit {
-        "ms" => 0.001,
-        "s" => 1.0,
-        "m" | "min" => 60.0,
-        "h" => 3600.0,
-        "d" => 86400.0,
-        "" if number.is_empty() => return Err(no_unit("write it like 5s, 2m or 500ms".to_owned())),
-        "" => return Err(number.parse().map_or_else(|_| none(), |number| no_unit(in_each_unit(number)))),
-        other => {
-            let meant = unit_meant(other).filter(|_| number.parse::<f64>().is_ok());
-            let written = |unit| Wrong::new("that is no time", format!("write {}{unit}", brief(number)));
-            return Err(meant.map_or_else(none, written));
-        }
+    time(text, too_long(), |_| true)
+}
+
+fn too_long() -> Wrong {
+    Wrong::new("the longest time is 30d", "write a shorter one")
+}
+
+/// A time that fits; `otherwise`: what is wrong with another one. Nothing is suggested that would be refused, too.
+fn time(text: &str, otherwise: Wrong, fits: impl Fn(Duration) -> bool) -> Result<Duration, Wrong> {
+    let of = |number: f64, seconds: f64| match Duration::try_from_secs_f64(number * seconds) {
+        Ok(time) if time > LONGEST => Err(too_long()),
+        Ok(time) if fits(time) => Ok(time),
+        Ok(_) => Err(otherwise.clone()),
+        Err(_) => Err(too_long()),
     };
-    let number: f64 = number.parse().map_err(|_| none())?;
-    let time = Duration::try_from_secs_f64(number * seconds).map_err(|_| too_long())?;
-    if time > LONGEST { Err(too_long()) } else { Ok(time) }
+    let examples =
+        [("5s", 5.0), ("2m", 120.0), ("500ms", 0.5)].into_iter().filter(|(_, seconds)| of(1.0, *seconds).is_ok());
+    let like = match &examples.map(|(example, _)| example).collect::<Vec<_>>()[..] {
+        [] => otherwise.remedy.clone(),
+        [one] => format!("write it like {one}"),
+        [first @ .., last] => format!("write it like {} or {last}", first.join(", ")),
+    };
+    let none = || Wrong::new("that is no time", like.clone());
+    let no_unit = |remedy: String| Wrong::new("a time needs a unit", remedy);
+    let (digits, unit) = split(text);
+    let number = || digits.parse::<f64>().map_err(|_| none());
+    if let Some(seconds) = seconds_of(unit) {
+        return of(number()?, seconds);
+    }
+    if unit.is_empty() && digits.is_empty() {
+        return Err(no_unit(like));
+    } else if unit.is_empty() {
+        let number = number()?;
+        let is_large = with_likely_unit(&number.to_string()).ends_with("ms");
+        of(number, if is_large { 0.001 } else { 1.0 })?;
+        return Err(no_unit(in_each_unit(number, |seconds| of(number, seconds).is_ok())));
+    }
+    let (meant, seconds) = unit_meant(unit).and_then(|unit| Some((unit, seconds_of(unit)?))).ok_or_else(none)?;
+    of(number()?, seconds)?;
+    Err(Wrong::new("that is no time", format!("write {}{meant}", brief(digits))))
+}
+
+/// How long a unit of ours is.
+fn seconds_of(unit: &str) -> Option<f64> {
+    match unit {
+        "ms" => Some(0.001),
+        "s" => Some(1.0),
+        "m" | "min" => Some(60.0),
+        "h" => Some(3600.0),
+        "d" => Some(86400.0),
+        _ => None,
+    }
 }
 
 /// A number with the unit that was most likely meant: milliseconds from a thousand on, else seconds.
@@ -122,11 +153,12 @@ pub(crate) fn with_likely_unit(number: &str) -> String {
     format!("{}{}", brief(number), if is_large { "ms" } else { "s" })
 }
 
-/// What to write for a number without a unit: in the likely one, and in the others that it may have been counted in.
-fn in_each_unit(number: f64) -> String {
+/// What to write for a number without a unit: in the likely one, and in the others that it may have been counted in, as far as such a time
+/// fits. `fits`: by the seconds of a unit.
+fn in_each_unit(number: f64, fits: impl Fn(f64) -> bool) -> String {
     let others = |all: &[(&str, f64, &str)]| {
-        let short = all.iter().filter(|(_, seconds, _)| number * seconds <= LONGEST.as_secs_f64());
-        short.map(|(unit, _, name)| format!(", or {number}{unit} for {name}")).collect::<String>()
+        let others = all.iter().filter(|(_, seconds, _)| fits(*seconds));
+        others.map(|(unit, _, name)| format!(", or {number}{unit} for {name}")).collect::<String>()
     };
     match with_likely_unit(&number.to_string()) {
         zero if number == 0.0 => format!("write {zero}"),
@@ -157,9 +189,8 @@ fn unit_meant(unit: &str) -> Option<&'static str> {
 /// # Errors
 /// As [`duration`].
 pub(crate) fn duration_from_1s(text: &str) -> Result<Duration, Wrong> {
-    let time = duration(text)?;
-    let too_short = || Wrong::new("the shortest time is 1s here", "write 1s or more");
-    if time < Duration::from_secs(1) { Err(too_short()) } else { Ok(time) }
+    let too_short = Wrong::new("the shortest time is 1s here", "write 1s or more");
+    time(text, too_short, |time| time >= Duration::from_secs(1))
 }
 
 /// How long a lease lives: whole seconds, as etcd counts them.
@@ -167,9 +198,8 @@ pub(crate) fn duration_from_1s(text: &str) -> Result<Duration, Wrong> {
 /// # Errors
 /// As [`duration`].
 pub(crate) fn lease_ttl(text: &str) -> Result<Duration, Wrong> {
-    let time = duration(text)?;
-    let wrong = || Wrong::new("a lease lives for 3 to 60 whole seconds", "write it like 10s");
-    if time.subsec_nanos() != 0 || !LEASE_TTL.contains(&time.as_secs()) { Err(wrong()) } else { Ok(time) }
+    let wrong = Wrong::new("a lease lives for 3 to 60 whole seconds", "write it like 10s");
+    time(text, wrong, |time| time.subsec_nanos() == 0 && LEASE_TTL.contains(&time.as_secs()))
 }
 
 /// How long a server has its endpoint: at least 10 s.
@@ -177,9 +207,9 @@ pub(crate) fn lease_ttl(text: &str) -> Result<Duration, Wrong> {
 /// # Errors
 /// As [`duration`].
 pub(crate) fn turn(text: &str) -> Result<Duration, Wrong> {
-    let (time, shortest) = (duration(text)?, format!("{}s", SHORTEST_TURN.as_secs()));
-    let too_short = || Wrong::new(format!("the shortest turn is {shortest}"), format!("write {shortest} or more"));
-    if time < SHORTEST_TURN { Err(too_short()) } else { Ok(time) }
+    let shortest = format!("{}s", SHORTEST_TURN.as_secs());
+    let too_short = Wrong::new(format!("the shortest turn is {shortest}"), format!("write {shortest} or more"));
+    time(text, too_short, |time| time >= SHORTEST_TURN)
 }
 
 /// How long a call may take: more than nothing.
@@ -187,9 +217,8 @@ pub(crate) fn turn(text: &str) -> Result<Duration, Wrong> {
 /// # Errors
 /// As [`duration`].
 pub(crate) fn call_timeout(text: &str) -> Result<Duration, Wrong> {
-    let time = duration(text)?;
-    let none = || Wrong::new("no call could be answered in that", "leave it out for no limit");
-    if time.is_zero() { Err(none()) } else { Ok(time) }
+    let none = Wrong::new("no call could be answered in that", "leave it out for no limit");
+    time(text, none, |time| !time.is_zero())
 }
 
 /// A whole number from 1 on.
@@ -198,7 +227,7 @@ pub(crate) fn call_timeout(text: &str) -> Result<Duration, Wrong> {
 /// Why the text is none, with an example.
 pub(crate) fn count(text: &str) -> Result<usize, Wrong> {
     match text.trim().parse() {
-        Ok(0) | Err(_) => Err(Wrong::new("that is no whole number above 0", "write it like 8000")),
+        Ok(0) | Err(_) => Err(Wrong::new("that is no whole number above 0", "write 1 or more")),
         Ok(number) => Ok(number),
     }
 }
@@ -283,12 +312,12 @@ pub(crate) fn frame_size(text: &str) -> Result<usize, Wrong> {
 /// # Errors
 /// Why the text is none, with an example.
 pub(crate) fn memory(text: &str) -> Result<u64, Wrong> {
-    let bytes = size(text)? as u64;
+    let like = "write it like 512MiB or 2GiB";
+    let bytes = size(text).map_err(|wrong| Wrong { remedy: like.to_owned(), ..wrong })? as u64;
     if split(text).1.is_empty() {
-        let remedy = match bytes {
-            1..=65_535 => format!("write {bytes}MiB"),
-            _ => "write it like 512MiB or 2GiB".to_owned(),
-        };
+        let is_mebibytes =
+            bytes.checked_mul(1 << 20).is_some_and(|bytes| (LEAST_MEMORY..=MOST_MEMORY).contains(&bytes));
+        let remedy = if is_mebibytes { format!("write {bytes}MiB") } else { like.to_owned() };
         return Err(Wrong::new("a size of memory needs a unit", remedy));
     }
     if (LEAST_MEMORY..=MOST_MEMORY).contains(&bytes) {
@@ -392,7 +421,7 @@ mod tests {
                 "write it like mcp.example.com, or mcp.example.com:8443",
                 "write it like \"mcp.example.com\", or \"mcp.example.com:8443\"",
             ),
-            ("write it like 8000", "write it like 8000"),
+            ("write it like 3", "write it like 3"),
         ] {
             assert_eq!(Wrong::new("", remedy).in_quotes().remedy, want);
         }
@@ -434,6 +463,54 @@ mod tests {
             assert_eq!(duration(number), Err(Wrong::new("a time needs a unit", format!("write {want}"))));
         }
         assert_eq!(duration(""), Err(Wrong::new("a time needs a unit", "write it like 5s, 2m or 500ms")));
+    }
+
+    #[test]
+    fn nothing_is_suggested_that_would_be_refused() {
+        let texts = [
+            "0",
+            "-5",
+            "0.5",
+            "5",
+            "9",
+            "100",
+            "10.5",
+            "1000",
+            "60000",
+            "10000000000",
+            "x",
+            "true",
+            "",
+            "{}",
+            "5 sec",
+            "40 days",
+        ];
+        for (parse, what) in [
+            (duration as fn(&str) -> Result<Duration, Wrong>, "duration"),
+            (duration_from_1s, "duration_from_1s"),
+            (lease_ttl, "lease_ttl"),
+            (turn, "turn"),
+            (call_timeout, "call_timeout"),
+        ] {
+            for text in texts {
+                let Err(Wrong { remedy, .. }) = parse(text) else { panic!("{what} {text}") };
+                let suggested = remedy.split([' ', ',']).filter(|word| word.starts_with(|c: char| c.is_ascii_digit()));
+                for time in suggested {
+                    assert!(parse(time).is_ok(), "{what} {text}: {remedy}");
+                }
+            }
+        }
+        assert_eq!(duration_from_1s("0"), duration_from_1s("0s"));
+        assert_eq!(turn("x"), Err(Wrong::new("that is no time", "write it like 2m")));
+        for text in ["true", "1", "-1", "5", "100000", "lots"] {
+            let Err(Wrong { remedy, .. }) = memory(text) else { panic!("{text}") };
+            let suggested = remedy.split([' ', ',']).filter(|word| word.starts_with(|c: char| c.is_ascii_digit()));
+            assert!(suggested.clone().count() > 0, "{remedy}");
+            for size in suggested {
+                assert!(memory(size).is_ok(), "{text}: {remedy}");
+            }
+        }
+        assert_eq!(count("0").map_err(|wrong| wrong.remedy), Err("write 1 or more".to_owned()));
     }
 
     #[test]

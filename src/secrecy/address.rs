@@ -153,6 +153,11 @@ pub(crate) fn in_text(text: &str) -> Vec<Secret> {
     words.flat_map(of).collect()
 }
 
+/// Whether a text is a variable alone, without a default: its value stands elsewhere.
+pub(super) fn is_variable(text: &str) -> bool {
+    text.starts_with("${") && text.find('}') == Some(text.len() - 1) && !text.contains(":-")
+}
+
 /// Where an address begins in a word, if one does.
 pub(super) fn start_in(word: &str) -> Option<usize> {
     let colons = word.match_indices(':').map(|(at, _)| at);
@@ -295,7 +300,8 @@ fn masked_word(word: &str, scope: Scope) -> Option<String> {
         if is_ours(scheme) || scope == Scope::All {
             return Some(format!("{before}{}", parts.shown()));
         }
-        let user = parts.user.filter(|user| user.contains(':'))?;
+        let user =
+            parts.user.filter(|user| user.split_once(':').is_some_and(|(_, password)| !is_variable(password)))?;
         return Some(word.replacen(user, "…", 1));
     }
     if scope == Scope::Ours {
@@ -439,6 +445,8 @@ mod tests {
             ("ws://h/v=1/key=x/mcp;key=x;v=1", "ws://h/v=1/key=…/mcp;key=…;v=1", "ws://h/v=1/key=…/mcp;key=…;v=1"),
             ("get http://h/?page=2&key=x.", "get http://h/?page=2&key=x.", "get http://h/?…."),
             ("postgres://u:p@h/db", "postgres://…@h/db", "postgres://…@h/db"),
+            ("postgres://u:${P}@h/db", "postgres://u:${P}@h/db", "postgres://…@h/db"),
+            ("postgres://u:${P:-p}@h/db", "postgres://…@h/db", "postgres://…@h/db"),
             ("http://u@h/", "http://u@h/", "http://…@h/"),
             ("'h.example/mcp/?token=x'", "'h.example/mcp/?token=x'", "'h.example/mcp/?token=…'"),
             ("'h.example/mcp/?a=1&token=x'", "'h.example/mcp/?a=1&token=x'", "'h.example/mcp/?…'"),

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use serde_json::Value;
 
-use super::address::{SCHEMES, is_secret_segment, is_telling, parameter, start_in};
+use super::address::{SCHEMES, is_secret_segment, is_telling, is_variable, parameter, start_in};
 use super::stranger::looks_secret;
 
 /// How tokens of well-known services begin.
@@ -46,6 +46,18 @@ const HARMLESS_HEADERS: &[&str] = &[
 /// Options behind which no value stands, but the next argument.
 const FLAGS: &[&str] =
     &["i", "t", "it", "d", "y", "rm", "init", "interactive", "tty", "detach", "yes", "quiet", "verbose"];
+/// Words at the end of the name of a code that a person keeps, too short to be looked for inside of other words.
+const CODES: &[&str] = &["pin", "otp", "pw", "psk", "pat", "psw"];
+/// How many digits a PIN has.
+const PIN: std::ops::RangeInclusive<usize> = 4..=8;
+/// What such a name ends with besides.
+const CODE_ENDS: &[&str] = &["code", "_", "-", "."];
+/// Options of one letter behind which a password may stand in the same word, as in `mysql -pPASSWORD`.
+const JOINED: &[char] = &['p', 'P', 'k'];
+/// The same of a user with a password.
+const JOINED_PAIRS: &[char] = &['u', 'U'];
+/// Shortest password in one word with its option: shorter are numbers of versions.
+const SHORTEST_JOINED: usize = 4;
 /// Options that take a key, by their one letter.
 const SHORT_KEYS: &[&str] = &["k"];
 /// What may stand before a colon without being a user: registries of packages.
@@ -105,10 +117,51 @@ pub(crate) fn merged(mut parts: Vec<Part>) -> Vec<Part> {
     merged
 }
 
+/// Whether a value lets somebody in, by the name that it has.
+fn is_named_secret(name: &str, value: &str) -> bool {
+    is_telling(name) || is_code(name, value)
+}
+
+/// Whether a name is that of a code such as a PIN, and the value may be one. Where no boundary stands before `pin` or `pat`, the name may be
+/// another word (`spin`, `compat`); a pin of a chip has a short number.
+fn is_code(name: &str, value: &str) -> bool {
+    let mut name = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    while let Some(rest) = CODE_ENDS.iter().find_map(|end| without_end(name, end)) {
+        name = rest;
+    }
+    let Some((before, code)) = CODES.iter().find_map(|code| Some((without_end(name, code)?, *code))) else {
+        return false;
+    };
+    let value = value.trim();
+    let is_number = value.bytes().all(|b| b.is_ascii_digit());
+    let stands_alone = before.chars().next_back().is_none_or(|last| {
+        let is_capital = name[before.len()..].starts_with(|first: char| first.is_ascii_uppercase());
+        !last.is_alphabetic() || (last.is_lowercase() && is_capital)
+    });
+    match code {
+        "pin" if stands_alone => !is_number || value.len() >= FOUND_WITH_DIGIT,
+        "pin" => is_number && PIN.contains(&value.len()) && !before.ends_with(['s', 'S']),
+        "pat" => stands_alone,
+        _ => true,
+    }
+}
+
+/// A name without this end, in capitals or not.
+fn without_end<'a>(name: &'a str, end: &str) -> Option<&'a str> {
+    let (before, last) = name.split_at_checked(name.len().checked_sub(end.len())?)?;
+    last.eq_ignore_ascii_case(end).then_some(before)
+}
+
+/// Whether a name is that of a password itself, so that even `true` may be one, and no switch.
+fn is_password_name(name: &str) -> bool {
+    ["password", "passwd", "passphrase", "passcode", "pwd", "pass"].iter().any(|end| without_end(name, end).is_some())
+}
+
 /// The parts of the value of a variable.
 pub(crate) fn of_variable(name: &str, value: &str) -> Vec<Part> {
     let whole = || vec![Part::new(0..value.len(), name)];
-    if value.trim().is_empty() || ["true", "false"].contains(&value.trim()) {
+    let is_switch = ["true", "false"].contains(&value.trim()) && !is_password_name(name);
+    if value.trim().is_empty() || is_switch {
         return Vec::new();
     }
     if start_in(value).is_some() {
@@ -116,7 +169,7 @@ pub(crate) fn of_variable(name: &str, value: &str) -> Vec<Part> {
         let is_one = start_in(value) == Some(0) && !value.contains(char::is_whitespace);
         return if is_one { of_address(value) } else { whole() };
     }
-    let is_secret = (is_telling(name) && !is_place_name(name)) || is_pair(value) || !is_plain(value);
+    let is_secret = (is_named_secret(name, value) && !is_place_name(name)) || is_pair(value) || !is_plain(value);
     if is_secret { whole() } else { Vec::new() }
 }
 
@@ -171,7 +224,7 @@ pub(crate) fn of_address(address: &str) -> Vec<Part> {
     let mut from = (path + 1).min(address.len());
     for pair in address[from..].split(['&', ';', '#', '?']) {
         let (name, value) = pair.split_once('=').unwrap_or(("", pair));
-        if !value.is_empty() && (is_telling(name) || !is_plain(value)) {
+        if !value.is_empty() && (is_named_secret(name, value) || !is_plain(value)) {
             let name_or = if name.is_empty() { "key" } else { name };
             found.push(Part::new(pair.len() - value.len()..pair.len(), name_or).moved(from));
         }
@@ -202,10 +255,15 @@ fn of_argument(option: &str, arg: &str) -> Vec<Part> {
     if is_value && ["header", "H"].contains(&bare) {
         return header_in(arg);
     }
-    if is_value && ((is_telling(bare) && !is_place_name(bare)) || (SHORT_KEYS.contains(&bare) && !is_place(arg))) {
+    if is_value
+        && ((is_named_secret(bare, arg) && !is_place_name(bare)) || (SHORT_KEYS.contains(&bare) && !is_place(arg)))
+    {
         return whole(bare);
     }
-    if let Some((name, value)) = arg.split_once('=')
+    if let Some(part) = joined(arg) {
+        return vec![part];
+    }
+    if let Some((name, value)) = arg.split_once('=').map(|(name, value)| (without_sigil(name), value))
         && start_in(name).is_none()
         && name.trim_start_matches('-').chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
     {
@@ -214,7 +272,9 @@ fn of_argument(option: &str, arg: &str) -> Vec<Part> {
             "header" => header_in(value),
             "env" | "e" => of_argument("", value),
             // Variables stand in capitals: there doubt is enough.
-            _ if is_telling(inner) || inner.chars().all(|c| !c.is_ascii_lowercase()) => of_variable(inner, value),
+            _ if is_named_secret(inner, value) || inner.chars().all(|c| !c.is_ascii_lowercase()) => {
+                of_variable(inner, value)
+            }
             _ if name.starts_with('-') => of_argument(name, value),
             _ => of_argument("", value).into_iter().map(|part| Part { name: inner.to_owned(), ..part }).collect(),
         };
@@ -239,7 +299,7 @@ fn of_argument(option: &str, arg: &str) -> Vec<Part> {
         }
         return of_address(&arg[start..]).into_iter().map(|part| part.moved(start)).collect();
     }
-    if arg.split_once(": ").or_else(|| arg.split_once(':')).is_some_and(|(name, _)| is_telling(name)) {
+    if arg.split_once(": ").or_else(|| arg.split_once(':')).is_some_and(|(name, value)| is_named_secret(name, value)) {
         return header_in(arg);
     }
     if (is_value && is_pair(arg)) || is_token(arg) || (arg.contains(char::is_whitespace) && tells(arg)) {
@@ -248,25 +308,57 @@ fn of_argument(option: &str, arg: &str) -> Vec<Part> {
     Vec::new()
 }
 
+/// The password that stands in one word with the letter of its option. Letters alone may be the rest of a long option (`-pthread`), and
+/// what is plain a port.
+fn joined(arg: &str) -> Option<Part> {
+    let mut letters = arg.strip_prefix('-')?.chars();
+    let letter = letters.next()?;
+    let rest = letters.as_str();
+    let has_digit = rest.bytes().any(|b| b.is_ascii_digit());
+    let is_password = JOINED.contains(&letter) && rest.len() >= SHORTEST_JOINED && has_digit && !rest.contains('=');
+    let is_password = is_password && !is_plain(rest) && !is_times(rest);
+    let is_secret = is_password || (JOINED_PAIRS.contains(&letter) && is_pair(rest));
+    is_secret.then(|| Part::new(arg.len() - rest.len()..arg.len(), "password"))
+}
+
 /// Whether a text of several words, such as a line for a shell, has a secret among them.
 fn tells(text: &str) -> bool {
     let words = text.split(|c: char| c.is_whitespace() || "\"'`;|&()".contains(c)).filter(|word| !word.is_empty());
-    let words: Vec<&str> = words.collect();
-    let is_named = |word: &&str| word.strip_suffix([':', '=']).is_some_and(is_telling);
-    let last = words.len().saturating_sub(1);
-    words[..last].iter().any(is_named) || !of_arguments(&words).is_empty()
+    let words: Vec<&str> = words.map(without_sigil).collect();
+    (0..words.len()).any(|at| is_set_to_secret(&words[at..])) || !of_arguments(&words).is_empty()
+}
+
+/// Whether the first of these words is given a secret by those behind it: `name: value`, `name = value`, and a variable as shells set
+/// one, `set -x NAME value`.
+fn is_set_to_secret(words: &[&str]) -> bool {
+    let [name, behind @ ..] = words else { return false };
+    let is_mark = |word: &&&str| !word.contains(char::is_alphanumeric);
+    let Some(value) = behind.iter().find(|word| !is_mark(word)) else { return false };
+    let mut marks = behind.iter().take_while(is_mark);
+    let is_assigned = name.ends_with([':', '=']) || marks.any(|mark| mark.contains('='));
+    let name = name.trim_end_matches([':', '=']);
+    let is_variable = name.len() > 1
+        && name.starts_with(|c: char| c.is_ascii_uppercase() || c == '_')
+        && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+    (is_assigned && is_named_secret(name, value)) || (is_variable && !of_variable(name, value).is_empty())
+}
+
+/// The name of a variable without what PowerShell writes before it.
+fn without_sigil(name: &str) -> &str {
+    let bare = name.strip_prefix('$').unwrap_or(name);
+    let env = bare.get(..4).filter(|env| env.eq_ignore_ascii_case("env:"));
+    env.map_or(bare, |env| &bare[env.len()..])
 }
 
 /// Whether all that a JSON text says is plainly no secret.
 fn is_harmless_json(text: &str) -> bool {
     fn is_harmless(name: &str, value: &Value) -> bool {
         match value {
-            Value::String(text) => {
-                let is_variable =
-                    text.starts_with("${") && text.find('}') == Some(text.len() - 1) && !text.contains(":-");
-                is_variable || of_variable(name, text).is_empty()
+            Value::String(text) => is_variable(text) || of_variable(name, text).is_empty(),
+            Value::Number(number) => {
+                let number = number.to_string();
+                number.len() < 9 && !is_named_secret(name, &number)
             }
-            Value::Number(number) => number.to_string().len() < 9 && !is_telling(name),
             Value::Array(items) => items.iter().all(|item| is_harmless(name, item)),
             Value::Object(members) => members.iter().all(|(name, member)| is_harmless(name, member)),
             Value::Null | Value::Bool(_) => true,
@@ -340,7 +432,7 @@ fn is_token(text: &str) -> bool {
 
 /// Whether a value of this name is plainly no secret.
 pub(crate) fn is_harmless(name: &str, text: &str) -> bool {
-    !is_telling(name) && is_plain(text)
+    !is_named_secret(name, text) && is_plain(text)
 }
 
 /// Whether a value is plainly no secret: words, numbers, a place.
@@ -397,6 +489,20 @@ mod tests {
             ("ROOT", "/home/user123/some_folder", "/home/user123/some_folder"),
             ("BASE", "https://api.example.com/v1", "https://api.example.com/v1"),
             ("EMPTY", "", ""),
+            ("PASSWORD", "true", "…"),
+            ("PIN", "7788", "…"),
+            ("MYPIN", "7788", "…"),
+            ("doorPin", "7788", "…"),
+            ("PIN_CODE_2", "7788", "…"),
+            ("OTP", "553311", "…"),
+            ("PW", "abc", "…"),
+            ("SPIN", "7788", "7788"),
+            ("LED_PIN", "13", "13"),
+            ("OPTION", "7788", "7788"),
+            ("DBPW", "abc", "…"),
+            ("GH_PAT", "lily", "…"),
+            ("COMPAT", "2024", "2024"),
+            ("PINECONE_ENV", "us-east-1", "us-east-1"),
         ] {
             assert_eq!(without(value, of_variable(name, value)), want, "{name}");
         }
@@ -472,6 +578,32 @@ mod tests {
             ("--user|bob:letmein", "--user|…"),
             ("--user=bob:letmein", "--user=…"),
             ("-k|letmein", "-k|…"),
+            ("--pin|7788", "--pin|…"),
+            ("--otp=553311", "--otp=…"),
+            (
+                "--pin-version|1.2|--ping|7788|--spin|7788|--pin|13",
+                "--pin-version|1.2|--ping|7788|--spin|7788|--pin|13",
+            ),
+            ("-ptiger77", "-p…"),
+            ("-pcorrect59|-h|db", "-p…|-h|db"),
+            ("-uadmin:letmein", "-u…"),
+            (
+                "-p8080|-p8080:80/tcp|-p|8080|-pthread|-u1000:1000|-Xmx512m|-py3|-p[::1]:80:80",
+                "-p8080|-p8080:80/tcp|-p|8080|-pthread|-u1000:1000|-Xmx512m|-py3|-p[::1]:80:80",
+            ),
+            (r#"{"pin": 7788}"#, "…"),
+            ("pwsh|-Command|$env:API_TOKEN = 'tiger-lily-77'; & srv", "pwsh|-Command|…"),
+            ("-Command|$env:TOK='correct76'; srv", "-Command|$env:TOK=…"),
+            ("-Command|& { $Env:TOK = 'correct76' ; srv }", "-Command|…"),
+            ("-Command|$token = 'letmein'; srv $token", "-Command|…"),
+            ("fish|-c|set -x TOK tigerlily99; srv", "fish|-c|…"),
+            ("csh|-c|setenv API_TOKEN lily; srv", "csh|-c|…"),
+            ("-c|import os; os.environ['TOK'] = 'correct76'", "-c|…"),
+            (
+                "-c|set -x LEVEL debug; curl -X POST https://h.example/",
+                "-c|set -x LEVEL debug; curl -X POST https://h.example/",
+            ),
+            ("-Command|$env:LEVEL = 'debug'; & srv", "-Command|$env:LEVEL = 'debug'; & srv"),
             ("host=h password=letmein dbname=x", "host=…"),
             ("sh|-c|npx -y x --api-key letmein", "sh|-c|…"),
             ("sh|-c|curl -H 'X-Key: abc' https://h.example/", "sh|-c|curl -H 'X-Key: …"),

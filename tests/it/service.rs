@@ -128,6 +128,27 @@ async fn a_program_that_only_the_shell_finds_is_refused_with_what_to_write() {
     let (code, text) = install(json!({"command": script}), &[]).await;
     let fix = format!("write \"env\": {{\"PATH\": \"{}:${{PATH}}\"}}", bin.display());
     assert!(code == 1 && text.contains("runs with only-here") && text.contains(&fix), "{text}");
+    // What only starts it does not make it any better known.
+    for line in [
+        &["env", "X=1", "only-here"][..],
+        &["/usr/bin/env", "only-here"],
+        &["nice", "-n", "5", "only-here"],
+        &["timeout", "9", "env", "only-here"],
+        &["sh", "-c", "exec only-here x"],
+        &["sh", "-c", "cd / && only-here x"],
+    ] {
+        let entry = json!({"command": line[0], "args": line[1..]});
+        let (code, text) = install(entry.clone(), &[]).await;
+        let fix =
+            format!("only-here is in the PATH of this shell and not in that of the service; write {only} in its place");
+        assert!(code == 1 && text.contains(&fix), "{line:?}: {text}");
+        assert_eq!(install(entry, &["--path"]).await.0, 0, "{line:?}");
+    }
+    let own = json!({"command": "env", "args": [format!("PATH={}", bin.display()), "only-here"]});
+    assert_eq!(install(own, &[]).await.0, 0);
+    assert_eq!(install(json!({"command": "sh", "args": ["-c", "only-here || exit 0"]}), &[]).await.0, 0);
+    let (code, text) = install(json!({"command": only, "cwd": "/nope"}), &[]).await;
+    assert!(code == 1 && text.contains("its cwd, /nope, is no folder here"), "{text}");
     let (code, text) = install(json!({"command": "nowhere-at-all"}), &[]).await;
     assert!(code == 1 && text.contains("nowhere-at-all is no program here"), "{text}");
 }

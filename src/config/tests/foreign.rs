@@ -148,7 +148,10 @@ fn what_other_programs_call_our_keys_is_read_as_ours() {
     );
     let warnings = case.warnings(&[]);
     assert_eq!(case.ok(&[]).config.servers.len(), 2);
-    assert!(warnings[0].contains("mcpServers.c.type: makes c a remote server (openapi)"), "{warnings:?}");
+    assert!(
+        warnings[0].contains("mcpServers.c.type: makes c a remote server of a kind (openapi) that mcp-pipe does not"),
+        "{warnings:?}"
+    );
     let twice = Case::server(r#""cwd": "/", "directory": "/""#).warnings(&[]);
     assert!(
         twice[0].contains("mcpServers.a.directory: says the same as cwd beside it; the last one counts"),

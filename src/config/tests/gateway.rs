@@ -187,7 +187,10 @@ fn what_is_wrong_with_a_gateway_is_told_with_its_place_and_remedy() {
             r#"{"listen": 8080}"#,
             "gateway.listen: is 8080, and that is a port alone; write \"127.0.0.1:8080\" for this machine alone, or \":8080\" for whoever",
         ),
-        (r#"{"listen": true}"#, "gateway.listen: is true or false, not a text"),
+        (
+            r#"{"listen": true}"#,
+            "gateway.listen: is true, and that is no address with a port; write it like \"127.0.0.1:",
+        ),
         (r#"{"cors": "*"}"#, "gateway.cors: is \"*\", and that would let any page that is open in a browser"),
         (
             r#"{"cors": ["http://h", "https://h/x"]}"#,

@@ -25,12 +25,15 @@ fn wrong_values_are_refused_with_place_and_remedy() {
         case.mistakes(&[]),
         [
             "mcp_config.json:1:52 mcpServers.a.instances: is \"per-user\", and it must be one of shared, per-peer; did you mean per-peer?",
-            "mcp_config.json:1:72 mcpServers.a.idle: is \"10\", and a time needs a unit; write 10s, or 10m for minutes, or 10ms for milliseconds",
+            "mcp_config.json:1:72 mcpServers.a.idle: is \"10\", and a time needs a unit; write 10s, or 10m for minutes",
             "mcp_config.json:1:94 mcpServers.a.maxInstances: is 0, and that is no whole number from 1 to 1000; write it like 16",
         ]
     );
     for (members, want) in [
-        (r#""instances": true"#, "mcpServers.a.instances: is true or false, not a text"),
+        (
+            r#""instances": true"#,
+            "mcpServers.a.instances: is true, and it must be one of shared, per-peer; write one of them",
+        ),
         (r#""instances": "per-peer", "idle": "500ms""#, "the shortest time is 1s here; write 1s or more"),
         (r#""instances": "per-peer", "maxInstances": 1001"#, "that is no whole number from 1 to 1000"),
         (

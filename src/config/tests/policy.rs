@@ -142,6 +142,12 @@ fn a_slip_inside_tools_is_told_the_closest_key_or_the_right_place() {
         assert!(mistakes[at].contains(part), "{part} in\n{mistakes:?}");
     }
     assert_eq!(mistakes.len(), 3, "the note is somebody's own");
+    for (key, ours) in
+        [("hide", "deny"), ("blacklist", "deny"), ("disable", "deny"), ("show", "allow"), ("only", "allow")]
+    {
+        let told = Case::server(&format!(r#""tools": {{"{key}": ["x"]}}"#)).mistakes(&[]);
+        assert!(told[0].ends_with(&format!("did you mean {ours}?")), "{told:?}");
+    }
     let warnings = Case::server(r#""tools": {"slim": true}"#).warnings(&[]);
     assert!(warnings[0].contains("tools.slim: is ignored here; write it beside tools, not in it"), "{warnings:?}");
 }

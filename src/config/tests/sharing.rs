@@ -39,12 +39,12 @@ fn a_wrong_value_is_refused_with_its_place_and_a_remedy() {
         [
             "mcp_config.json:1:10 mode: is \"Sequental\", and it must be one of auto, per-server, multiplex, sequential; did you mean sequential?",
             "mcp_config.json:1:31 turn: is \"9s\", and the shortest turn is 10s; write 10s or more",
-            "mcp_config.json:1:51 toolBudget: is 0, and that is no whole number above 0; write it like 8000",
+            "mcp_config.json:1:51 toolBudget: is 0, and that is no whole number above 0; write 1 or more",
             "mcp_config.json:2:60 mcpServers.a.naming: is \"x\", and it must be one of auto, prefix; write one of them",
             "mcp_config.json:2:74 mcpServers.a.names: is \"utf8\", and it must be one of ascii, unicode; write one of them",
             "mcp_config.json:2:92 mcpServers.a.resync: is neither true nor false; write true or false",
             "mcp_config.json:2:110 mcpServers.a.pin: is neither true nor false; write true or false",
-            "mcp_config.json:2:121 mcpServers.a.turn: is 60, and a time needs a unit; write \"60s\", or \"60m\" for minutes, or \"60ms\" for milliseconds",
+            "mcp_config.json:2:121 mcpServers.a.turn: is 60, and a time needs a unit; write \"60s\", or \"60m\" for minutes",
         ]
     );
 }
