@@ -15,12 +15,12 @@ use crate::net::dial::Stream;
 /// Most connections that are kept unused: as many as a busy endpoint has calls under way at once, as each needs one of its own.
 const MAX_IDLE: usize = 64;
 /// Longest time for which a connection is kept unused, unless the server names another: below the 5 s after which Node.js and uvicorn
-/// close one, since a request that is written while the server closes is lost.
-const IDLE: Duration = Duration::from_secs(4);
+/// close one, since a request that is written while the server closes is lost, and by as much as a small machine that is busy may be late.
+const IDLE: Duration = Duration::from_secs(3);
 /// Longest time that a server may name.
 const MAX_IDLE_TIME: Duration = Duration::from_secs(90);
 /// Time before the end of what the server names, in which no request is begun.
-const MARGIN: Duration = Duration::from_secs(1);
+const MARGIN: Duration = Duration::from_secs(2);
 /// Time between two looks for connections that are too old.
 const SWEEP: Duration = Duration::from_secs(1);
 /// Shortest time without use behind which it is looked whether a connection still stands: on a busy machine its end may not be noticed yet.

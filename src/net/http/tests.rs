@@ -112,7 +112,7 @@ async fn a_connection_that_nobody_uses_is_closed_in_time() {
     });
     assert_eq!(body(client.send(post(&url)).await.unwrap()).await.unwrap(), "ok");
     tokio::time::pause();
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
     assert!(ended.try_recv().is_err(), "a moment later it is still there");
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(ended.recv_timeout(Duration::from_secs(20)), Ok(None));
