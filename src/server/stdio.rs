@@ -44,8 +44,8 @@ use crate::wakers::Wakers;
 
 /// Most reads in a row from one pipe before others have their turn.
 const READS: usize = 2;
-/// Most bytes of one read from stderr: some tens of lines.
-const OF_STDERR: usize = 2 * 1024;
+/// Most bytes of one read from stderr: some ten lines.
+const OF_STDERR: usize = 1024;
 /// Longest time that what is left of a group may take after TERM once its leader is gone.
 const SWEEP: Duration = Duration::from_secs(1);
 /// Most looks at stdout after its group is gone and had its time: at 128 KiB each they are twice what a pipe holds, unless root has
