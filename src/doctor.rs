@@ -191,9 +191,11 @@ impl Doctor<'_> {
         let mut facts = machine::facts(place.as_deref(), self.surroundings);
         let runs = matches!(running, Running::One(_));
         let is_started = matches!(running, Running::One(_) | Running::Several(_));
-        if is_started || self.wishes.client.is_some_and(Client::needs_no_endpoint) {
-            // It was started with another command line, such as --local or serve --listen.
-            checks.iter_mut().for_each(needs_no_endpoint);
+        if is_started {
+            let why = "none is set here, and the mcp-pipe that runs was started with one, or to do without: --endpoint, --local, serve";
+            checks.iter_mut().for_each(|check| needs_no_endpoint(check, why));
+        } else if self.wishes.client.is_some_and(Client::needs_no_endpoint) {
+            checks.iter_mut().for_each(|check| needs_no_endpoint(check, "none is set, and the client needs none"));
         }
         if let Running::One(examined) = &running {
             facts.daemon = Some(examined.report.who());
@@ -399,11 +401,9 @@ fn daemon(running: &Running) -> Found {
 }
 
 /// Of a mistake that there is no endpoint: where servers are reached otherwise it is none.
-fn needs_no_endpoint(check: &mut Check) {
-    if let Found::Bad(Fault { code: Code::Fault(FaultCode::ConfigMistake), what, remedy }) = &mut check.found
-        && check.key.id == "config.endpoint"
-    {
-        check.found = Found::Odd { what: std::mem::take(what), remedy: std::mem::take(remedy) };
+fn needs_no_endpoint(check: &mut Check, why: &str) {
+    if matches!(check.found, Found::Bad(_)) && check.key.id == "config.endpoint" {
+        check.found = Found::Good(why.to_owned());
     }
 }
 

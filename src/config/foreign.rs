@@ -378,6 +378,10 @@ pub(crate) fn judge(name: &str, entry: &Map<String, Value>) -> Result<Vec<String
         return Err(told(mistake));
     }
     match reading.file.entries.first().map(|entry| &entry.kind) {
+        Some(Transport::Unspoken { by, .. }) if by.value == "url" => {
+            Err("has the address of a WebSocket as its url, and a remote server is reached by http:// or https://"
+                .to_owned())
+        }
         Some(Transport::Unspoken { by, .. }) => {
             Err(format!("is reached in a way that mcp-pipe does not speak ({})", quoted(&brief(&by.value))))
         }
@@ -539,7 +543,8 @@ mod tests {
         let of = |entry: Value| judge("a", entry.as_object().unwrap());
         assert_eq!(of(json!({"command": "x"})), Ok(Vec::new()));
         assert!(of(json!({"command": 5})).unwrap_err().contains("is a number"));
-        assert!(of(json!({"url": "wss://h/"})).unwrap_err().contains("does not speak"));
+        assert!(of(json!({"url": "wss://h/"})).unwrap_err().contains("by http:// or https://"));
+        assert!(of(json!({"url": "https://h/", "type": "ws"})).unwrap_err().contains("does not speak (\"ws\")"));
         assert!(of(json!({"url": "https://h/", "type": "openapi"})).unwrap_err().contains("openapi"));
         assert_eq!(
             usable(&json!({"url": "https://h/", "headers": {"A": "b"}, "command": "x", "env": {"A": ""}})),

@@ -663,6 +663,10 @@ async fn a_missing_endpoint_hides_no_other_fault_and_is_none_where_servers_are_r
     };
     let asked = beside().await;
     assert_eq!(roots(&asked), [""; 0], "{asked:?}");
+    assert!(
+        asked.out.contains("was started with one, or to do without") && !asked.out.contains("is not set"),
+        "{asked:?}"
+    );
     let second = {
         let (command, folder) = runtime.setup().args(["serve", "--listen", "127.0.0.1:0"]).into_command();
         let mut command = command;
