@@ -1,4 +1,4 @@
-//! More and more servers in one process: time until all have answered, until a shell is told their tools, and memory.
+//! More and more servers in one process: time until all have answered, and memory.
 
 use std::thread::sleep;
 
@@ -14,7 +14,6 @@ pub(crate) fn measure(bench: &Bench, plan: &Plan) -> Vec<Figure> {
         let mut ready = Figure::new(format!("start to first answers, {what}"), "ms");
         let mut rss = Figure::new(format!("RSS, {what}"), "KiB");
         let mut pss = Figure::new(format!("PSS, {what}"), "KiB");
-        let mut completion = Figure::new(format!("a completion, {what}"), "ms");
         for _ in 0..plan.rounds.div_ceil(2) {
             let round = Contender::ALL.map(|contender| {
                 let running = bench.start(contender, servers);
@@ -22,15 +21,13 @@ pub(crate) fn measure(bench: &Bench, plan: &Plan) -> Vec<Figure> {
                     sleep(plan.settle);
                     memory(pid)
                 });
-                let completion = (contender == Contender::McpPipe).then(|| bench.completion().as_secs_f64() * 1e3);
-                (running.ready.as_secs_f64() * 1e3, own.flatten(), completion)
+                (running.ready.as_secs_f64() * 1e3, own.flatten())
             });
-            ready.push(round.map(|(ready, ..)| Some(ready)));
-            rss.push(round.map(|(_, own, _)| own.map(|own| own.rss)));
-            pss.push(round.map(|(_, own, _)| own.map(|own| own.pss)));
-            completion.push(round.map(|(.., completion)| completion));
+            ready.push(round.map(|(ready, _)| Some(ready)));
+            rss.push(round.map(|(_, own)| own.map(|own| own.rss)));
+            pss.push(round.map(|(_, own)| own.map(|own| own.pss)));
         }
-        figures.extend([ready, rss, pss, completion]);
+        figures.extend([ready, rss, pss]);
     }
     figures
 }

@@ -34,32 +34,33 @@ pub(crate) fn measure(bench: &Bench, plan: &Plan) -> Table {
     Table { columns: &["per-server", "multiplex"], ratios: &[("÷ per-server", 1, 0)], figures }
 }
 
-/// From the program's start to all lists of tools, and what memory it then has.
-fn starts(bench: &Bench, plan: &Plan, servers: usize, what: &str) -> [Figure; 4] {
+/// From the program's start to all lists of tools, what memory it then has, and how soon a shell is told a server's tools.
+fn starts(bench: &Bench, plan: &Plan, servers: usize, what: &str) -> [Figure; 5] {
     let mut first = Figure::new(format!("start to all {} tools, first run, {what}", servers * TOOLS), "ms");
     let mut again = Figure::new(format!("start to all {} tools, remembered, {what}", servers * TOOLS), "ms");
     let mut rss = Figure::new(format!("RSS, {what}"), "KiB");
     let mut pss = Figure::new(format!("PSS, {what}"), "KiB");
+    let mut completion = Figure::new(format!("a completion, {what}"), "ms");
     for _ in 0..plan.rounds.div_ceil(2) {
         let round = MODES.map(|mode| {
             bench.forget();
             let spread = start(bench, mode, servers);
             sleep(plan.settle);
             let own = spread.running.pid().and_then(memory);
-            let first = spread.listed;
+            let (first, completion) = (spread.listed, bench.completion());
             drop(spread);
             [first, start(bench, mode, servers).listed]
                 .map(|listed| listed.as_secs_f64() * 1e3)
                 .map(Some)
                 .into_iter()
-                .chain([own.map(|own| own.rss), own.map(|own| own.pss)])
+                .chain([own.map(|own| own.rss), own.map(|own| own.pss), Some(completion.as_secs_f64() * 1e3)])
                 .collect::<Vec<_>>()
         });
-        for (at, figure) in [&mut first, &mut again, &mut rss, &mut pss].into_iter().enumerate() {
+        for (at, figure) in [&mut first, &mut again, &mut rss, &mut pss, &mut completion].into_iter().enumerate() {
             figure.push([round[0][at], round[1][at]]);
         }
     }
-    [first, again, rss, pss]
+    [first, again, rss, pss, completion]
 }
 
 /// One at a time, and many under way.

@@ -3,7 +3,7 @@
 //! What counts for a server is what its process really gets, and for a link what it really dials and shows. So a variable that only
 //! feeds an address restarts no server, and an edited comment does nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -390,10 +390,9 @@ fn seen_as(before: &Group, group: &Group) -> String {
 /// What a group does otherwise with the calls and tools of the servers that it goes on to show, in words that follow its label; `None` if it
 /// does nothing otherwise.
 fn treats(before: &Group, group: &Group) -> Option<String> {
+    let known: BTreeMap<&str, &ServerSpec> = before.servers.iter().map(|(server, _)| (&*server.name, server)).collect();
     let differs = |is_other: &dyn Fn(&ServerSpec, &ServerSpec) -> bool| {
-        let is_another = |server: &ServerSpec| {
-            before.servers.iter().any(|(before, _)| before.name == server.name && is_other(before, server))
-        };
+        let is_another = |server: &ServerSpec| known.get(&*server.name).is_some_and(|before| is_other(before, server));
         group.servers.iter().any(|(server, _)| is_another(server))
     };
     let shown = |policy: &ToolPolicy| ToolPolicy {

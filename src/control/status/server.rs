@@ -98,7 +98,7 @@ pub(crate) struct ServerStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub circuit: Option<CircuitState>,
     /// How many of its processes get no calls, as their circuits are open, while others do.
-    #[serde(default, skip_serializing_if = "is_none")]
+    #[serde(default)]
     pub cut_off: usize,
     /// By what `circuit` and `health` are as they are.
     #[serde(skip)]
@@ -256,9 +256,4 @@ impl ServerStatus {
             words => format!("; the last lines of its stderr: {words}"),
         }
     }
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
-fn is_none(count: &usize) -> bool {
-    *count == 0
 }
