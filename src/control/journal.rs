@@ -172,6 +172,16 @@ impl ServerEntry {
         self.figures.given_again();
     }
 
+    /// Notes that the process that this is for has ended for good: what was known of it counts no longer.
+    pub(crate) fn left(&self) {
+        if let Which::Replica(place) = self.which {
+            self.change(|server| {
+                server.conduct.forget(Some(place));
+                server.judge();
+            });
+        }
+    }
+
     /// Notes which tools the server has listed.
     pub(crate) fn listed(&self, tools: &[&str], places: &mut ToolPlaces) {
         self.figures.listed(tools.iter().map(|name| (*name, self.clean(name).into())), places);
@@ -512,10 +522,6 @@ impl ServerStatus {
         }
         if let ServerNews::Exited { .. } | ServerNews::Replaced { .. } = news {
             self.conduct.forget_health(Some(place));
-            self.judge();
-        }
-        if let ServerNews::Stopped { .. } = news {
-            self.conduct.forget(Some(place));
             self.judge();
         }
         if let ServerNews::Ready { .. } = news {
@@ -885,7 +891,8 @@ mod tests {
         assert_eq!(is(&second, open), (false, 1, true));
         assert_eq!(is(&first, open), (true, 0, false));
         assert_eq!(is(&first, Circuit::Closed), (false, 1, true));
-        assert_eq!(is(&second, Circuit::Closed), (false, 0, true));
+        second.left();
+        assert_eq!((status.read().servers[0].cut_off, is(&second, Circuit::Closed)), (0, (false, 0, true)));
         let failures = Failures { times: FAILURES, lasted: SOON };
         second.note(ServerNews::Checked(&Checked::Failed { why: "is mute".into(), failures }));
         first.note(ServerNews::Checked(&Checked::Well { took: SOON, after: None }));

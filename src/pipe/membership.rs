@@ -165,8 +165,12 @@ impl Pipe {
 
     /// A process that was to end for good is gone.
     pub(super) fn vacate_server(&mut self, index: ServerIndex, now: Instant) {
-        let first = self.sides.each[index].first;
-        let done = match self.sides.each[index].leaving.take() {
+        let Side { first, status, leaving, .. } = &mut self.sides.each[index];
+        let (first, leaving) = (*first, leaving.take());
+        if leaving.is_some() {
+            status.left();
+        }
+        let done = match leaving {
             None if self.is_gone_comer(index) => None,
             None => return,
             Some(Leaving::Another) => return self.start_further(index, now),
