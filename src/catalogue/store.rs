@@ -102,8 +102,10 @@ impl Catalogue {
             return;
         }
         let mut memory = Memory::default();
-        let tools = names.map(|name| serde_json::json!({ "name": name }).to_string().into());
-        memory.lists.set(ListKind::Tools, tools.collect());
+        let mut tools: Vec<Box<str>> =
+            names.map(|name| serde_json::json!({ "name": name }).to_string().into()).collect();
+        tools.sort_unstable();
+        memory.lists.set(ListKind::Tools, tools);
         self.writer.put(of_tools(spec), Piece::Server { name: spec.name.clone(), memory });
     }
 
